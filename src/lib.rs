@@ -1,0 +1,9 @@
+//! Upgrades the metadata of a Milvus 2.1.x cluster, which lives in etcd, to the 2.2 layout.
+//!
+//! `docs/design.md` tells how the modules belong together and why a migration is safe at every instant.
+
+pub mod cli;
+pub mod config;
+pub mod etcd;
+pub mod exit;
+pub mod version;

@@ -2,8 +2,19 @@
 //!
 //! `docs/design.md` tells how the modules belong together and why a migration is safe at every instant.
 
+pub mod apply;
+pub mod backup;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod etcd;
 pub mod exit;
+pub mod guard;
+pub mod layout;
+pub mod migrate;
+pub mod plan;
+pub mod readback;
+pub mod report;
+pub mod restore;
+pub mod stop;
 pub mod version;

@@ -31,13 +31,19 @@ pub fn parse(text: &str) -> Result<Version> {
 pub fn way(source: &Version, target: &Version) -> Result<Way> {
     let key = |v: &Version| (v.major, v.minor);
     if key(source) < (2, 1) {
-        bail!("the source version {source} is older than 2.1.0: first upgrade Milvus to 2.1.4, then migrate from there");
+        bail!(
+            "the source version {source} is older than 2.1.0: first upgrade Milvus to 2.1.4, then migrate from there"
+        );
     }
     if key(target) >= (2, 5) {
-        bail!("the target version {target} does not read the 2.2 layout: first migrate to 2.4 and start it, then upgrade from there");
+        bail!(
+            "the target version {target} does not read the 2.2 layout: first migrate to 2.4 and start it, then upgrade from there"
+        );
     }
     if target < source {
-        bail!("the target version {target} is older than the source version {source}: to go back, use rollback with the backup");
+        bail!(
+            "the target version {target} is older than the source version {source}: to go back, use rollback with the backup"
+        );
     }
     Ok(if key(source) >= (2, 2) || key(target) < (2, 2) { Way::NothingToDo } else { Way::Migrate })
 }
@@ -84,9 +90,12 @@ mod tests {
 
     #[test]
     fn refusals_name_the_way_round() {
-        for (source, target, way_round) in
-            [("2.0.2", "2.2.0", "2.1.4"), ("2.1.4", "2.5.0", "2.4"), ("2.1.4", "3.0.0", "2.4"), ("2.2.0", "2.1.4", "rollback")]
-        {
+        for (source, target, way_round) in [
+            ("2.0.2", "2.2.0", "2.1.4"),
+            ("2.1.4", "2.5.0", "2.4"),
+            ("2.1.4", "3.0.0", "2.4"),
+            ("2.2.0", "2.1.4", "rollback"),
+        ] {
             let error = decide(source, target).unwrap_err().to_string();
             assert!(error.contains(way_round), "{error}");
         }

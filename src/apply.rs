@@ -1,0 +1,381 @@
+//! Carries a plan out: batches, fences, order, retries. The only code that changes metadata, for `run` and `rollback` alike.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use etcd_client::{Compare, CompareOp, DeleteOptions, Txn, TxnOp};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use thiserror::Error;
+
+use crate::etcd::{Etcd, EtcdError};
+use crate::guard::{Guard, GuardError};
+use crate::layout::keys::printable;
+use crate::plan::{Change, Phase, Plan};
+use crate::report::progress::Progress;
+use crate::stop::{Stop, Stopped};
+
+/// Transactions under way at the same time where their order does not matter.
+const IN_FLIGHT: usize = 4;
+/// What a transaction takes beside keys and values: framing, and the compares of the fence.
+const FENCE_BYTES: usize = 2048;
+const FRAME_BYTES: usize = 48;
+/// The fence has this many compares; etcd counts them against the same limit as operations.
+const FENCE_COMPARES: usize = 4;
+/// Keys that one transaction deletes at most, so that etcd is not busy with it for long.
+const MAX_DELETES: u64 = 5_000;
+
+/// What etcd takes in one transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Operations (`--max-txn-ops` of etcd).
+    pub max_txn_ops: usize,
+    /// Bytes (`--max-request-bytes` of etcd).
+    pub max_request_bytes: usize,
+}
+
+impl Limits {
+    /// Bytes that a batch is filled to: well below the limit, because that counts etcd's own framing too.
+    fn batch_bytes(self) -> usize {
+        self.max_request_bytes / 3 * 2
+    }
+}
+
+impl Default for Limits {
+    /// etcd's own defaults.
+    fn default() -> Self {
+        Self { max_txn_ops: 128, max_request_bytes: 3 << 19 }
+    }
+}
+
+/// Why a plan was not carried out to its end.
+#[derive(Debug, Error)]
+pub enum ApplyError {
+    /// The fence refused a transaction.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
+    /// Somebody else changed metadata that was about to be deleted.
+    #[error("{0}")]
+    Changed(String),
+    /// A single key with its value is more than etcd takes.
+    #[error(
+        "cannot write the key {key} ({bytes} bytes with its value): {source}. Start etcd with a larger --max-request-bytes"
+    )]
+    TooLarge {
+        /// The key.
+        key: String,
+        /// Size of key and value.
+        bytes: usize,
+        /// What etcd says.
+        source: EtcdError,
+    },
+    /// etcd failed.
+    #[error(transparent)]
+    Etcd(#[from] EtcdError),
+    /// The process was told to stop.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// How far a plan was carried out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Transactions that were sent; whether the last one was applied may not be known.
+    pub sent: u64,
+    /// Transactions that were refused, and so changed nothing.
+    pub refused: u64,
+}
+
+impl Done {
+    /// Whether anything may have been written.
+    pub fn may_have_written(self) -> bool {
+        self.sent > self.refused
+    }
+}
+
+/// Carries plans out.
+#[derive(Debug)]
+pub struct Applier<'a> {
+    /// Where to.
+    pub etcd: &'a Etcd,
+    /// The lock, which every transaction depends on.
+    pub guard: &'a Guard,
+    /// Meta root with its slash.
+    pub root: &'a str,
+    /// What etcd takes in one transaction.
+    pub limits: Limits,
+    /// Whether to go on.
+    pub stop: &'a Stop,
+    /// Where progress is shown.
+    pub progress: &'a Progress,
+}
+
+/// Transactions so far, shared by those under way.
+#[derive(Debug, Default)]
+struct Counter {
+    sent: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Applier<'_> {
+    /// Carries out all phases, one after the other.
+    ///
+    /// # Errors
+    /// The first failure; `Done` tells whether anything was written before.
+    pub async fn apply(&self, plan: &Plan) -> (Done, Result<(), ApplyError>) {
+        let counter = Counter::default();
+        let mut result = Ok(());
+        for phase in plan.phases.iter().filter(|phase| !phase.changes.is_empty()) {
+            result = self.phase(phase, plan.revision, &counter).await;
+            if result.is_err() {
+                break;
+            }
+        }
+        let done =
+            Done { sent: counter.sent.load(Ordering::Relaxed), refused: counter.refused.load(Ordering::Relaxed) };
+        (done, result)
+    }
+
+    async fn phase(&self, phase: &Phase, revision: i64, counter: &Counter) -> Result<(), ApplyError> {
+        let bar = self.progress.phase(phase.name, phase.changes.len() as u64, "changes");
+        let at_once = if phase.in_order { 1 } else { IN_FLIGHT };
+        let batches = batches(phase, self.limits, self.root.len());
+        stream::iter(batches)
+            .map(|batch| async {
+                let changes = batch.len() as u64;
+                self.commit(phase, batch, revision, counter).await.map(|()| changes)
+            })
+            .buffer_unordered(at_once)
+            .try_for_each(|changes| {
+                bar.advance(changes);
+                futures::future::ready(Ok(()))
+            })
+            .await?;
+        bar.finish();
+        Ok(())
+    }
+
+    /// Writes a batch in one transaction; halves it if etcd says that it is too large.
+    async fn commit(
+        &self,
+        phase: &Phase,
+        batch: Range<usize>,
+        revision: i64,
+        counter: &Counter,
+    ) -> Result<(), ApplyError> {
+        let mut pending = vec![batch];
+        while let Some(batch) = pending.pop() {
+            self.stop.check()?;
+            match self.transaction(&phase.changes[batch.clone()], revision, counter).await {
+                Err(ApplyError::Etcd(source @ (EtcdError::TooManyOps { .. } | EtcdError::RequestTooLarge { .. }))) => {
+                    let Some((first, second)) = halve(phase, batch.clone()) else {
+                        let change = &phase.changes[batch.start];
+                        let key = format!("{}{}", self.root, printable(change.key()));
+                        return Err(ApplyError::TooLarge { key, bytes: change.bytes(), source });
+                    };
+                    counter.refused.fetch_add(1, Ordering::Relaxed);
+                    pending.extend([second, first]);
+                }
+                result => result?,
+            }
+        }
+        Ok(())
+    }
+
+    /// One transaction. Repeating it does no harm: puts put the same, and what was deleted stays deleted.
+    async fn transaction(&self, changes: &[Change], revision: i64, counter: &Counter) -> Result<(), ApplyError> {
+        if self.guard.is_lost() {
+            self.guard.check().await?;
+        }
+        let what = format!("write {} changes from {} on", changes.len(), printable(changes[0].key()));
+        tracing::debug!("{what}");
+        counter.sent.fetch_add(1, Ordering::Relaxed);
+        let txn = self.build(changes, revision);
+        let answer = self.etcd.kv(&what, async |mut kv| kv.txn(txn.clone()).await).await?;
+        if answer.succeeded() {
+            return Ok(());
+        }
+        counter.refused.fetch_add(1, Ordering::Relaxed);
+        self.guard.explain().await?;
+        Err(ApplyError::Changed(format!(
+            "etcd refused to {what}: a key that was to be deleted has been changed since the plan was made (revision {revision}). \
+             Something writes to {} without a session: find and stop it, then run again",
+            self.root
+        )))
+    }
+
+    fn build(&self, changes: &[Change], revision: i64) -> Txn {
+        let mut compares = self.guard.fence();
+        let mut operations = Vec::with_capacity(changes.len());
+        for change in changes {
+            match change {
+                Change::Put { key, value } => operations.push(TxnOp::put(self.absolute(key), &**value, None)),
+                Change::Delete { first, last, .. } => {
+                    let start = self.absolute(first);
+                    let end = [&*self.absolute(last), &[0]].concat();
+                    // What has been changed since it was looked at must not go.
+                    let unchanged = Compare::mod_revision(start.clone(), CompareOp::Less, revision + 1);
+                    compares.push(unchanged.with_range(end.clone()));
+                    operations.push(TxnOp::delete(start, Some(DeleteOptions::new().with_range(end))));
+                }
+            }
+        }
+        Txn::new().when(compares).and_then(operations)
+    }
+
+    fn absolute(&self, key: &[u8]) -> Vec<u8> {
+        [self.root.as_bytes(), key].concat()
+    }
+}
+
+/// How many transactions a plan takes, with these limits and a meta root of so many bytes.
+pub fn transactions(plan: &Plan, limits: Limits, root_bytes: usize) -> usize {
+    plan.phases.iter().map(|phase| batches(phase, limits, root_bytes).len()).sum()
+}
+
+/// Cuts a phase into batches that etcd takes, keeping joined changes together where they fit.
+fn batches(phase: &Phase, limits: Limits, root_bytes: usize) -> Vec<Range<usize>> {
+    let mut batches = Vec::new();
+    let mut batch = Load::default();
+    let mut at = 0;
+    while at < phase.changes.len() {
+        let mut end = at + 1;
+        while phase.joined.contains(&end) {
+            end += 1;
+        }
+        let mut group = Load::of(&phase.changes[at..end], root_bytes);
+        if !group.fits(limits) {
+            end = at + 1;
+            group = Load::of(&phase.changes[at..end], root_bytes);
+        }
+        let both = batch.plus(group);
+        if batch.changes > 0 && !both.fits(limits) {
+            batches.push(at - batch.changes..at);
+            batch = group;
+        } else {
+            batch = both;
+        }
+        at = end;
+    }
+    if batch.changes > 0 {
+        batches.push(at - batch.changes..at);
+    }
+    batches
+}
+
+/// What a transaction has to carry.
+#[derive(Debug, Clone, Copy, Default)]
+struct Load {
+    changes: usize,
+    bytes: usize,
+    compares: usize,
+    deletes: u64,
+}
+
+impl Load {
+    fn of(changes: &[Change], root_bytes: usize) -> Self {
+        changes.iter().fold(Self::default(), |load, change| {
+            load.plus(match change {
+                Change::Put { .. } => {
+                    Self { changes: 1, bytes: root_bytes + change.bytes() + FRAME_BYTES, compares: 0, deletes: 0 }
+                }
+                // The keys stand in the operation and in its compare.
+                Change::Delete { keys, .. } => Self {
+                    changes: 1,
+                    bytes: 2 * (2 * root_bytes + change.bytes() + FRAME_BYTES),
+                    compares: 1,
+                    deletes: *keys,
+                },
+            })
+        })
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self {
+            changes: self.changes + other.changes,
+            bytes: self.bytes + other.bytes,
+            compares: self.compares + other.compares,
+            deletes: self.deletes + other.deletes,
+        }
+    }
+
+    fn fits(self, limits: Limits) -> bool {
+        self.changes <= limits.max_txn_ops
+            && self.compares + FENCE_COMPARES <= limits.max_txn_ops
+            && self.bytes + FENCE_BYTES <= limits.batch_bytes()
+            && self.deletes <= MAX_DELETES
+    }
+}
+
+/// Two halves of a batch, cut between joined changes only if there is no other place; `None` if it is a single change.
+fn halve(phase: &Phase, batch: Range<usize>) -> Option<(Range<usize>, Range<usize>)> {
+    let middle = batch.start + batch.len() / 2;
+    let free = |at: &usize| !phase.joined.contains(at);
+    let cut = (batch.start + 1..=middle).rev().find(free).or_else(|| (middle + 1..batch.end).find(free));
+    let cut = cut.or_else(|| (batch.len() > 1).then_some(middle.max(batch.start + 1)))?;
+    Some((batch.start..cut, cut..batch.end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn phase(sizes: &[usize], joined: &[usize]) -> Phase {
+        let mut phase = Phase::new("test");
+        for (at, size) in sizes.iter().enumerate() {
+            let (key, value) = (format!("k{at}"), vec![0u8; *size]);
+            if joined.contains(&at) { phase.put_joined(key, value) } else { phase.put(key, value) }
+        }
+        phase
+    }
+
+    fn limits(max_txn_ops: usize, max_request_bytes: usize) -> Limits {
+        Limits { max_txn_ops, max_request_bytes }
+    }
+
+    #[test]
+    fn batches_hold_all_changes_once_and_in_order() {
+        for (ops, bytes) in [(128, 1_572_864), (8, 65_536), (9, 65_536), (128, 65_536)] {
+            let phase = phase(&[100, 40_000, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 30_000, 30_000], &[3, 13]);
+            let batches = batches(&phase, limits(ops, bytes), 12);
+            let all: Vec<usize> = batches.iter().cloned().flatten().collect();
+            assert_eq!(all, (0..14).collect::<Vec<_>>());
+            assert!(batches.iter().all(|batch| batch.len() <= ops));
+        }
+    }
+
+    #[test]
+    fn joined_changes_stay_together_where_they_fit() {
+        let phase = phase(&[1; 10], &[2, 5, 8]);
+        for batch in batches(&phase, limits(8, 1 << 20), 0).windows(2) {
+            assert!(!phase.joined.contains(&batch[1].start), "{batch:?}");
+        }
+        let large = self::phase(&[900_000, 900_000], &[1]);
+        assert_eq!(batches(&large, limits(128, 1_572_864), 0), [0..1, 1..2]);
+    }
+
+    #[test]
+    fn a_value_larger_than_a_batch_goes_alone() {
+        let phase = phase(&[10, 1_400_000, 10], &[]);
+        assert_eq!(batches(&phase, Limits::default(), 12), [0..1, 1..2, 2..3]);
+    }
+
+    #[test]
+    fn deletes_count_their_compares_and_their_keys() {
+        let mut phase = Phase::new("test");
+        for at in 0..300 {
+            phase.delete(format!("k{at:03}"));
+        }
+        assert!(batches(&phase, Limits::default(), 12).iter().all(|batch| batch.len() <= 128 - FENCE_COMPARES));
+        let range = Change::Delete { first: "a".into(), last: "b".into(), keys: 1000 };
+        let ranges = Phase { changes: vec![range; 20], ..Phase::new("test") };
+        assert!(batches(&ranges, Limits::default(), 12).iter().all(|batch| batch.len() <= 5));
+    }
+
+    #[test]
+    fn halves_are_cut_between_groups_if_there_is_a_place() {
+        let phase = phase(&[1; 6], &[3]);
+        assert_eq!(halve(&phase, 0..6), Some((0..2, 2..6)));
+        assert_eq!(halve(&phase, 2..4), Some((2..3, 3..4)));
+        assert_eq!(halve(&phase, 4..5), None);
+    }
+}

@@ -1,0 +1,103 @@
+//! Backup files: writing ours, reading ours and those of the original tool.
+//!
+//! Ours is a zstd frame with a content checksum that holds a stream in the original tool's format (so `zstd -d` gives a file that
+//! the original tool can restore), followed by a zstd skippable frame with a manifest: docs/backup-format.md.
+
+pub mod manifest;
+pub mod read;
+mod stream;
+pub mod write;
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+pub use manifest::Manifest;
+pub use read::{Backup, Format};
+pub use write::Writer;
+
+/// What is wrong with a backup file.
+#[derive(Debug, Error)]
+pub enum BackupError {
+    /// The file system refused.
+    #[error("cannot {action} {path}: {source}{hint}", path = path.display(), hint = io_hint(source))]
+    Io {
+        /// What was attempted.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// There is no file at the path.
+    #[error("there is no backup file {}", .0.display())]
+    Missing(PathBuf),
+    /// The file is empty.
+    #[error("{} is empty: it is no backup", .0.display())]
+    Empty(PathBuf),
+    /// The file is something else.
+    #[error("{} is no backup file: {why}", path.display())]
+    NoBackup {
+        /// Which file.
+        path: PathBuf,
+        /// What it looks like instead.
+        why: String,
+    },
+    /// The file ends too early.
+    #[error("{} is cut off: {what}. Nothing of it can be trusted to be complete; use another copy of the backup", path.display())]
+    Cut {
+        /// Which file.
+        path: PathBuf,
+        /// Where it ends.
+        what: String,
+    },
+    /// The file has changed since it was written.
+    #[error("{} is damaged: {what}. Use another copy of the backup", path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What does not fit.
+        what: String,
+    },
+    /// The file holds another number of keys than it says.
+    #[error(
+        "{} says that it holds {announced} keys, but holds {found}: it is incomplete or damaged. Use another copy of the backup",
+        path.display()
+    )]
+    Count {
+        /// Which file.
+        path: PathBuf,
+        /// The number in its header or manifest.
+        announced: i64,
+        /// The number of its entries.
+        found: u64,
+    },
+    /// A later version of this tool wrote the file.
+    #[error("{} has format version {version}; this tool reads version {}: use the tool that wrote it", path.display(), manifest::FORMAT_VERSION)]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+}
+
+impl BackupError {
+    fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+fn io_hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            ". Make room or use another --backup-file, then start again; an earlier backup there is as it was"
+        }
+        std::io::ErrorKind::NotFound => ". Does the folder exist, and is the volume mounted?",
+        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+            ". Does this user have the right to use that folder?"
+        }
+        _ => "",
+    }
+}

@@ -1,0 +1,254 @@
+//! Reading a backup: all of it is checked before anybody sees a single key.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use zstd::stream::read::Decoder;
+
+use super::manifest::{FORMAT_VERSION, ManifestError, hex};
+use super::stream::{self, Header, StreamError};
+use super::{BackupError, Manifest};
+use crate::layout::keys::{prefix_of, printable};
+use crate::layout::messages::backup::Entry;
+
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
+const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];
+
+/// Who wrote a backup file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Format {
+    /// This tool; the manifest tells the rest.
+    Ours(Box<Manifest>),
+    /// The original tool.
+    Legacy,
+}
+
+/// A backup file that has been read and checked as a whole.
+#[derive(Debug, Clone)]
+pub struct Backup {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Who wrote it.
+    pub format: Format,
+    /// The meta root that it was made of, without a slash at the end.
+    pub meta_root: String,
+    /// Number of keys.
+    pub keys: u64,
+    /// Number of keys by prefix.
+    pub counts: BTreeMap<String, u64>,
+}
+
+impl Backup {
+    /// Reads a backup file to its end and checks all that can be checked, handing each key (relative to the meta root) and value
+    /// to `each`. What was handed over is worth nothing if this fails.
+    ///
+    /// # Errors
+    /// The file is missing, is no backup, is cut off, damaged, or does not hold what it says.
+    pub fn read(path: &Path, each: impl FnMut(Vec<u8>, Vec<u8>)) -> Result<Self, BackupError> {
+        let file = File::open(path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => BackupError::Missing(path.to_owned()),
+            _ => BackupError::Io { action: "open the backup file", path: path.to_owned(), source },
+        })?;
+        let mut reader = BufReader::with_capacity(1 << 17, file);
+        let start = reader.fill_buf().map_err(BackupError::io("read", path))?;
+        if start.is_empty() {
+            return Err(BackupError::Empty(path.to_owned()));
+        }
+        if start.starts_with(&ZSTD_MAGIC) {
+            Checker::new(path, true, each).read_ours(reader)
+        } else if start.starts_with(&GZIP_MAGIC) {
+            let why = "it is a gzip file; unpack it first if it is a backup of Birdwatcher".into();
+            Err(BackupError::NoBackup { path: path.to_owned(), why })
+        } else {
+            Checker::new(path, false, each).read_legacy(reader)
+        }
+    }
+
+    /// Reads and checks a backup file without keeping anything of it.
+    ///
+    /// # Errors
+    /// As [`Backup::read`].
+    pub fn check(path: &Path) -> Result<Self, BackupError> {
+        Self::read(path, |_, _| {})
+    }
+}
+
+/// Reads a stream and checks what every stream must fulfil.
+struct Checker<'a, F> {
+    path: &'a Path,
+    each: F,
+    /// Our own files are sorted by key; the original tool wrote them in any order.
+    sorted: bool,
+    last: Vec<u8>,
+    seen: HashSet<Vec<u8>>,
+    keys: u64,
+    counts: BTreeMap<String, u64>,
+}
+
+impl<'a, F: FnMut(Vec<u8>, Vec<u8>)> Checker<'a, F> {
+    fn new(path: &'a Path, sorted: bool, each: F) -> Self {
+        Self { path, each, sorted, last: Vec::new(), seen: HashSet::new(), keys: 0, counts: BTreeMap::new() }
+    }
+
+    fn read_ours(mut self, reader: BufReader<File>) -> Result<Backup, BackupError> {
+        let hashing = HashingReader { inner: reader, hash: Sha256::new(), bytes: 0 };
+        let decoder = Decoder::with_buffer(hashing).map_err(BackupError::io("unpack", self.path))?.single_frame();
+        let mut stream = HashingReader { inner: BufReader::new(decoder), hash: Sha256::new(), bytes: 0 };
+        let header = self.read_stream(&mut stream)?;
+        let frame = stream.inner.into_inner().finish();
+        let mut rest = frame.inner;
+        let manifest = Manifest::read(&mut rest).map_err(|error| self.manifest_error(error))?;
+        let facts = [
+            ("the size of its data", manifest.stream_bytes == stream.bytes),
+            ("the checksum of its data", manifest.stream_sha256 == hex(stream.hash)),
+            ("the size of its compressed data", manifest.frame_bytes == frame.bytes),
+            ("the checksum of its compressed data", manifest.frame_sha256 == hex(frame.hash)),
+            ("its meta root", manifest.meta_root == header.meta_root),
+            ("the number of keys by kind", manifest.counts == self.counts),
+        ];
+        if manifest.format_version > FORMAT_VERSION {
+            return Err(BackupError::Newer { path: self.path.to_owned(), version: manifest.format_version });
+        }
+        let announced = i64::try_from(manifest.keys).unwrap_or(i64::MAX);
+        self.check_count(announced)?;
+        self.check_count(header.entries)?;
+        if let Some((what, _)) = facts.into_iter().find(|(_, holds)| !holds) {
+            return Err(self.damaged(format!("{what} is not what its manifest says")));
+        }
+        Ok(self.finish(Format::Ours(Box::new(manifest)), header))
+    }
+
+    fn read_legacy(mut self, mut reader: BufReader<File>) -> Result<Backup, BackupError> {
+        let start = reader.fill_buf().map_err(BackupError::io("read", self.path))?;
+        let length = start.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes));
+        if length.is_none_or(|length| length == 0 || length > stream::MAX_HEADER_BYTES) {
+            let why = "it begins neither like a file of this tool nor like one of the original tool".into();
+            return Err(BackupError::NoBackup { path: self.path.to_owned(), why });
+        }
+        let header = self.read_stream(&mut reader)?;
+        self.check_count(header.entries)?;
+        Ok(self.finish(Format::Legacy, header))
+    }
+
+    fn read_stream(&mut self, from: &mut impl Read) -> Result<Header, BackupError> {
+        let header = match stream::read_header(from) {
+            Err(StreamError::Bad(why)) if !self.sorted => {
+                return Err(BackupError::NoBackup { path: self.path.to_owned(), why });
+            }
+            header => header.map_err(|error| self.stream_error(error))?,
+        };
+        let root = format!("{}/", header.meta_root);
+        while let Some(Entry { key, data: value }) =
+            stream::read_entry(from).map_err(|error| self.stream_error(error))?
+        {
+            self.check_entry(&header, &root, key, value)?;
+        }
+        Ok(header)
+    }
+
+    fn check_entry(&mut self, header: &Header, root: &str, key: Vec<u8>, value: Vec<u8>) -> Result<(), BackupError> {
+        let relative = match header.absolute_keys {
+            false => key,
+            true => match key.strip_prefix(root.as_bytes()) {
+                Some(relative) => relative.to_vec(),
+                None => {
+                    let what = format!("the key {} is not under its meta root {root}", printable(&key));
+                    return Err(self.damaged(what));
+                }
+            },
+        };
+        let fresh = if self.sorted {
+            let fresh = self.keys == 0 || self.last < relative;
+            self.last.clone_from(&relative);
+            fresh
+        } else {
+            self.seen.insert(relative.clone())
+        };
+        if !fresh {
+            return Err(self.damaged(format!("the key {} occurs twice or out of order", printable(&relative))));
+        }
+        self.keys += 1;
+        *self.counts.entry(prefix_of(&relative)).or_default() += 1;
+        (self.each)(relative, value);
+        Ok(())
+    }
+
+    fn check_count(&self, announced: i64) -> Result<(), BackupError> {
+        if u64::try_from(announced) == Ok(self.keys) {
+            return Ok(());
+        }
+        Err(BackupError::Count { path: self.path.to_owned(), announced, found: self.keys })
+    }
+
+    fn finish(self, format: Format, header: Header) -> Backup {
+        Backup { path: self.path.to_owned(), format, meta_root: header.meta_root, keys: self.keys, counts: self.counts }
+    }
+
+    fn damaged(&self, what: String) -> BackupError {
+        BackupError::Damaged { path: self.path.to_owned(), what }
+    }
+
+    fn cut(&self, what: &str) -> BackupError {
+        BackupError::Cut { path: self.path.to_owned(), what: format!("{what} (after {} keys)", self.keys) }
+    }
+
+    fn stream_error(&self, error: StreamError) -> BackupError {
+        match error {
+            StreamError::Cut(what) => self.cut(&what),
+            StreamError::Bad(what) => self.damaged(format!("{what} (after {} keys)", self.keys)),
+            StreamError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.cut("it ends within its compressed data")
+            }
+            // Errors of the file system have a number; those of the zstd library have none.
+            StreamError::Io(error) if error.raw_os_error().is_none() => {
+                self.damaged(format!("its compressed data cannot be unpacked ({error}, after {} keys)", self.keys))
+            }
+            StreamError::Io(source) => BackupError::Io { action: "read", path: self.path.to_owned(), source },
+        }
+    }
+
+    fn manifest_error(&self, error: ManifestError) -> BackupError {
+        match error {
+            ManifestError::Cut => self.cut("its manifest is missing or incomplete"),
+            ManifestError::Damaged(what) => self.damaged(what),
+            ManifestError::Io(source) => BackupError::Io { action: "read", path: self.path.to_owned(), source },
+        }
+    }
+}
+
+/// Counts and hashes what is consumed, no more: what follows a zstd frame is left to be read.
+struct HashingReader<R> {
+    inner: R,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl<R: BufRead> BufRead for HashingReader<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        if let Ok(buffer) = self.inner.fill_buf() {
+            self.hash.update(&buffer[..amount.min(buffer.len())]);
+        }
+        self.bytes += amount as u64;
+        self.inner.consume(amount);
+    }
+}
+
+impl<R: BufRead> Read for HashingReader<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = {
+            let available = self.inner.fill_buf()?;
+            let read = available.len().min(into.len());
+            into[..read].copy_from_slice(&available[..read]);
+            read
+        };
+        self.consume(read);
+        Ok(read)
+    }
+}

@@ -1,0 +1,134 @@
+//! The stream of the original tool: length-prefixed records, a header and then one for each key.
+//!
+//! It has neither checksum nor end mark; what can be checked is the number of entries in the header.
+
+use std::io::{self, Read};
+
+use prost::Message;
+use serde_json::Value;
+
+use crate::layout::join_root;
+use crate::layout::messages::backup::{BackupHeader, Entry};
+
+/// No record is larger: etcd takes 1.5 MiB in a request by default, and nobody raises that a hundredfold.
+const MAX_RECORD_BYTES: u64 = 256 << 20;
+/// Headers are some 50 bytes.
+pub(super) const MAX_HEADER_BYTES: u64 = 64 << 10;
+/// What the original tool has written since 2.2.0: keys are absolute.
+const EXTRA: &str = r#"{"entry_include_root_path":true}"#;
+
+/// The header of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// Meta root, without a slash at the end.
+    pub meta_root: String,
+    /// Number of entries that the stream should have.
+    pub entries: i64,
+    /// Whether keys in the stream begin with the meta root.
+    pub absolute_keys: bool,
+}
+
+/// A header record.
+pub(super) fn encode_header(root_path: &str, meta_path: &str, entries: i64) -> Vec<u8> {
+    let header = BackupHeader {
+        version: 0,
+        instance: root_path.to_owned(),
+        meta_path: meta_path.to_owned(),
+        entries,
+        component: String::new(),
+        extra: EXTRA.into(),
+    };
+    record(&header)
+}
+
+/// A record of one key.
+pub(super) fn encode_entry(key: Vec<u8>, data: Vec<u8>) -> Vec<u8> {
+    record(&Entry { key, data })
+}
+
+fn record(message: &impl Message) -> Vec<u8> {
+    let length = message.encoded_len();
+    let mut bytes = Vec::with_capacity(8 + length);
+    bytes.extend_from_slice(&(length as u64).to_le_bytes());
+    // A Vec grows, so encoding into it cannot fail.
+    let _ = message.encode(&mut bytes);
+    bytes
+}
+
+/// What went wrong while reading a stream.
+#[derive(Debug)]
+pub(super) enum StreamError {
+    Io(io::Error),
+    /// The stream ends within a record.
+    Cut(String),
+    /// A record that cannot be one.
+    Bad(String),
+}
+
+impl From<io::Error> for StreamError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Reads the header.
+pub(super) fn read_header(from: &mut impl Read) -> Result<Header, StreamError> {
+    let bytes =
+        read_record(from, MAX_HEADER_BYTES)?.ok_or_else(|| StreamError::Cut("it ends before its header".into()))?;
+    let header = BackupHeader::decode(&*bytes)
+        .map_err(|error| StreamError::Bad(format!("its header does not decode ({error})")))?;
+    let meta_root = join_root(&header.instance, &header.meta_path);
+    if meta_root.trim_matches('/').is_empty() {
+        return Err(StreamError::Bad("its header does not name a root path".into()));
+    }
+    let extra: Value = serde_json::from_slice(&header.extra).unwrap_or_default();
+    Ok(Header {
+        meta_root,
+        entries: header.entries,
+        absolute_keys: extra.get("entry_include_root_path").and_then(Value::as_bool).unwrap_or(false),
+    })
+}
+
+/// Reads the next entry; `None` at the end.
+pub(super) fn read_entry(from: &mut impl Read) -> Result<Option<Entry>, StreamError> {
+    let Some(bytes) = read_record(from, MAX_RECORD_BYTES)? else { return Ok(None) };
+    let entry =
+        Entry::decode(&*bytes).map_err(|error| StreamError::Bad(format!("a record does not decode ({error})")))?;
+    if entry.key.is_empty() {
+        return Err(StreamError::Bad("a record has no key".into()));
+    }
+    Ok(Some(entry))
+}
+
+/// Reads a length and that many bytes; `None` at the very end. Memory grows with what is there, not with what is announced.
+fn read_record(from: &mut impl Read, max: u64) -> Result<Option<Vec<u8>>, StreamError> {
+    let mut length = [0; 8];
+    match read_fully(from, &mut length)? {
+        0 => return Ok(None),
+        8 => {}
+        _ => return Err(StreamError::Cut("it ends within the length of a record".into())),
+    }
+    let length = u64::from_le_bytes(length);
+    if length > max {
+        return Err(StreamError::Bad(format!("a record of {length} bytes is impossible")));
+    }
+    let mut bytes = Vec::new();
+    from.take(length).read_to_end(&mut bytes)?;
+    if (bytes.len() as u64) < length {
+        return Err(StreamError::Cut(format!("it ends after {} of {length} bytes of a record", bytes.len())));
+    }
+    Ok(Some(bytes))
+}
+
+fn read_fully(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match from.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}

@@ -1,0 +1,177 @@
+//! Reading and backing up the metadata under the meta root, for the commands that do.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::Context;
+use super::roots::meta_roots;
+use crate::backup::write::{Origin, Written};
+use crate::backup::{Backup, Format, Writer};
+use crate::etcd::{Entry, Etcd, EtcdError, ReadOptions, Snapshot};
+use crate::layout::Found;
+use crate::layout::keys::{SESSIONS, target_prefixes};
+use crate::migrate::{Inventory, Record};
+use crate::report::text::{bytes, thousands};
+
+/// How often reading starts over when etcd compacts the revision away meanwhile.
+const ATTEMPTS: usize = 3;
+
+impl Context {
+    /// All metadata at one revision, decoded.
+    pub(super) async fn read_inventory(&self, etcd: &Etcd) -> Result<(Inventory, i64)> {
+        for attempt in 1.. {
+            match self.try_read_inventory(etcd).await {
+                Err(error) if attempt < ATTEMPTS && is_compacted(&error) => {
+                    self.console.warn(&format!("{error:#}; starting over"))
+                }
+                result => return result.with_context(|| format!("cannot read {}", self.config.meta_root)),
+            }
+        }
+        bail!("reading was not tried")
+    }
+
+    async fn try_read_inventory(&self, etcd: &Etcd) -> Result<(Inventory, i64)> {
+        let mut inventory = Inventory::default();
+        let mut snapshot = etcd.snapshot(self.root.as_str()).await?;
+        let bar = self.progress.phase("reading the metadata", snapshot.total(), "keys");
+        while let Some(page) = snapshot.next_page().await? {
+            self.stop.check()?;
+            bar.advance(page.len() as u64);
+            for entry in page {
+                let record = Record { value: entry.value, mod_revision: entry.mod_revision };
+                inventory.add(entry.key.slice(self.root.len()..), record);
+            }
+        }
+        bar.finish();
+        if inventory.keys() == 0 {
+            bail!("{}", self.nothing_here(etcd).await);
+        }
+        Ok((inventory, snapshot.revision()))
+    }
+
+    /// Why there may be nothing under the meta root, and where there is something.
+    async fn nothing_here(&self, etcd: &Etcd) -> String {
+        let roots = meta_roots(etcd).await.unwrap_or_default();
+        let hint = if roots.is_empty() {
+            "Nothing in this etcd looks like Milvus metadata: is it the right etcd?".to_owned()
+        } else {
+            format!("These look like Milvus: {}. Set etcd.rootPath and etcd.metaSubPath accordingly", roots.join(", "))
+        };
+        format!("there is no metadata under {}: probably the wrong root path. {hint}", self.config.meta_root)
+    }
+
+    /// Whether anything of the 2.2 layout is there. Only the 2.2 layout has these keys, so this is quick in 2.1 metadata.
+    pub(super) async fn has_target_keys(&self, etcd: &Etcd) -> Result<bool, EtcdError> {
+        for prefix in target_prefixes() {
+            if etcd.count(format!("{}{prefix}", self.root)).await? > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Writes a backup of all keys without a lease, as they were at `revision` (or are now). `found` is their layout.
+    pub(super) async fn write_backup(
+        &self,
+        etcd: &Etcd,
+        file: &Path,
+        revision: Option<i64>,
+        found: Found,
+    ) -> Result<Written> {
+        for attempt in 1.. {
+            match self.try_write_backup(etcd, file, revision, found).await {
+                Err(error) if attempt < ATTEMPTS && revision.is_none() && is_compacted(&error) => {
+                    self.console.warn(&format!("{error:#}; starting over"));
+                }
+                result => return result.with_context(|| format!("cannot back up {}", self.config.meta_root)),
+            }
+        }
+        bail!("the backup was not tried")
+    }
+
+    async fn try_write_backup(&self, etcd: &Etcd, file: &Path, revision: Option<i64>, found: Found) -> Result<Written> {
+        let mut snapshot =
+            etcd.snapshot_with(self.root.as_str(), ReadOptions { revision, ..ReadOptions::default() }).await?;
+        if snapshot.total() == 0 {
+            bail!("{}", self.nothing_here(etcd).await);
+        }
+        let revision = snapshot.revision();
+        // The number of keys stands at the beginning of the file. Keys with a lease do not count, and it takes a whole read to
+        // know how many have one; sessions are the only ones in practice.
+        let mut expected = snapshot.total() - self.leased_sessions(etcd).await?;
+        loop {
+            let mut writer = Writer::create(file, self.origin(&snapshot)?, expected)?;
+            self.copy(&mut snapshot, &mut writer).await?;
+            if writer.keys() == expected {
+                return Ok(writer.finish(found)?);
+            }
+            expected = writer.keys();
+            let again = ReadOptions { revision: Some(revision), ..ReadOptions::default() };
+            snapshot = etcd.snapshot_with(self.root.as_str(), again).await?;
+        }
+    }
+
+    async fn copy(&self, snapshot: &mut Snapshot, writer: &mut Writer) -> Result<()> {
+        let bar = self.progress.phase("backing up", snapshot.total(), "keys");
+        while let Some(page) = snapshot.next_page().await? {
+            self.stop.check()?;
+            for Entry { key, value, lease, .. } in &page {
+                if *lease == 0 {
+                    writer.add(&key[self.root.len()..], value)?;
+                }
+            }
+            bar.advance(page.len() as u64);
+        }
+        bar.finish();
+        Ok(())
+    }
+
+    async fn leased_sessions(&self, etcd: &Etcd) -> Result<u64, EtcdError> {
+        let sessions = etcd.get_range(format!("{}{SESSIONS}", self.root)).await?;
+        Ok(sessions.iter().filter(|session| session.lease != 0).count() as u64)
+    }
+
+    fn origin(&self, snapshot: &Snapshot) -> Result<Origin> {
+        Ok(Origin {
+            created: OffsetDateTime::now_utc().truncate_to_second().format(&Rfc3339).context("cannot tell the time")?,
+            root_path: self.config.meta_root.root_path().to_owned(),
+            meta_sub_path: self.config.meta_root.meta_sub_path().to_owned(),
+            etcd_cluster_id: snapshot.cluster_id(),
+            etcd_revision: snapshot.revision(),
+            source_version: self.source_version(),
+        })
+    }
+
+    /// Tells what was backed up where.
+    pub(super) fn say_backup(&self, written: &Written) {
+        if let Some(moved) = &written.moved {
+            self.say(format!("the file that was there before is now {}", moved.display()));
+        }
+        self.say(format!(
+            "backup {}: {} keys at revision {}, {} ({} uncompressed), SHA-256 of the data {}",
+            written.path.display(),
+            thousands(written.manifest.keys),
+            written.manifest.etcd_revision,
+            bytes(written.file_bytes),
+            bytes(written.manifest.stream_bytes),
+            written.manifest.stream_sha256
+        ));
+    }
+
+    /// A backup from before an interrupted migration that stands at `file`: the one to keep.
+    pub(super) fn earlier_backup(&self, file: &Path) -> Option<Backup> {
+        let backup = Backup::check(file).ok()?;
+        let wholly_source = match &backup.format {
+            Format::Ours(manifest) => matches!(manifest.layout, Found::Source | Found::Neither),
+            Format::Legacy => true,
+        };
+        (wholly_source && backup.meta_root == self.config.meta_root.to_string()).then_some(backup)
+    }
+}
+
+fn is_compacted(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref::<EtcdError>(), Some(EtcdError::Compacted { .. }))
+}

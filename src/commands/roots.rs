@@ -1,0 +1,73 @@
+//! Which meta roots there are in an etcd: for those who mistyped theirs.
+
+use std::collections::BTreeSet;
+
+use etcd_client::GetOptions;
+
+use crate::etcd::{Etcd, EtcdError, prefix_end};
+
+/// What a meta root has below it.
+const MARKS: [&str; 3] = ["root-coord/", "session/", "snapshots/root-coord/"];
+/// Folders are looked into down to this depth, and only so many of them.
+const MAX_DEPTH: usize = 4;
+const MAX_FOLDERS: usize = 200;
+
+/// Meta roots, without a slash at the end: folders that hold what only Milvus writes.
+///
+/// # Errors
+/// etcd does not answer, or the user may not read all keys.
+pub async fn meta_roots(etcd: &Etcd) -> Result<Vec<String>, EtcdError> {
+    let mut roots = BTreeSet::new();
+    let mut folders = vec![(String::new(), 0)];
+    let mut seen = 0;
+    while let Some((folder, depth)) = folders.pop() {
+        seen += 1;
+        if seen > MAX_FOLDERS {
+            break;
+        }
+        if !folder.is_empty() && is_meta_root(etcd, &folder).await? {
+            roots.insert(folder.trim_end_matches('/').to_owned());
+        } else if depth < MAX_DEPTH {
+            let children = children(etcd, &folder).await?;
+            folders.extend(children.into_iter().map(|child| (child, depth + 1)));
+        }
+    }
+    Ok(roots.into_iter().collect())
+}
+
+async fn is_meta_root(etcd: &Etcd, folder: &str) -> Result<bool, EtcdError> {
+    for mark in MARKS {
+        if etcd.count(format!("{folder}{mark}")).await? > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Folders directly below a folder: the first key tells one, then the search goes on behind it.
+async fn children(etcd: &Etcd, folder: &str) -> Result<Vec<String>, EtcdError> {
+    let mut children = Vec::new();
+    let end = prefix_end(folder.as_bytes());
+    let mut start = if folder.is_empty() { vec![0] } else { folder.as_bytes().to_vec() };
+    while children.len() < MAX_FOLDERS {
+        let options = GetOptions::new().with_range(end.clone()).with_limit(1).with_keys_only();
+        let request = "look for other meta roots";
+        let answer = etcd.kv(request, async |mut kv| kv.get(start.clone(), Some(options.clone())).await).await?;
+        let Some(key) = answer.kvs().first().map(|kv| kv.key().to_vec()) else { break };
+        let rest = &key[folder.len()..];
+        // A leading slash belongs to the name of the first folder.
+        let slash = rest.iter().skip(usize::from(folder.is_empty())).position(|byte| *byte == b'/');
+        start = match slash.map(|at| at + usize::from(folder.is_empty())) {
+            Some(at) => {
+                let child = key[..=folder.len() + at].to_vec();
+                let behind = prefix_end(&child);
+                if let Ok(child) = String::from_utf8(child) {
+                    children.push(child);
+                }
+                behind
+            }
+            None => [&key[..], &[0]].concat(),
+        };
+    }
+    Ok(children)
+}

@@ -1,0 +1,189 @@
+//! Typed values by dotted key.
+
+use std::collections::HashSet;
+
+use anyhow::{Result, anyhow, bail};
+
+use super::{Content, Document, Node, NodeId, boolean};
+
+/// A value, and the place that says it, for errors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting<T> {
+    /// What was said.
+    pub value: T,
+    /// Where: `file:line: key`, or the flag.
+    pub origin: String,
+}
+
+impl<T> Setting<T> {
+    /// A value from the command line or the environment.
+    pub fn given(value: T, origin: &str) -> Self {
+        Self { value, origin: origin.to_owned() }
+    }
+
+    /// The error that names this setting.
+    pub fn refuse(&self, reason: impl std::fmt::Display) -> anyhow::Error {
+        anyhow!("{}: {reason}", self.origin)
+    }
+}
+
+/// A text as errors show it: on one line, and not all of it if it is long.
+pub fn quoted(text: &str) -> String {
+    const SHOWN: usize = 80;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+impl Document {
+    /// A text; numbers and booleans count as they are written. An empty one counts as absent.
+    ///
+    /// # Errors
+    /// A list or a mapping is there, or two different texts.
+    pub fn text(&self, key: &str) -> Result<Option<Setting<String>>> {
+        Ok(self.text_or_empty(key)?.filter(|setting| !setting.value.is_empty()))
+    }
+
+    /// Like [`Document::text`], but `""` is an empty text.
+    ///
+    /// # Errors
+    /// As [`Document::text`].
+    pub fn text_or_empty(&self, key: &str) -> Result<Option<Setting<String>>> {
+        self.parsed(key, "a text", |text| Some(text.to_owned()))
+    }
+
+    /// `true` or `false`, quoted or not.
+    ///
+    /// # Errors
+    /// Something else is there, or both.
+    pub fn boolean(&self, key: &str) -> Result<Option<Setting<bool>>> {
+        self.parsed(key, "true or false", boolean)
+    }
+
+    /// A scalar that `read` understands; `expected` says what that is. Absent, null and, unless `read` accepts it, empty
+    /// are all `None`.
+    ///
+    /// # Errors
+    /// What is there is not understood, or the key is repeated with another value.
+    pub fn parsed<T: PartialEq>(
+        &self,
+        key: &str,
+        expected: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<Setting<T>>> {
+        let mut first: Option<(T, usize)> = None;
+        for node in self.find(key)? {
+            let Some(value) = node.as_text().and_then(&read) else {
+                if node.is_empty_text() {
+                    continue;
+                }
+                return Err(self.wrong_type(key, node, expected));
+            };
+            match &first {
+                None => first = Some((value, node.line)),
+                Some((other, _)) if *other == value => {}
+                Some((_, line)) => bail!(
+                    "{}: given more than once with different values, see line {line}: keep one of them",
+                    self.origin(key, node.line)
+                ),
+            }
+        }
+        Ok(first.map(|(value, line)| Setting { value, origin: self.origin(key, line) }))
+    }
+
+    /// The texts of a list, or a single text; those of a repeated key one after the other. Never empty: `None` if the key
+    /// is absent.
+    ///
+    /// # Errors
+    /// A mapping is there, or an empty list, or one with something else than texts.
+    pub fn texts(&self, key: &str) -> Result<Option<Vec<Setting<String>>>> {
+        let mut found = self.find(key)?;
+        found.retain(|node| !node.is_empty_text());
+        let Some(&first) = found.first() else { return Ok(None) };
+        let expected = "a text or a list of texts";
+        let mut texts = Vec::new();
+        for node in found {
+            let items = match &node.content {
+                Content::List(items) => items.iter().map(|&item| self.node(item)).collect(),
+                _ => vec![node],
+            };
+            for item in items {
+                match &item.content {
+                    Content::Scalar { text, .. } => {
+                        texts.push(Setting { value: text.clone(), origin: self.origin(key, item.line) });
+                    }
+                    Content::Null => {}
+                    Content::List(_) | Content::Mapping(_) => return Err(self.wrong_type(key, item, expected)),
+                }
+            }
+        }
+        if texts.is_empty() {
+            bail!("{}: found an empty list, expected {expected}", self.origin(key, first.line));
+        }
+        Ok(Some(texts))
+    }
+
+    /// How errors name a key.
+    fn origin(&self, key: &str, line: usize) -> String {
+        format!("{}:{line}: {key}", self.file)
+    }
+
+    fn wrong_type(&self, key: &str, node: &Node, expected: &str) -> anyhow::Error {
+        anyhow!("{}: found {}, expected {expected}", self.origin(key, node.line), node.describe())
+    }
+
+    /// All that the file says for a key, nulls left out, in the order of the file.
+    ///
+    /// As in Milvus, which reads with viper, `etcd.rootPath` is also found as one key with the dot in it, and upper and
+    /// lower case count as the same; the exact spelling is preferred.
+    fn find(&self, key: &str) -> Result<Vec<&Node>> {
+        let words: Vec<&str> = key.split('.').collect();
+        // reached[n]: where the first n words lead. Each node counts once, or a file that repeats aliases to itself would
+        // make us walk for hours.
+        let mut reached: Vec<(Vec<NodeId>, HashSet<NodeId>)> = vec![Default::default(); words.len() + 1];
+        reached[0].0.push(self.root);
+        for depth in 0..words.len() {
+            for id in std::mem::take(&mut reached[depth].0) {
+                let node = self.node(id);
+                if node.is_empty_text() {
+                    continue;
+                }
+                let Content::Mapping(pairs) = &node.content else {
+                    return Err(self.wrong_type(&words[..depth].join("."), node, "a mapping (key: value)"));
+                };
+                self.refuse_merge_key(pairs)?;
+                for end in depth + 1..=words.len() {
+                    for value in self.values(pairs, &words[depth..end].join(".")) {
+                        let (nodes, seen) = &mut reached[end];
+                        if !matches!(self.node(value).content, Content::Null) && seen.insert(value) {
+                            nodes.push(value);
+                        }
+                    }
+                }
+            }
+        }
+        let (found, _) = std::mem::take(&mut reached[words.len()]);
+        Ok(found.into_iter().map(|id| self.node(id)).collect())
+    }
+
+    fn values(&self, pairs: &[(NodeId, NodeId)], name: &str) -> Vec<NodeId> {
+        let matching = |same: fn(&str, &str) -> bool| -> Vec<NodeId> {
+            let is_match = |key| self.node(key).as_text().is_some_and(|text| same(text, name));
+            pairs.iter().filter(|(key, _)| is_match(*key)).map(|&(_, value)| value).collect()
+        };
+        let exact = matching(|a, b| a == b);
+        if exact.is_empty() { matching(str::eq_ignore_ascii_case) } else { exact }
+    }
+
+    /// `<<: *other` would bring in keys from elsewhere; to overlook it would be to take defaults instead.
+    fn refuse_merge_key(&self, pairs: &[(NodeId, NodeId)]) -> Result<()> {
+        for &(key, _) in pairs {
+            let key = self.node(key);
+            if matches!(&key.content, Content::Scalar { text, plain: true } if text == "<<") {
+                bail!("{}: merging keys is not supported: write the keys out", self.origin("<<", key.line));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! Requests, repeated and carried to another endpoint while there is hope.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use etcd_client::{Client, KvClient};
+use futures::future::join_all;
+
+use super::error::{Attempt, Verdict};
+use super::link::{Failure, Link};
+use super::{EndpointCause, Etcd, EtcdError};
+
+/// What one answer of etcd may hold; its own limit for a request (1.5 MiB) does not hold for answers.
+pub(super) const LARGEST_RESPONSE: usize = 256 << 20;
+
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// However long a single attempt takes: a leader election deserves a second look.
+const FEWEST_ATTEMPTS: usize = 3;
+
+impl Etcd {
+    /// Makes a request; `what` names it for messages, like `read the keys under "by-dev/meta"`.
+    ///
+    /// While the failure is one that may pass (no connection, no answer within the request timeout, no leader, too many
+    /// requests), it is made again, on the next endpoint, for about three request timeouts. So `request` may run
+    /// several times, and **a run that seemed to fail may have taken effect**: only make requests that can be repeated.
+    ///
+    /// # Errors
+    /// Whatever will not pass at once, and [`EtcdError::Unreachable`] when the time is over.
+    pub async fn call<T>(
+        &self,
+        what: &str,
+        request: impl AsyncFn(Client) -> Result<T, etcd_client::Error>,
+    ) -> Result<T, EtcdError> {
+        let mut tries = Tries::new(self);
+        loop {
+            let (index, link) = self.link();
+            let failure = match self.attempt(link, what, &request).await {
+                Ok(answer) => return Ok(answer),
+                Err(Verdict::Final(error)) => return Err(error),
+                Err(Verdict::Again(failure) | Verdict::LogIn(failure)) => failure,
+            };
+            let next = self.rotate(index);
+            tracing::warn!("cannot {what} on {}: {}; next: {next}", link.name(), failure.brief());
+            tries.failures[index] = Some(failure);
+            if !tries.pause().await {
+                return Err(self.give_up(what, tries).await);
+            }
+        }
+    }
+
+    /// As [`Etcd::call`], for reads and transactions, with room for large answers.
+    ///
+    /// # Errors
+    /// As [`Etcd::call`].
+    pub async fn kv<T>(
+        &self,
+        what: &str,
+        request: impl AsyncFn(KvClient) -> Result<T, etcd_client::Error>,
+    ) -> Result<T, EtcdError> {
+        self.call(what, async |client| request(client.kv_client().max_decoding_message_size(LARGEST_RESPONSE)).await)
+            .await
+    }
+
+    async fn attempt<T>(
+        &self,
+        link: &Link,
+        what: &str,
+        request: &impl AsyncFn(Client) -> Result<T, etcd_client::Error>,
+    ) -> Result<T, Verdict> {
+        let client = self.connection(link).await.map_err(|cause| {
+            if cause.is_definite() {
+                let (what, endpoint) = (what.to_owned(), link.name().to_owned());
+                Verdict::Final(EtcdError::Unauthenticated { what, endpoint, cause })
+            } else {
+                Verdict::Again(Failure::Explained(cause))
+            }
+        })?;
+        let attempt = Attempt { what, endpoint: link.name(), user: self.shared.user.as_deref() };
+        let outcome = tokio::time::timeout(self.shared.request_timeout, request(client.clone())).await;
+        let verdict = match outcome {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => attempt.judge(error),
+            Err(_) => Verdict::Again(Failure::TimedOut),
+        };
+        if matches!(verdict, Verdict::LogIn(_)) {
+            self.log_in_again(client, &attempt).await?;
+        }
+        Err(verdict)
+    }
+
+    async fn log_in_again(&self, client: Client, attempt: &Attempt<'_>) -> Result<(), Verdict> {
+        match tokio::time::timeout(self.shared.request_timeout, client.refresh_token()).await {
+            Ok(login) => login.map_err(|error| attempt.judge(error)),
+            Err(_) => Err(Verdict::Again(Failure::TimedOut)),
+        }
+    }
+
+    /// Moves on from a failed link, unless another request has done so already.
+    fn rotate(&self, failed: usize) -> &str {
+        let next = (failed + 1) % self.shared.links.len();
+        let _ = self.shared.current.compare_exchange(failed, next, Ordering::Relaxed, Ordering::Relaxed);
+        self.endpoint()
+    }
+
+    async fn give_up(&self, what: &str, tries: Tries) -> EtcdError {
+        let tried = tries.started.elapsed();
+        let explained = self.shared.links.iter().zip(tries.failures).filter_map(|(link, failure)| {
+            let failure = failure?;
+            Some(async { EndpointCause { endpoint: link.name().to_owned(), cause: link.explain(failure).await } })
+        });
+        EtcdError::Unreachable { what: what.to_owned(), tried, endpoints: join_all(explained).await }
+    }
+}
+
+/// How often and how long a request has been tried.
+struct Tries {
+    started: Instant,
+    until: Duration,
+    left: usize,
+    next_pause: Duration,
+    /// The last failure of each link.
+    failures: Vec<Option<Failure>>,
+}
+
+impl Tries {
+    fn new(etcd: &Etcd) -> Self {
+        let links = etcd.shared.links.len();
+        Self {
+            started: Instant::now(),
+            until: etcd.shared.request_timeout * 3,
+            left: FEWEST_ATTEMPTS.max(links),
+            next_pause: SHORTEST_PAUSE,
+            failures: (0..links).map(|_| None).collect(),
+        }
+    }
+
+    /// Waits a little before the next attempt; `false` if there should be none.
+    async fn pause(&mut self) -> bool {
+        self.left = self.left.saturating_sub(1);
+        if self.left == 0 && self.started.elapsed() + self.next_pause >= self.until {
+            return false;
+        }
+        tokio::time::sleep(self.next_pause).await;
+        self.next_pause = (self.next_pause * 2).min(LONGEST_PAUSE);
+        true
+    }
+}

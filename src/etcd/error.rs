@@ -1,0 +1,254 @@
+//! What can go wrong, told so that the reader knows what to do.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use thiserror::Error;
+use tonic::{Code, Status};
+
+use super::Cause;
+use super::link::Failure;
+
+/// An endpoint and why it does not work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointCause {
+    /// The endpoint, as `scheme://host:port`.
+    pub endpoint: String,
+    /// What is wrong with it.
+    pub cause: Cause,
+}
+
+/// No connection to etcd could be made.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// The configuration has no endpoint.
+    #[error("cannot connect to etcd: etcd.endpoints is empty")]
+    NoEndpoints,
+    /// A certificate or key file is of no use.
+    #[error("cannot set up TLS for etcd: {setting}: the file {} is of no use: {problem}", path.display())]
+    File {
+        /// The key in the configuration file.
+        setting: &'static str,
+        /// The file that it names.
+        path: PathBuf,
+        /// What is wrong with the file.
+        problem: String,
+    },
+    /// A client certificate without its key, or the reverse.
+    #[error("cannot set up TLS for etcd: {given} is set but {missing} is not: set both, or neither")]
+    HalfIdentity {
+        /// The key that is set.
+        given: &'static str,
+        /// The key that is not.
+        missing: &'static str,
+    },
+    /// Neither the configuration nor the machine has a CA.
+    #[error(
+        "cannot set up TLS for etcd: this machine has no CA certificates: set etcd.ssl.tlsCACert to the file of etcd's CA"
+    )]
+    NoCa,
+    /// Anything else with our side of TLS.
+    #[error("cannot set up TLS for etcd: {0}")]
+    Tls(String),
+    /// No endpoint works, each for its own reason.
+    #[error("cannot connect to etcd{}", list(endpoints))]
+    NoAnswer {
+        /// Those of which the cause is known; all of them, unless one was a definite no.
+        endpoints: Vec<EndpointCause>,
+    },
+}
+
+/// A request to etcd failed for good.
+#[derive(Debug, Error)]
+pub enum EtcdError {
+    /// No endpoint answered, although each was asked repeatedly.
+    #[error("cannot {what}: tried for {:.0} s, but no etcd endpoint gave an answer{}", tried.as_secs_f64(), list(endpoints))]
+    Unreachable {
+        /// What was attempted.
+        what: String,
+        /// For how long.
+        tried: Duration,
+        /// What is wrong with each endpoint that was asked.
+        endpoints: Vec<EndpointCause>,
+    },
+    /// The user lacks a right.
+    #[error(
+        "cannot {what} on {endpoint}: etcd denies it to {}: give a role of this user that right on those keys \
+         (`etcdctl role grant-permission <role> readwrite <key> --prefix`)",
+        user_name(user.as_deref())
+    )]
+    PermissionDenied {
+        /// What was attempted.
+        what: String,
+        /// On which endpoint.
+        endpoint: String,
+        /// The user that we are logged in as.
+        user: Option<String>,
+    },
+    /// The login is refused: [`Cause::WrongPassword`] or [`Cause::UserMissing`].
+    #[error("cannot {what} on {endpoint}: {cause}")]
+    Unauthenticated {
+        /// What was attempted.
+        what: String,
+        /// On which endpoint.
+        endpoint: String,
+        /// Why.
+        cause: Cause,
+    },
+    /// The revision to read from is gone.
+    #[error(
+        "cannot {what} on {endpoint}: etcd has compacted this revision in the meantime: run again; if it comes again, \
+         turn off whatever compacts etcd so often (--auto-compaction-retention, a cron job) meanwhile"
+    )]
+    Compacted {
+        /// What was attempted.
+        what: String,
+        /// On which endpoint.
+        endpoint: String,
+    },
+    /// More operations in one transaction than etcd takes.
+    #[error("cannot {what} on {endpoint}: too many operations in one transaction: raise --max-txn-ops of etcd")]
+    TooManyOps {
+        /// What was attempted.
+        what: String,
+        /// On which endpoint.
+        endpoint: String,
+    },
+    /// The request is bigger than etcd takes.
+    #[error("cannot {what} on {endpoint}: the request is too large: raise --max-request-bytes of etcd ({problem})")]
+    RequestTooLarge {
+        /// What was attempted.
+        what: String,
+        /// On which endpoint.
+        endpoint: String,
+        /// The server's words, with sizes when it tells them.
+        problem: String,
+    },
+    /// The answer is bigger than we take.
+    #[error("cannot {what} on {endpoint}: the answer is too large: ask for less at once ({problem})")]
+    ResponseTooLarge {
+        /// What was attempted.
+        what: String,
+        /// On which endpoint.
+        endpoint: String,
+        /// The sizes.
+        problem: String,
+    },
+    /// etcd takes no more writes because its quota is used up.
+    #[error(
+        "cannot {what} on {endpoint}: the space quota of etcd is used up: free space with `etcdctl compact <revision>` and \
+         `etcdctl defrag`, or raise --quota-backend-bytes of etcd; then `etcdctl alarm disarm`, and run again"
+    )]
+    NoSpace {
+        /// What was attempted.
+        what: String,
+        /// On which endpoint.
+        endpoint: String,
+    },
+    /// The lease has expired or was revoked.
+    #[error("cannot {what} on {endpoint}: the lease has expired or was revoked")]
+    LeaseNotFound {
+        /// What was attempted.
+        what: String,
+        /// On which endpoint.
+        endpoint: String,
+    },
+    /// Anything else, in the words of etcd.
+    #[error("cannot {what} on {endpoint}: {problem}")]
+    Other {
+        /// What was attempted.
+        what: String,
+        /// On which endpoint.
+        endpoint: String,
+        /// What etcd says.
+        problem: String,
+    },
+}
+
+/// What to do about a failed request.
+pub(super) enum Verdict {
+    /// It may pass: again, elsewhere.
+    Again(Failure),
+    /// Users or rights were changed in etcd since the login: again, after a new login.
+    LogIn(Failure),
+    /// It will not pass.
+    Final(EtcdError),
+}
+
+/// What was attempted, by whom; for the messages.
+pub(super) struct Attempt<'a> {
+    pub(super) what: &'a str,
+    pub(super) endpoint: &'a str,
+    pub(super) user: Option<&'a str>,
+}
+
+impl Attempt<'_> {
+    pub(super) fn judge(&self, error: etcd_client::Error) -> Verdict {
+        use etcd_client::Error::{GRpcStatus, IoError, TransportError};
+        if !matches!(error, GRpcStatus(_) | IoError(_) | TransportError(_)) {
+            return Verdict::Final(self.other(error.to_string()));
+        }
+        match Failure::of(error) {
+            Failure::Answer(status) => self.judge_answer(status),
+            failure => Verdict::Again(failure),
+        }
+    }
+
+    /// The texts are those of etcd's `api/v3rpc/rpctypes/error.go`; the codes alone are too coarse.
+    fn judge_answer(&self, status: Status) -> Verdict {
+        let says = |text: &str| status.message().contains(text);
+        let (what, endpoint) = (self.what.to_owned(), self.endpoint.to_owned());
+        let problem = status.message().to_owned();
+        Verdict::Final(match status.code() {
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => {
+                return Verdict::Again(Failure::Answer(status));
+            }
+            Code::ResourceExhausted if says("too many requests") => return Verdict::Again(Failure::Answer(status)),
+            Code::Unknown if says("raft proposal dropped") => return Verdict::Again(Failure::Answer(status)),
+            Code::InvalidArgument if says("revision of auth store is old") => {
+                return Verdict::LogIn(Failure::Answer(status));
+            }
+            Code::Unauthenticated => return Verdict::LogIn(Failure::Answer(status)),
+            Code::InvalidArgument if says("authentication failed") || says("user name is empty") => {
+                EtcdError::Unauthenticated { what, endpoint, cause: Cause::of_answer(&status, self.user) }
+            }
+            Code::PermissionDenied => {
+                EtcdError::PermissionDenied { what, endpoint, user: self.user.map(str::to_owned) }
+            }
+            Code::OutOfRange if says("compacted") => EtcdError::Compacted { what, endpoint },
+            Code::InvalidArgument if says("too many operations") => EtcdError::TooManyOps { what, endpoint },
+            Code::InvalidArgument if says("request is too large") => {
+                EtcdError::RequestTooLarge { what, endpoint, problem }
+            }
+            Code::ResourceExhausted if says("received message larger") => {
+                EtcdError::RequestTooLarge { what, endpoint, problem }
+            }
+            Code::ResourceExhausted if says("send message larger") => {
+                EtcdError::ResponseTooLarge { what, endpoint, problem }
+            }
+            Code::OutOfRange if says("decoded message length too large") => {
+                EtcdError::ResponseTooLarge { what, endpoint, problem }
+            }
+            Code::ResourceExhausted if says("space exceeded") => EtcdError::NoSpace { what, endpoint },
+            Code::NotFound if says("lease not found") => EtcdError::LeaseNotFound { what, endpoint },
+            code => self.other(format!("{problem} ({code:?})")),
+        })
+    }
+
+    fn other(&self, problem: String) -> EtcdError {
+        EtcdError::Other { what: self.what.to_owned(), endpoint: self.endpoint.to_owned(), problem }
+    }
+}
+
+fn user_name(user: Option<&str>) -> String {
+    user.map_or_else(|| "clients without a user".to_owned(), |user| format!("user {user:?}"))
+}
+
+/// One endpoint goes on the same line, several one below the other.
+fn list(endpoints: &[EndpointCause]) -> impl fmt::Display {
+    match endpoints {
+        [one] => format!(" at {}: {}", one.endpoint, one.cause),
+        many => many.iter().map(|one| format!("\n  {}: {}", one.endpoint, one.cause)).collect(),
+    }
+}

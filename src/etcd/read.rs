@@ -1,0 +1,291 @@
+//! Reading the keys of a prefix, all at one revision.
+
+use bytes::Bytes;
+use etcd_client::{GetOptions, GetResponse, KeyValue};
+
+use super::call::LARGEST_RESPONSE;
+use super::{Etcd, EtcdError};
+
+/// A key with its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The whole key.
+    pub key: Bytes,
+    /// The value.
+    pub value: Bytes,
+    /// The revision of the last change.
+    pub mod_revision: i64,
+    /// The lease that the key goes away with; 0 if it has none.
+    pub lease: i64,
+}
+
+impl From<KeyValue> for Entry {
+    fn from(kv: KeyValue) -> Self {
+        let (mod_revision, lease) = (kv.mod_revision(), kv.lease());
+        let (key, value) = kv.into_key_value();
+        Self { key: key.into(), value: value.into(), mod_revision, lease }
+    }
+}
+
+/// How to read a [`Snapshot`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// Read at this revision instead of the newest.
+    pub revision: Option<i64>,
+    /// How many keys to ask for at first.
+    pub first_page: i64,
+    /// How many keys to ask for at most.
+    pub largest_page: i64,
+    /// How large a page should be, in bytes of keys and values.
+    pub page_bytes: usize,
+    /// A larger answer is refused, and half as many keys asked for.
+    pub largest_response: usize,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self {
+            revision: None,
+            first_page: 500,
+            largest_page: 10_000,
+            page_bytes: 2 << 20,
+            largest_response: LARGEST_RESPONSE,
+        }
+    }
+}
+
+/// All keys of a prefix at one revision, in ascending order, read page by page.
+#[derive(Debug)]
+pub struct Snapshot {
+    etcd: Etcd,
+    prefix: Vec<u8>,
+    options: ReadOptions,
+    /// Whether the first page was read, and with it the revision and the total.
+    pinned: bool,
+    revision: i64,
+    cluster_id: u64,
+    total: u64,
+    delivered: u64,
+    /// How many keys to ask for next.
+    page: i64,
+    /// The page that was read to learn the revision.
+    first: Option<Vec<Entry>>,
+    /// Where the next page begins; `None` after the last.
+    cursor: Option<Vec<u8>>,
+}
+
+impl Etcd {
+    /// Begins to read all keys that start with `prefix`, as they are now (linearizable).
+    ///
+    /// # Errors
+    /// As [`Etcd::call`].
+    pub async fn snapshot(&self, prefix: impl Into<Vec<u8>>) -> Result<Snapshot, EtcdError> {
+        self.snapshot_with(prefix, ReadOptions::default()).await
+    }
+
+    /// As [`Etcd::snapshot`], at a given revision or in pages of another size.
+    ///
+    /// # Errors
+    /// As [`Etcd::call`]; [`EtcdError::Compacted`] if the revision is gone.
+    pub async fn snapshot_with(&self, prefix: impl Into<Vec<u8>>, options: ReadOptions) -> Result<Snapshot, EtcdError> {
+        let prefix = prefix.into();
+        let mut snapshot = Snapshot {
+            etcd: self.clone(),
+            cursor: Some(range_start(&prefix)),
+            prefix,
+            pinned: false,
+            revision: options.revision.unwrap_or(0),
+            cluster_id: 0,
+            total: 0,
+            delivered: 0,
+            page: options.first_page.max(1),
+            first: None,
+            options,
+        };
+        snapshot.first = snapshot.read_page().await?;
+        Ok(snapshot)
+    }
+
+    /// How many keys start with `prefix` now.
+    ///
+    /// # Errors
+    /// As [`Etcd::call`].
+    pub async fn count(&self, prefix: impl Into<Vec<u8>>) -> Result<u64, EtcdError> {
+        Ok(count_of(&self.look_at(prefix.into()).await?))
+    }
+
+    /// The newest revision; `prefix` is one that the user may read.
+    ///
+    /// # Errors
+    /// As [`Etcd::call`].
+    pub async fn head_revision(&self, prefix: impl Into<Vec<u8>>) -> Result<i64, EtcdError> {
+        Ok(self.look_at(prefix.into()).await?.header().map_or(0, etcd_client::ResponseHeader::revision))
+    }
+
+    /// The few keys that start with `prefix`, at once; [`Etcd::snapshot`] is for many.
+    ///
+    /// # Errors
+    /// As [`Etcd::call`].
+    pub async fn get_range(&self, prefix: impl Into<Vec<u8>>) -> Result<Vec<Entry>, EtcdError> {
+        let prefix = prefix.into();
+        let (start, options) = (range_start(&prefix), GetOptions::new().with_range(prefix_end(&prefix)));
+        let what = format!("read the keys under {}", shown(&prefix));
+        let mut answer = self.kv(&what, async |mut kv| kv.get(start.clone(), Some(options.clone())).await).await?;
+        Ok(answer.take_kvs().into_iter().map(Entry::from).collect())
+    }
+
+    /// One key.
+    ///
+    /// # Errors
+    /// As [`Etcd::call`].
+    pub async fn get(&self, key: impl Into<Vec<u8>>) -> Result<Option<Entry>, EtcdError> {
+        let key = key.into();
+        let what = format!("read the key {}", shown(&key));
+        let mut answer = self.kv(&what, async |mut kv| kv.get(key.clone(), None).await).await?;
+        Ok(answer.take_kvs().pop().map(Entry::from))
+    }
+
+    async fn look_at(&self, prefix: Vec<u8>) -> Result<GetResponse, EtcdError> {
+        let (start, options) =
+            (range_start(&prefix), GetOptions::new().with_range(prefix_end(&prefix)).with_count_only());
+        let what = format!("count the keys under {}", shown(&prefix));
+        self.kv(&what, async |mut kv| kv.get(start.clone(), Some(options.clone())).await).await
+    }
+}
+
+impl Snapshot {
+    /// The revision that all pages are read at.
+    pub fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    /// The cluster that answers.
+    pub fn cluster_id(&self) -> u64 {
+        self.cluster_id
+    }
+
+    /// How many keys there are at this revision, on all pages together.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// The next keys; `None` after the last. No page is empty.
+    ///
+    /// # Errors
+    /// As [`Etcd::call`]; [`EtcdError::Compacted`] if etcd has dropped the revision since the first page.
+    pub async fn next_page(&mut self) -> Result<Option<Vec<Entry>>, EtcdError> {
+        match self.first.take() {
+            Some(page) => Ok(Some(page)),
+            None => self.read_page().await,
+        }
+    }
+
+    async fn read_page(&mut self) -> Result<Option<Vec<Entry>>, EtcdError> {
+        let Some(start) = self.cursor.clone() else { return Ok(None) };
+        let mut answer = self.ask(start).await?;
+        if !self.pinned {
+            self.pin(&answer)?;
+        }
+        let entries: Vec<_> = answer.take_kvs().into_iter().map(Entry::from).collect();
+        self.delivered += entries.len() as u64;
+        // The smallest key after the last one.
+        self.cursor = entries.last().filter(|_| answer.more()).map(|last| [&last.key[..], &[0]].concat());
+        if self.cursor.is_none() && self.delivered != self.total {
+            let problem = format!("etcd counted {} keys but delivered {}: run again", self.total, self.delivered);
+            return Err(self.unsound(problem));
+        }
+        self.adapt(&entries);
+        Ok(Some(entries).filter(|entries| !entries.is_empty()))
+    }
+
+    /// Asks for half as much until the answer is small enough.
+    async fn ask(&mut self, start: Vec<u8>) -> Result<GetResponse, EtcdError> {
+        let (etcd, what, limit) = (self.etcd.clone(), self.what(), self.options.largest_response);
+        let options = GetOptions::new().with_range(prefix_end(&self.prefix)).with_revision(self.revision);
+        loop {
+            let options = options.clone().with_limit(self.page);
+            let request = async |client: etcd_client::Client| {
+                client.kv_client().max_decoding_message_size(limit).get(start.clone(), Some(options.clone())).await
+            };
+            match etcd.call(&what, request).await {
+                Err(EtcdError::ResponseTooLarge { .. }) if self.page > 1 => self.page /= 2,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn pin(&mut self, first: &GetResponse) -> Result<(), EtcdError> {
+        let header = first.header().ok_or_else(|| self.unsound("the answer has no header".to_owned()))?;
+        self.revision = self.options.revision.unwrap_or(header.revision());
+        self.cluster_id = header.cluster_id();
+        self.total = count_of(first);
+        self.pinned = true;
+        Ok(())
+    }
+
+    /// At most doubled: the keys to come may be larger than those just read.
+    fn adapt(&mut self, entries: &[Entry]) {
+        let bytes: usize = entries.iter().map(|entry| entry.key.len() + entry.value.len()).sum();
+        let average = bytes / entries.len().max(1) + 1;
+        let fitting = i64::try_from(self.options.page_bytes / average).unwrap_or(i64::MAX);
+        self.page = fitting.min(self.page.saturating_mul(2)).min(self.options.largest_page).max(1);
+    }
+
+    fn what(&self) -> String {
+        let prefix = shown(&self.prefix);
+        match self.revision {
+            0 => format!("read the keys under {prefix}"),
+            revision => format!("read the keys under {prefix} at revision {revision}"),
+        }
+    }
+
+    fn unsound(&self, problem: String) -> EtcdError {
+        EtcdError::Other { what: self.what(), endpoint: self.etcd.endpoint().to_owned(), problem }
+    }
+}
+
+/// The end of the range of all keys that start with `prefix`: the first key that sorts behind them.
+///
+/// The last byte is counted up; bytes 0xff cannot be and are dropped. When none is left, the end is `\0`, which in etcd
+/// stands for "to the last key".
+pub fn prefix_end(prefix: &[u8]) -> Vec<u8> {
+    match prefix.iter().rposition(|byte| *byte < u8::MAX) {
+        Some(last) => [&prefix[..last], &[prefix[last] + 1]].concat(),
+        None => vec![0],
+    }
+}
+
+/// etcd knows no empty key; `\0` is the smallest.
+fn range_start(prefix: &[u8]) -> Vec<u8> {
+    if prefix.is_empty() { vec![0] } else { prefix.to_vec() }
+}
+
+fn count_of(answer: &GetResponse) -> u64 {
+    u64::try_from(answer.count()).unwrap_or(0)
+}
+
+fn shown(key: &[u8]) -> String {
+    format!("{:?}", String::from_utf8_lossy(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::prefix_end;
+
+    #[test]
+    fn the_end_of_a_prefix_is_right_for_every_byte() {
+        for byte in 0..u8::MAX {
+            assert_eq!(prefix_end(&[b'a', byte]), [b'a', byte + 1]);
+        }
+        assert_eq!(prefix_end(b"a\xff"), b"b");
+        assert_eq!(prefix_end(b"a\xff\xff"), b"b");
+        assert_eq!(prefix_end(b"\xfe\xff"), b"\xff");
+    }
+
+    #[test]
+    fn a_prefix_without_an_end_reaches_to_the_last_key() {
+        for prefix in [&b""[..], b"\xff", b"\xff\xff"] {
+            assert_eq!(prefix_end(prefix), b"\0");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! From the 2.1 layout to the 2.2 layout: records in, plan out. Purely: no network, no clock, no file, no terminal.
+//!
+//! The rules are those of Milvus itself, read off its sources and tried on real servers; docs/layouts.md has them with their
+//! reasons. One file for each kind of record.
+
+mod aliases;
+mod builder;
+pub mod collections;
+mod indexes;
+pub mod inventory;
+mod load_state;
+pub mod report;
+mod segment_indexes;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use inventory::{Inventory, Record};
+pub use report::Report;
+
+use crate::layout::Found;
+use crate::layout::keys::{Key, Plain};
+use crate::plan::{Plan, Problems};
+use builder::Builder;
+use collections::Collection;
+use segment_indexes::Records;
+
+/// What a person can choose about the conversion.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Index types whose files get built anew by the target version, beside those that it cannot read.
+    pub rebuild_index: Vec<String>,
+    /// Hand nothing over for a rebuild.
+    pub keep_index_files: bool,
+}
+
+/// A plan, and what it does by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Migration {
+    /// What will be written.
+    pub plan: Plan,
+    /// What that means.
+    pub report: Report,
+}
+
+/// Plans the migration of everything in the inventory, which was read at `revision`.
+///
+/// Records with problems are left out of the plan: it may be carried out with problems only if the user says so.
+pub fn plan(mut inventory: Inventory, revision: i64, options: &Options) -> Migration {
+    let found = inventory.found();
+    // Once no collection is in the 2.1 layout, what is left of it is to be removed, right or wrong: the 2.2 records are complete,
+    // and 2.2 may have changed them since. Only aliases without a collection have nothing that tells how far a run came.
+    let only_leftovers = found == Found::Mixed && !inventory.has_embedded_collections();
+    let has_source_keys = inventory.source_keys() > 0;
+    let already_indexed = collections_with_target_indexes(&inventory);
+    let mut builder = Builder::new(&mut inventory);
+    builder.report.found = Some(found);
+    if !only_leftovers {
+        builder.problems.append(std::mem::take(&mut inventory.source_problems));
+    }
+    let collections = collections::convert(&mut builder, std::mem::take(&mut inventory.collections));
+    if !has_source_keys {
+        report_other_migrations(&mut builder.problems, &collections, &already_indexed);
+    }
+    aliases::convert(&mut builder, inventory.aliases, &collections);
+    if !only_leftovers {
+        let indexes = indexes::convert(&mut builder, inventory.indexes, &collections);
+        let records = Records {
+            segment_indexes: inventory.segment_indexes,
+            builds: inventory.builds,
+            segment_rows: inventory.segment_rows,
+        };
+        segment_indexes::convert(&mut builder, records, &collections, &indexes, options);
+        load_state::convert(&mut builder, inventory.load_states, &collections, &indexes);
+    }
+    if has_source_keys {
+        builder.remove_leftovers(|id| matches!(collections.get(&id), Some(Collection::Source(_))));
+    }
+    let (plan, report) = builder.finish(revision);
+    Migration { plan, report }
+}
+
+fn collections_with_target_indexes(inventory: &Inventory) -> BTreeSet<i64> {
+    let owner = |key: &[u8]| match Key::parse(key) {
+        Ok(
+            Key::FieldIndex { collection, .. }
+            | Key::SegmentIndex { collection, .. }
+            | Key::CollectionLoad(collection)
+            | Key::PartitionLoad { collection, .. },
+        ) => Some(collection),
+        _ => None,
+    };
+    inventory.target.keys().filter_map(|key| owner(key)).collect()
+}
+
+/// Stops at metadata that the original tool migrated: it leaves fields and partitions embedded, but its indexes are in the 2.2
+/// layout and nothing of the 2.1 layout is left. That is nothing to convert unasked.
+fn report_other_migrations(
+    problems: &mut Problems,
+    collections: &BTreeMap<i64, Collection>,
+    already_indexed: &BTreeSet<i64>,
+) {
+    for (id, collection) in collections {
+        if matches!(collection, Collection::Source(_)) && already_indexed.contains(id) {
+            problems.add(
+                Plain::Collection(*id).to_string(),
+                "its fields and partitions are embedded as in 2.1, but its indexes are in the 2.2 layout: another tool migrated it",
+                "with --skip-invalid its fields and partitions would get records of their own; its indexes stay as they are",
+            );
+        }
+    }
+}

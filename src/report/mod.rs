@@ -1,0 +1,5 @@
+//! What a person or a script reads: summaries, progress, log lines.
+
+pub mod console;
+pub mod progress;
+pub mod text;

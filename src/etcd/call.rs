@@ -27,25 +27,30 @@ impl Etcd {
     ///
     /// # Errors
     /// Whatever will not pass at once, and [`EtcdError::Unreachable`] when the time is over.
-    pub async fn call<T>(
-        &self,
-        what: &str,
-        request: impl AsyncFn(Client) -> Result<T, etcd_client::Error>,
-    ) -> Result<T, EtcdError> {
+    pub async fn call<T, F>(&self, what: &str, request: impl Fn(Client) -> F) -> Result<T, EtcdError>
+    where
+        // Not `AsyncFn`: with it, futures that call this are not `Send` (rust-lang/rust#154523).
+        F: Future<Output = Result<T, etcd_client::Error>>,
+    {
         let mut tries = Tries::new(self);
         loop {
             let (index, link) = self.link();
             let failure = match self.attempt(link, what, &request).await {
                 Ok(answer) => return Ok(answer),
                 Err(Verdict::Final(error)) => return Err(error),
-                Err(Verdict::Again(failure) | Verdict::LogIn(failure)) => failure,
+                Err(Verdict::LogIn(failure)) => failure,
+                Err(Verdict::Again(failure)) => {
+                    self.rotate(index);
+                    failure
+                }
             };
-            let next = self.rotate(index);
-            tracing::warn!("cannot {what} on {}: {}; next: {next}", link.name(), failure.brief());
+            let brief = failure.brief();
             tries.failures[index] = Some(failure);
-            if !tries.pause().await {
+            let Some(pause) = tries.next_pause() else {
                 return Err(self.give_up(what, tries).await);
-            }
+            };
+            tracing::warn!("cannot {what} on {}: {brief}; trying again on {}", link.name(), self.endpoint());
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -53,21 +58,17 @@ impl Etcd {
     ///
     /// # Errors
     /// As [`Etcd::call`].
-    pub async fn kv<T>(
-        &self,
-        what: &str,
-        request: impl AsyncFn(KvClient) -> Result<T, etcd_client::Error>,
-    ) -> Result<T, EtcdError> {
-        self.call(what, async |client| request(client.kv_client().max_decoding_message_size(LARGEST_RESPONSE)).await)
-            .await
+    pub async fn kv<T, F>(&self, what: &str, request: impl Fn(KvClient) -> F) -> Result<T, EtcdError>
+    where
+        F: Future<Output = Result<T, etcd_client::Error>>,
+    {
+        self.call(what, |client| request(client.kv_client().max_decoding_message_size(LARGEST_RESPONSE))).await
     }
 
-    async fn attempt<T>(
-        &self,
-        link: &Link,
-        what: &str,
-        request: &impl AsyncFn(Client) -> Result<T, etcd_client::Error>,
-    ) -> Result<T, Verdict> {
+    async fn attempt<T, F>(&self, link: &Link, what: &str, request: &impl Fn(Client) -> F) -> Result<T, Verdict>
+    where
+        F: Future<Output = Result<T, etcd_client::Error>>,
+    {
         let client = self.connection(link).await.map_err(|cause| {
             if cause.is_definite() {
                 let (what, endpoint) = (what.to_owned(), link.name().to_owned());
@@ -97,10 +98,9 @@ impl Etcd {
     }
 
     /// Moves on from a failed link, unless another request has done so already.
-    fn rotate(&self, failed: usize) -> &str {
+    fn rotate(&self, failed: usize) {
         let next = (failed + 1) % self.shared.links.len();
         let _ = self.shared.current.compare_exchange(failed, next, Ordering::Relaxed, Ordering::Relaxed);
-        self.endpoint()
     }
 
     async fn give_up(&self, what: &str, tries: Tries) -> EtcdError {
@@ -118,7 +118,7 @@ struct Tries {
     started: Instant,
     until: Duration,
     left: usize,
-    next_pause: Duration,
+    pause: Duration,
     /// The last failure of each link.
     failures: Vec<Option<Failure>>,
 }
@@ -130,19 +130,19 @@ impl Tries {
             started: Instant::now(),
             until: etcd.shared.request_timeout * 3,
             left: FEWEST_ATTEMPTS.max(links),
-            next_pause: SHORTEST_PAUSE,
+            pause: SHORTEST_PAUSE,
             failures: (0..links).map(|_| None).collect(),
         }
     }
 
-    /// Waits a little before the next attempt; `false` if there should be none.
-    async fn pause(&mut self) -> bool {
+    /// How long to wait before the next attempt; `None` if there should be none.
+    fn next_pause(&mut self) -> Option<Duration> {
         self.left = self.left.saturating_sub(1);
-        if self.left == 0 && self.started.elapsed() + self.next_pause >= self.until {
-            return false;
+        if self.left == 0 && self.started.elapsed() + self.pause >= self.until {
+            return None;
         }
-        tokio::time::sleep(self.next_pause).await;
-        self.next_pause = (self.next_pause * 2).min(LONGEST_PAUSE);
-        true
+        let pause = self.pause;
+        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        Some(pause)
     }
 }

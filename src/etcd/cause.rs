@@ -159,6 +159,24 @@ fn version(version: TlsVersion) -> &'static str {
 fn older(minimum: TlsVersion) -> &'static str {
     match minimum {
         TlsVersion::V1_2 => "it must be upgraded or its TLS settings changed, older versions are insecure",
-        TlsVersion::V1_3 => "set etcd.ssl.tlsMinVersion to 1.2, or upgrade it",
+        // github.com/etcd-io/etcd/issues/13506
+        TlsVersion::V1_3 => {
+            "set etcd.ssl.tlsMinVersion to 1.2 (etcd 3.5.0 to 3.5.7 have no newer one), or upgrade etcd"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_grpc_server_is_not_etcd() {
+        for status in [
+            Status::unimplemented("unknown service etcdserverpb.KV"),
+            Status::unknown("grpc-status header missing, mapped from HTTP status code 404"),
+        ] {
+            assert!(matches!(Cause::of_answer(&status, None), Cause::NotEtcd(_)), "{status}");
+        }
     }
 }

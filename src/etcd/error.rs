@@ -1,6 +1,5 @@
 //! What can go wrong, told so that the reader knows what to do.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -63,7 +62,7 @@ pub enum ConnectError {
 #[derive(Debug, Error)]
 pub enum EtcdError {
     /// No endpoint answered, although each was asked repeatedly.
-    #[error("cannot {what}: tried for {:.0} s, but no etcd endpoint gave an answer{}", tried.as_secs_f64(), list(endpoints))]
+    #[error("cannot {what}, though tried for {:.0} s{}", tried.as_secs_f64(), list(endpoints))]
     Unreachable {
         /// What was attempted.
         what: String,
@@ -206,6 +205,7 @@ impl Attempt<'_> {
             }
             Code::ResourceExhausted if says("too many requests") => return Verdict::Again(Failure::Answer(status)),
             Code::Unknown if says("raft proposal dropped") => return Verdict::Again(Failure::Answer(status)),
+            _ if says("rpc not supported for learner") => return Verdict::Again(Failure::Answer(status)),
             Code::InvalidArgument if says("revision of auth store is old") => {
                 return Verdict::LogIn(Failure::Answer(status));
             }
@@ -246,9 +246,52 @@ fn user_name(user: Option<&str>) -> String {
 }
 
 /// One endpoint goes on the same line, several one below the other.
-fn list(endpoints: &[EndpointCause]) -> impl fmt::Display {
+fn list(endpoints: &[EndpointCause]) -> String {
     match endpoints {
         [one] => format!(" at {}: {}", one.endpoint, one.cause),
-        many => many.iter().map(|one| format!("\n  {}: {}", one.endpoint, one.cause)).collect(),
+        many => many
+            .iter()
+            .fold("; the endpoints:".to_owned(), |text, one| format!("{text}\n  {}: {}", one.endpoint, one.cause)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(code: Code, text: &str) -> Verdict {
+        let attempt = Attempt { what: "read", endpoint: "http://e:2379", user: Some("milvus") };
+        attempt.judge(etcd_client::Error::GRpcStatus(Status::new(code, text)))
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_again() {
+        for (code, text) in [
+            (Code::Unavailable, "etcdserver: leader changed"),
+            (Code::Unavailable, "etcdserver: no leader"),
+            (Code::Unavailable, "etcdserver: request timed out"),
+            (Code::DeadlineExceeded, "context deadline exceeded"),
+            (Code::ResourceExhausted, "etcdserver: too many requests"),
+            (Code::Unknown, "raft proposal dropped"),
+            (Code::FailedPrecondition, "etcdserver: rpc not supported for learner"),
+        ] {
+            assert!(matches!(judge(code, text), Verdict::Again(Failure::Answer(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_old_login_is_renewed() {
+        for (code, text) in [
+            (Code::Unauthenticated, "etcdserver: invalid auth token"),
+            (Code::InvalidArgument, "etcdserver: revision of auth store is old"),
+        ] {
+            assert!(matches!(judge(code, text), Verdict::LogIn(_)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_is_told_in_the_words_of_etcd() {
+        let Verdict::Final(error) = judge(Code::DataLoss, "etcdserver: corrupt cluster") else { panic!() };
+        assert_eq!(error.to_string(), "cannot read on http://e:2379: etcdserver: corrupt cluster (DataLoss)");
     }
 }

@@ -2,13 +2,13 @@
 
 use std::error::Error as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use etcd_client::{Channel, Client, ConnectOptions, GetOptions};
-use hyper_rustls::HttpsConnectorBuilder;
 use tokio::sync::Mutex;
 use tonic::{Code, Status, transport};
 
+use super::connector;
 use super::probe::{self, Target};
 use super::tls::Tls;
 use super::{Cause, ConnectError, Server};
@@ -23,7 +23,14 @@ pub(super) struct Link {
     tls: Option<Arc<Tls>>,
     auth: Option<Auth>,
     timeout: Duration,
-    connection: Mutex<Option<(Client, Option<Server>)>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    connection: Option<(Client, Option<Server>)>,
+    /// When the last attempt to connect failed, and why.
+    failed: Option<(Instant, Cause)>,
 }
 
 /// A failure that may pass, as it was seen; [`Link::explain`] finds the cause.
@@ -59,7 +66,7 @@ pub(super) fn all(config: &EtcdConfig) -> Result<Vec<Link>, ConnectError> {
         tls: tls.clone().filter(|_| endpoint.tls),
         auth: config.auth.clone(),
         timeout: config.request_timeout,
-        connection: Mutex::new(None),
+        state: Mutex::default(),
     };
     Ok(config.endpoints.iter().map(link).collect())
 }
@@ -71,16 +78,23 @@ impl Link {
 
     /// The client, connected now if it was not yet, and what the server said about itself.
     pub(super) async fn connection(&self) -> Result<(Client, Option<Server>), Cause> {
-        let mut slot = self.connection.lock().await;
-        if let Some(connection) = slot.as_ref() {
+        let asked = Instant::now();
+        let mut state = self.state.lock().await;
+        if let Some(connection) = &state.connection {
             return Ok(connection.clone());
         }
+        // Another request has just tried in vain; with many at once, each would otherwise wait for all before it.
+        if let Some((_, cause)) = state.failed.as_ref().filter(|(when, _)| *when >= asked) {
+            return Err(cause.clone());
+        }
         let failure = match tokio::time::timeout(self.timeout, self.open()).await {
-            Ok(Ok(connection)) => return Ok(slot.insert(connection).clone()),
+            Ok(Ok(connection)) => return Ok(state.connection.insert(connection).clone()),
             Ok(Err(error)) => Failure::of(error),
             Err(_) => Failure::TimedOut,
         };
-        Err(self.explain(failure).await)
+        let cause = self.explain(failure).await;
+        state.failed = Some((Instant::now(), cause.clone()));
+        Err(cause)
     }
 
     async fn open(&self) -> Result<(Client, Option<Server>), etcd_client::Error> {
@@ -105,12 +119,10 @@ impl Link {
             .http2_keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(self.timeout)
             .keep_alive_while_idle(false);
-        let Some(tls) = &self.tls else {
-            return endpoint.connect().await;
-        };
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls.config.clone()).https_only().enable_http2().build();
-        endpoint.connect_with_connector(connector).await
+        match &self.tls {
+            Some(tls) => connector::connect(&endpoint, &tls.config).await,
+            None => endpoint.connect().await,
+        }
     }
 
     async fn log_in(&self, channel: transport::Channel) -> Result<Client, etcd_client::Error> {

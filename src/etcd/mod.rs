@@ -7,6 +7,7 @@
 
 mod call;
 mod cause;
+mod connector;
 mod error;
 mod link;
 mod probe;

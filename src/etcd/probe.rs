@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError, ClientConnection, PeerIncompatible};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{ServerName, UnixTime};
 
 use super::Cause;
 use super::tls::Tls;
@@ -226,10 +226,32 @@ fn of_certificate(problem: &CertificateError, tls: &Tls, host: &str) -> Cause {
     match problem {
         // A bad signature: another CA with the same name, typically the one of an earlier installation.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => Cause::UnknownIssuer(tls.trusted.clone()),
-        CertificateError::NotValidForNameContext { presented, .. } => {
-            Cause::WrongName { expected: host.to_owned(), presented: presented.join(", ") }
+        CertificateError::NotValidForNameContext { presented, .. } => Cause::WrongName {
+            expected: host.to_owned(),
+            presented: if presented.is_empty() { "nothing".to_owned() } else { names(presented) },
+        },
+        CertificateError::ExpiredContext { time, not_after } => {
+            Cause::BadCertificate(format!("it expired {} ago", span(*not_after, *time)))
+        }
+        CertificateError::NotValidYetContext { time, not_before } => {
+            Cause::BadCertificate(format!("it becomes valid in {}", span(*time, *not_before)))
         }
         other => Cause::BadCertificate(other.to_string()),
+    }
+}
+
+/// rustls writes them as `DnsName("etcd.example")` and `IpAddress(10.0.0.1)`.
+fn names(presented: &[String]) -> String {
+    let bare = |name: &String| name.split_once('(').map_or(name.clone(), |(_, rest)| rest.replace(['"', ')'], ""));
+    presented.iter().map(bare).collect::<Vec<_>>().join(", ")
+}
+
+fn span(from: UnixTime, to: UnixTime) -> String {
+    let seconds = to.as_secs().saturating_sub(from.as_secs());
+    match seconds / 3600 {
+        0 => format!("{} min", seconds / 60),
+        hours @ 1..48 => format!("{hours} h"),
+        hours => format!("{} days", hours / 24),
     }
 }
 
@@ -252,5 +274,35 @@ fn of_alert(alert: AlertDescription, tls: &Tls) -> Cause {
             Cause::ClientCertRefused(format!("alert {alert:?}"))
         }
         other => Cause::Tls(format!("etcd sends the alert {other:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn names_are_told_as_people_write_them() {
+        let presented = ["DnsName(\"etcd.example\")".to_owned(), "IpAddress(10.0.0.1)".to_owned(), "other".to_owned()];
+        assert_eq!(names(&presented), "etcd.example, 10.0.0.1, other");
+    }
+
+    #[test]
+    fn spans_are_told_in_the_unit_that_fits() {
+        let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        for (seconds, expected) in [(0, "0 min"), (3599, "59 min"), (7200, "2 h"), (172_800, "2 days")] {
+            assert_eq!(span(at(1000), at(1000 + seconds)), expected);
+        }
+        assert_eq!(span(at(1000), at(0)), "0 min");
+    }
+
+    #[test]
+    fn an_address_is_taken_apart() {
+        let waited = Duration::from_secs(10);
+        let target = Target::new("https://[::1]:2379", None, waited).unwrap();
+        assert_eq!((target.host.as_str(), target.port, target.patience), ("::1", 2379, Duration::from_secs(2)));
+        assert!(Target::new("", None, waited).is_none());
     }
 }

@@ -1,5 +1,7 @@
 //! Reading the keys of a prefix, all at one revision.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use etcd_client::{GetOptions, GetResponse, KeyValue};
 
@@ -51,6 +53,19 @@ impl Default for ReadOptions {
             page_bytes: 2 << 20,
             largest_response: LARGEST_RESPONSE,
         }
+    }
+}
+
+impl ReadOptions {
+    /// How many keys to ask for, after a page of `keys` keys with `bytes` bytes.
+    ///
+    /// At most doubled, for the keys to come may be larger; and halved over a slow line (a port-forward), lest a page
+    /// takes longer than the request timeout.
+    fn next_page(&self, page: i64, keys: usize, bytes: usize, slow: bool) -> i64 {
+        let average = bytes / keys.max(1) + 1;
+        let fitting = i64::try_from(self.page_bytes / average).unwrap_or(i64::MAX);
+        let most = if slow { page / 2 } else { page.saturating_mul(2) };
+        fitting.min(most).min(self.largest_page).max(1)
     }
 }
 
@@ -182,6 +197,7 @@ impl Snapshot {
 
     async fn read_page(&mut self) -> Result<Option<Vec<Entry>>, EtcdError> {
         let Some(start) = self.cursor.clone() else { return Ok(None) };
+        let asked = Instant::now();
         let mut answer = self.ask(start).await?;
         if !self.pinned {
             self.pin(&answer)?;
@@ -194,7 +210,9 @@ impl Snapshot {
             let problem = format!("etcd counted {} keys but delivered {}: run again", self.total, self.delivered);
             return Err(self.unsound(problem));
         }
-        self.adapt(&entries);
+        let bytes = entries.iter().map(|entry| entry.key.len() + entry.value.len()).sum();
+        let slow = asked.elapsed() > self.etcd.shared.request_timeout / 4;
+        self.page = self.options.next_page(self.page, entries.len(), bytes, slow);
         Ok(Some(entries).filter(|entries| !entries.is_empty()))
     }
 
@@ -221,14 +239,6 @@ impl Snapshot {
         self.total = count_of(first);
         self.pinned = true;
         Ok(())
-    }
-
-    /// At most doubled: the keys to come may be larger than those just read.
-    fn adapt(&mut self, entries: &[Entry]) {
-        let bytes: usize = entries.iter().map(|entry| entry.key.len() + entry.value.len()).sum();
-        let average = bytes / entries.len().max(1) + 1;
-        let fitting = i64::try_from(self.options.page_bytes / average).unwrap_or(i64::MAX);
-        self.page = fitting.min(self.page.saturating_mul(2)).min(self.options.largest_page).max(1);
     }
 
     fn what(&self) -> String {
@@ -270,7 +280,24 @@ fn shown(key: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::prefix_end;
+    use super::{ReadOptions, prefix_end};
+
+    #[test]
+    fn the_page_grows_to_the_bytes_wanted_and_shrinks_over_a_slow_line() {
+        let options = ReadOptions { page_bytes: 1000, largest_page: 300, ..ReadOptions::default() };
+        for (page, keys, bytes, slow, expected) in [
+            (10, 10, 90, false, 20),
+            (64, 64, 64 * 9, false, 100),
+            (200, 200, 0, false, 300),
+            (10, 10, 90, true, 5),
+            (10, 10, 1_000_000, false, 1),
+            (1, 1, 9, true, 1),
+            (10, 0, 0, false, 20),
+            (i64::MAX, 1, 1, false, 300),
+        ] {
+            assert_eq!(options.next_page(page, keys, bytes, slow), expected, "{page} {keys} {bytes} {slow}");
+        }
+    }
 
     #[test]
     fn the_end_of_a_prefix_is_right_for_every_byte() {

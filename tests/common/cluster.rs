@@ -54,10 +54,8 @@ impl Cluster {
 
     /// Which member leads, as member `asked` sees it.
     pub fn leader(&self, asked: usize) -> Option<usize> {
-        let status = |member: &Etcd| member.run(async |mut client| client.status().await);
-        let leader = status(&self.members[asked]).leader();
-        let id = |member: &Etcd| status(member).header().map(etcd_client::ResponseHeader::member_id);
-        self.members.iter().position(|member| id(member) == Some(leader))
+        let leader = self.members[asked].leader_id();
+        self.members.iter().position(|member| member.member_id() == leader)
     }
 }
 

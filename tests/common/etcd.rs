@@ -3,14 +3,14 @@
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use etcd_client::{Client, ConnectOptions, Error, KvClient, Permission, PutOptions};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use super::process::Process;
+use super::process::{Process, wait_until};
 use super::tls::Certs;
 
 /// The versions that Milvus is installed with: 3.4 is the oldest in use, the charts of Milvus 2.1 and 2.2 bring 3.5.
@@ -113,7 +113,9 @@ impl Builder {
 
     fn spawn(&self, dir: &Path, plain_port: u16, tls_port: u16) -> Process {
         let mut args: Vec<String> =
-            ["--data-dir=data", "--logger=zap", "--enable-grpc-gateway=false"].map(str::to_owned).into();
+            ["--data-dir=data", "--logger=zap", "--enable-grpc-gateway=false", "--bcrypt-cost=4"]
+                .map(str::to_owned)
+                .into();
         if self.version == Version::V3_5 {
             args.push("--unsafe-no-fsync".to_owned());
         }
@@ -201,12 +203,12 @@ impl Etcd {
 
     /// Stops the process where it is: connections stand, nobody answers.
     pub fn pause(&self) {
-        self.process.signal("STOP");
+        self.process.pause();
     }
 
     /// Lets it go on.
     pub fn resume(&self) {
-        self.process.signal("CONT");
+        self.process.resume();
     }
 
     /// Adds a user with a role of the same name.
@@ -295,18 +297,19 @@ impl Etcd {
         self.kv(async |mut kv| kv.get("revision", None).await).header().unwrap().revision()
     }
 
+    /// The id of this member.
+    pub fn member_id(&self) -> u64 {
+        self.run(async |mut client| client.status().await).header().unwrap().member_id()
+    }
+
+    /// The member that leads the cluster, as this one sees it; 0 if it sees none.
+    pub fn leader_id(&self) -> u64 {
+        self.run(async |mut client| client.status().await).leader()
+    }
+
     /// Drops everything before `revision`.
     pub fn compact(&self, revision: i64) {
         self.kv(async |mut kv| kv.compact(revision, None).await);
-    }
-}
-
-/// Looks again and again until the condition holds.
-pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(started.elapsed() < Duration::from_secs(30), "waited 30 s, but never: {what}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -21,12 +21,19 @@ mod cluster;
 mod data;
 mod etcd;
 mod process;
+pub mod readable;
+mod slow;
+pub mod state;
 mod tls;
+pub mod tool;
 
-pub use cluster::Cluster;
+pub use cluster::{Cluster, free_ports};
 pub use data::{testdata, unbase64};
 pub use etcd::{Builder, Etcd, Version, block_on};
+pub use process::wait_until;
+pub use slow::SlowLink;
 pub use tls::{Certs, Identity};
+pub use tool::{Running, Tool, said};
 
 /// Makes two tests of every function named: one with etcd 3.4, one with etcd 3.5.
 macro_rules! on_both_versions {

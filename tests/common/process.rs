@@ -12,6 +12,15 @@ use serde_json::Value;
 
 type Order = (Command, Sender<io::Result<Child>>);
 
+/// Looks again and again until the condition holds.
+pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < Duration::from_secs(30), "waited 30 s, but never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// A running program that writes JSON lines to a log file.
 pub struct Process {
     child: Child,
@@ -67,8 +76,26 @@ impl Process {
         lines[lines.len().saturating_sub(15)..].join("\n")
     }
 
-    /// Sends a signal, like `STOP`.
-    pub fn signal(&self, name: &str) {
+    /// Stops it where it is, and returns when the last thread has stopped.
+    pub fn pause(&self) {
+        self.signal("STOP");
+        wait_until("all threads have stopped", || self.thread_states().iter().all(|state| *state == 'T'));
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    /// The states of its threads, as `ps` shows them.
+    fn thread_states(&self) -> Vec<char> {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let state = |stat: String| stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        let stats = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("stat")).ok());
+        stats.filter_map(state).collect()
+    }
+
+    fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success(), "cannot send {name} to process {}", self.child.id());
     }

@@ -31,13 +31,22 @@ impl Certs {
 
     /// With a server certificate for other names.
     pub fn for_names(names: &[&str]) -> Self {
+        Self::make(names, 4096)
+    }
+
+    /// With a server certificate that is not valid any more.
+    pub fn expired() -> Self {
+        Self::make(&["127.0.0.1", "localhost"], 2020)
+    }
+
+    fn make(names: &[&str], last_year: i32) -> Self {
         let certs = Self { dir: Arc::new(tempfile::Builder::new().prefix("etcd-certs-").tempdir().unwrap()) };
         let dir = certs.dir.path();
         let own = make_ca(dir, "ca");
-        issue(dir, "server", names, &own);
-        issue(dir, "client", &["client.test"], &own);
+        issue(dir, "server", names, last_year, &own);
+        issue(dir, "client", &["client.test"], 4096, &own);
         let foreign = make_ca(dir, "foreign-ca");
-        issue(dir, "foreign-client", &["client.test"], &foreign);
+        issue(dir, "foreign-client", &["client.test"], 4096, &foreign);
         certs
     }
 
@@ -89,10 +98,11 @@ fn make_ca(dir: &Path, name: &str) -> Issuer<'static, KeyPair> {
     Issuer::new(params, key)
 }
 
-fn issue(dir: &Path, name: &str, names: &[&str], ca: &Issuer<'static, KeyPair>) {
+fn issue(dir: &Path, name: &str, names: &[&str], last_year: i32, ca: &Issuer<'static, KeyPair>) {
     let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
     let mut params = CertificateParams::new(names).unwrap();
     params.distinguished_name.push(DnType::CommonName, name);
+    params.not_after = rcgen::date_time_ymd(last_year, 1, 1);
     params.use_authority_key_identifier_extension = true;
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     let key = KeyPair::generate().unwrap();

@@ -1,0 +1,214 @@
+//! Running the real binary, with a configuration file in a folder of its own.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use assert_cmd::assert::{Assert, OutputAssertExt};
+use tempfile::TempDir;
+
+use super::etcd::Etcd;
+use super::slow::SlowLink;
+use super::state::LOCK;
+
+/// The binary under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_meta-migration");
+/// More than any call takes, even on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A folder with a configuration file, where the backup goes too, and the binary to be run in it.
+pub struct Tool {
+    dir: TempDir,
+}
+
+/// A process of the tool under way; it is ended when this is dropped.
+pub struct Running {
+    child: Child,
+    stdout: File,
+    stderr: File,
+}
+
+impl Tool {
+    /// Configured for a plain etcd: from 2.1.4 to 2.2.0, the rest by default.
+    pub fn new(etcd: &Etcd) -> Self {
+        Self::at(&etcd.endpoint())
+    }
+
+    /// As [`Tool::new`], on a slow way to etcd.
+    pub fn slow(link: &SlowLink) -> Self {
+        Self::at(&link.endpoint())
+    }
+
+    fn at(endpoint: &str) -> Self {
+        Self::configured(&format!(
+            "config: {{ sourceVersion: 2.1.4, targetVersion: 2.2.0, backupFilePath: migration.bak }}\n\
+             etcd: {{ endpoints: ['{endpoint}'] }}\n"
+        ))
+    }
+
+    /// With a configuration file of this text. Relative paths in it begin at the folder.
+    pub fn configured(yaml: &str) -> Self {
+        let tool = Self { dir: tempfile::Builder::new().prefix("meta-migration-test-").tempdir().unwrap() };
+        tool.configure(yaml);
+        tool
+    }
+
+    /// Writes the configuration file anew.
+    pub fn configure(&self, yaml: &str) {
+        std::fs::write(self.config_file(), yaml).unwrap();
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The configuration file.
+    pub fn config_file(&self) -> PathBuf {
+        self.dir().join("migration.yaml")
+    }
+
+    /// Where the backup is written to.
+    pub fn backup_file(&self) -> PathBuf {
+        self.dir().join("migration.bak")
+    }
+
+    /// Runs `meta-migration --config FILE` with these arguments to its end.
+    pub fn call(&self, args: &[&str]) -> Assert {
+        self.start(args).wait()
+    }
+
+    /// Starts `meta-migration --config FILE` with these arguments.
+    pub fn start(&self, args: &[&str]) -> Running {
+        let mut command = Command::new(PROGRAM);
+        command.arg("--config").arg(self.config_file()).args(args);
+        self.spawn(command)
+    }
+
+    /// Starts it with small transactions, and stops it in its tracks (SIGSTOP) as soon as it has written so many of them.
+    ///
+    /// `begin` brings etcd to where the tool is to start from: if it was too fast to be caught, that is done once more.
+    pub fn catch(&self, args: &[&str], etcd: &Etcd, transactions: i64, begin: impl Fn()) -> Running {
+        for _ in 0..10 {
+            begin();
+            // The migration lock is written first.
+            let caught_at = etcd.revision() + 1 + transactions;
+            let mut running = self.start(&[args, &["--max-txn-ops=8"]].concat());
+            if running.wait_for_revision(etcd, caught_at) {
+                running.signal("STOP");
+                if running.is_running() && etcd.get(LOCK).is_some() {
+                    return running;
+                }
+            }
+        }
+        panic!("{args:?} is never caught after {transactions} transactions");
+    }
+
+    /// Starts any command in the folder, in an environment without anything of ours.
+    pub fn spawn(&self, mut command: Command) -> Running {
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text == "ETCD_ENDPOINTS" || text.starts_with("META_MIGRATION_") {
+                command.env_remove(name);
+            }
+        }
+        let (stdout, stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        let child = command
+            .current_dir(self.dir())
+            .stdin(Stdio::null())
+            .stdout(stdout.try_clone().unwrap())
+            .stderr(stderr.try_clone().unwrap())
+            .spawn()
+            .unwrap();
+        Running { child, stdout, stderr }
+    }
+}
+
+impl Running {
+    /// Waits for the end; what came out can then be asserted on.
+    pub fn wait(mut self) -> Assert {
+        let started = Instant::now();
+        while self.is_running() {
+            assert!(started.elapsed() < PATIENCE, "it does not end:\n{}", self.output_so_far());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.output().assert()
+    }
+
+    /// Whether it has not ended yet.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits until something stands in its output.
+    pub fn wait_for_output(&mut self, text: &str) {
+        let started = Instant::now();
+        while !self.output_so_far().contains(text) {
+            assert!(self.is_running(), "it ended without {text:?}:\n{}", self.output_so_far());
+            assert!(started.elapsed() < PATIENCE, "never {text:?}:\n{}", self.output_so_far());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Waits until the revision of etcd is `revision` at least; `false` if the process ended before.
+    pub fn wait_for_revision(&mut self, etcd: &Etcd, revision: i64) -> bool {
+        let started = Instant::now();
+        while self.is_running() {
+            assert!(started.elapsed() < PATIENCE, "nothing happens:\n{}", self.output_so_far());
+            if etcd.revision() >= revision {
+                return self.is_running();
+            }
+        }
+        false
+    }
+
+    /// Sends a signal, like `TERM`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success(), "cannot send {name}");
+    }
+
+    /// Ends it as `kill -9` does. Returns whether it was still running.
+    pub fn kill(mut self) -> bool {
+        // Fails only if it has ended before.
+        let _ = self.child.kill();
+        self.child.wait().unwrap().code().is_none()
+    }
+
+    /// Its process ID.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn output(&mut self) -> Output {
+        let status = self.child.wait().unwrap();
+        Output { status, stdout: content(&self.stdout), stderr: content(&self.stderr) }
+    }
+
+    fn output_so_far(&self) -> String {
+        String::from_utf8_lossy(&content(&self.stderr)).into_owned()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads a file that the child may be writing to: without moving the offset, which it shares.
+fn content(file: &File) -> Vec<u8> {
+    let length = file.metadata().unwrap().len();
+    let mut bytes = vec![0; usize::try_from(length).unwrap()];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    bytes
+}
+
+/// What a finished call said.
+pub fn said(assert: &Assert) -> String {
+    let output = assert.get_output();
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}

@@ -1,0 +1,154 @@
+//! Pages of one revision.
+
+use std::collections::BTreeMap;
+
+use meta_migration::etcd::{Entry, Etcd as Connection, EtcdError, ReadOptions, Snapshot};
+
+use crate::common::{Etcd, Version, block_on, on_both_versions};
+use crate::{config_for, connect};
+
+on_both_versions![
+    pages_together_are_a_plain_read,
+    a_prefix_ends_at_the_right_key_for_every_byte,
+    all_pages_are_of_the_first_revision,
+    an_older_revision_can_be_read,
+    tells_that_the_revision_was_compacted,
+    large_values_come_in_smaller_pages,
+    a_value_beyond_the_limit_is_told,
+    small_values_come_in_larger_pages,
+    counts_and_knows_the_newest_revision,
+];
+
+fn pages(first_page: i64) -> ReadOptions {
+    ReadOptions { first_page, largest_page: first_page, ..ReadOptions::default() }
+}
+
+fn read_on(snapshot: &mut Snapshot) -> Vec<Vec<Entry>> {
+    let mut pages = Vec::new();
+    while let Some(page) = block_on(snapshot.next_page()).unwrap() {
+        pages.push(page);
+    }
+    pages
+}
+
+fn read(connection: &Connection, prefix: impl Into<Vec<u8>>, options: ReadOptions) -> Vec<Vec<Entry>> {
+    let mut snapshot = block_on(connection.snapshot_with(prefix, options)).unwrap();
+    let pages = read_on(&mut snapshot);
+    let entries = pages.iter().flatten().count();
+    assert_eq!(u64::try_from(entries).unwrap(), snapshot.total());
+    assert!(pages.iter().flatten().is_sorted_by(|a, b| a.key < b.key));
+    assert_eq!(block_on(snapshot.next_page()).unwrap(), None);
+    pages
+}
+
+fn as_map(pages: &[Vec<Entry>]) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    pages.iter().flatten().map(|entry| (entry.key.to_vec(), entry.value.to_vec())).collect()
+}
+
+fn pages_together_are_a_plain_read(version: Version) {
+    let etcd = Etcd::start(version);
+    etcd.load_milvus();
+    let connection = connect(&config_for(&etcd));
+    let count = etcd.dump_prefix("by-dev/meta/").len();
+    for size in [1, 2, 3, 7, 100, count - 1, count, count + 1] {
+        let read = read(&connection, "by-dev/meta/", pages(size.try_into().unwrap()));
+        assert_eq!(read.len(), count.div_ceil(size), "{size}");
+        assert_eq!(as_map(&read), etcd.dump_prefix("by-dev/meta/"), "{size}");
+    }
+    assert_eq!(as_map(&read(&connection, "", ReadOptions::default())), etcd.dump());
+    assert!(read(&connection, "nothing", pages(1)).is_empty());
+}
+
+fn a_prefix_ends_at_the_right_key_for_every_byte(version: Version) {
+    let etcd = Etcd::start(version);
+    let keys = [&b"a"[..], b"a\0", b"a\0\0", b"a\xfe", b"a\xff", b"a\xff\0", b"a\xff\xff", b"b", b"\xff", b"\xff\xff"];
+    etcd.put_all(keys.iter().map(|key| (key.to_vec(), b"value".to_vec(), 0)));
+    let connection = connect(&config_for(&etcd));
+    for prefix in keys.iter().copied().chain([&b""[..], b"a\xff\xff\xff", b"\0"]) {
+        for size in [1, 2, 500] {
+            let read = as_map(&read(&connection, prefix, pages(size)));
+            let expected: Vec<_> = etcd.dump().into_keys().filter(|key| key.starts_with(prefix)).collect();
+            assert_eq!(read.into_keys().collect::<Vec<_>>(), expected, "{prefix:?}");
+        }
+    }
+}
+
+fn all_pages_are_of_the_first_revision(version: Version) {
+    let etcd = Etcd::start(version);
+    etcd.load_milvus();
+    let (before, revision) = (etcd.dump(), etcd.revision());
+    let connection = connect(&config_for(&etcd));
+    let mut snapshot = block_on(connection.snapshot_with("", pages(50))).unwrap();
+    let mut read = vec![block_on(snapshot.next_page()).unwrap().unwrap()];
+    for (number, key) in before.keys().enumerate() {
+        match number % 3 {
+            0 => etcd.delete(key.clone()),
+            1 => etcd.put(key.clone(), "changed"),
+            _ => etcd.put([key, &b"+"[..]].concat(), "new"),
+        }
+    }
+    read.extend(read_on(&mut snapshot));
+    assert_eq!(as_map(&read), before);
+    assert_eq!(snapshot.revision(), revision);
+    assert_eq!(snapshot.cluster_id(), connection.server().unwrap().cluster_id);
+    assert!(read.iter().flatten().all(|entry| entry.mod_revision <= revision));
+}
+
+fn an_older_revision_can_be_read(version: Version) {
+    let etcd = Etcd::start(version);
+    etcd.put_all((0..10).map(|key| (vec![b'k', key], vec![1], 0)));
+    let (before, revision) = (etcd.dump(), etcd.revision());
+    etcd.put_all((5..15).map(|key| (vec![b'k', key], vec![2], 0)));
+    let options = ReadOptions { revision: Some(revision), ..pages(3) };
+    assert_eq!(as_map(&read(&connect(&config_for(&etcd)), "k", options)), before);
+}
+
+fn tells_that_the_revision_was_compacted(version: Version) {
+    let etcd = Etcd::start(version);
+    etcd.put_all((0..10).map(|key| (vec![b'k', key], vec![1], 0)));
+    let mut snapshot = block_on(connect(&config_for(&etcd)).snapshot_with("k", pages(4))).unwrap();
+    assert_eq!(block_on(snapshot.next_page()).unwrap().unwrap().len(), 4);
+    etcd.put("another", "key");
+    etcd.compact(etcd.revision());
+    let error = block_on(snapshot.next_page()).unwrap_err();
+    assert!(matches!(error, EtcdError::Compacted { .. }), "{error}");
+    assert!(error.to_string().contains(&format!("at revision {}", snapshot.revision())), "{error}");
+}
+
+fn large_values_come_in_smaller_pages(version: Version) {
+    let etcd = Etcd::start(version);
+    etcd.put_all((0..9).map(|key| (vec![b'k', key], vec![key; 1 << 20], 0)));
+    let connection = connect(&config_for(&etcd));
+    let limited = ReadOptions { largest_response: 5 << 20, ..ReadOptions::default() };
+    let read_pages = read(&connection, "k", limited);
+    // 500 keys were asked for, 250, …, 7; then as many as make up 2 MiB.
+    assert!(read_pages.iter().all(|page| page.len() <= 4), "{:?}", read_pages.iter().map(Vec::len).collect::<Vec<_>>());
+    assert_eq!(as_map(&read_pages), etcd.dump());
+    assert_eq!(as_map(&read(&connection, "k", ReadOptions::default())), etcd.dump());
+}
+
+fn a_value_beyond_the_limit_is_told(version: Version) {
+    let etcd = Etcd::start(version);
+    etcd.put("k", vec![0; 1 << 20]);
+    let limited = ReadOptions { largest_response: 1 << 20, ..ReadOptions::default() };
+    let error = block_on(connect(&config_for(&etcd)).snapshot_with("k", limited)).unwrap_err();
+    assert!(matches!(error, EtcdError::ResponseTooLarge { .. }), "{error}");
+}
+
+fn small_values_come_in_larger_pages(version: Version) {
+    let etcd = Etcd::start(version);
+    etcd.put_all((0..1000_u16).map(|key| (key.to_be_bytes().to_vec(), vec![0; 100], 0)));
+    let options = ReadOptions { first_page: 10, page_bytes: 20_000, ..ReadOptions::default() };
+    let sizes: Vec<_> = read(&connect(&config_for(&etcd)), "", options).iter().map(Vec::len).collect();
+    assert_eq!(sizes[..6], [10, 20, 40, 80, 160, 194]);
+}
+
+fn counts_and_knows_the_newest_revision(version: Version) {
+    let etcd = Etcd::start(version);
+    etcd.load_milvus();
+    let connection = connect(&config_for(&etcd));
+    let under_meta = etcd.dump_prefix("by-dev/meta/").len();
+    assert_eq!(block_on(connection.count("by-dev/meta/")).unwrap(), u64::try_from(under_meta).unwrap());
+    assert_eq!(block_on(connection.head_revision("by-dev/meta/")).unwrap(), etcd.revision());
+    assert_eq!(block_on(connection.get_range("by-dev/meta/")).unwrap().len(), under_meta);
+}

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use semver::Version;
 
 use crate::config::{self, CommandType, Config, Overrides, PASSWORD_VARIABLE, Password, files};
 use crate::exit::Exit;
+use crate::report::console::{LogFormat, OutputFormat};
 use crate::version;
 
 /// Upgrades the metadata of a Milvus 2.1.x cluster, which lives in etcd, to the layout of 2.2.
@@ -35,6 +37,18 @@ pub struct Common {
     /// Configuration file: YAML as in milvus.yaml, with cmd and config added (-config FILE works too)
     #[arg(long, value_name = "FILE", env = "META_MIGRATION_CONFIG", global = true, help_heading = GENERAL)]
     pub config: Option<PathBuf>,
+
+    /// How results are given out: text for people, or one JSON object on standard output (docs/json.md)
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t, env = "META_MIGRATION_OUTPUT", global = true)]
+    pub output: OutputFormat,
+
+    /// How log lines are written, for log collectors
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t, env = "META_MIGRATION_LOG_FORMAT", global = true)]
+    pub log_format: LogFormat,
+
+    /// Wait so long (90s, 5m) until the last Milvus component and any other migration has ended, instead of refusing at once
+    #[arg(long, value_name = "TIME", env = "META_MIGRATION_WAIT_FOR_SESSIONS", global = true)]
+    pub wait_for_sessions: Option<humantime::Duration>,
 
     /// Write one line per key that is changed
     #[arg(short, long, env = "META_MIGRATION_VERBOSE", value_parser = BoolishValueParser::new(), global = true, help_heading = GENERAL)]
@@ -165,6 +179,17 @@ pub enum Command {
     Run(RunArgs),
     /// Bring the metadata back to what the backup file holds
     Rollback(RollbackOptions),
+    /// Show what run would do, without writing anything; Milvus may be up
+    Plan(PlanOptions),
+    /// Show etcd, the meta root, live components, the lock, and the next sensible step
+    Status,
+    /// Write shell completions to standard output
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the man page to standard output
+    Man,
 }
 
 /// Options of `backup`.
@@ -186,6 +211,22 @@ pub struct RunArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub skip_invalid: Option<bool>,
 
+    /// How to convert.
+    #[command(flatten)]
+    pub conversion: ConversionOptions,
+
+    /// Do not ask before writing; without a terminal it never asks
+    #[arg(long, short)]
+    pub yes: bool,
+
+    /// Go on although the metadata is not wholly in the layout of the source version
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// What can be chosen about the conversion.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct ConversionOptions {
     /// Have the new Milvus build indexes of this type anew (ANNOY, IVF_PQ, ...); comma-separated or repeated
     #[arg(long, value_name = "TYPE", value_delimiter = ',', value_parser = index_type)]
     pub rebuild_index: Vec<String>,
@@ -193,10 +234,22 @@ pub struct RunArgs {
     /// Have no index built anew, not even those whose files the new Milvus is known not to read
     #[arg(long, conflicts_with = "rebuild_index")]
     pub keep_index_files: bool,
+}
 
-    /// Go on although the metadata is not wholly in the layout of the source version
+/// Options of `plan`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct PlanOptions {
+    /// Make the plan from a backup file; no etcd is needed
+    #[arg(long, value_name = "FILE")]
+    pub from_backup: Option<PathBuf>,
+
+    /// Show every change key by key, decoded
     #[arg(long)]
-    pub force: bool,
+    pub diff: bool,
+
+    /// How to convert.
+    #[command(flatten)]
+    pub conversion: ConversionOptions,
 }
 
 /// Options of `rollback`.
@@ -216,6 +269,10 @@ pub enum Job {
     Run(RunOptions),
     /// Restore a backup.
     Rollback(RollbackOptions),
+    /// Show what would be done.
+    Plan(PlanOptions),
+    /// Show what there is.
+    Status,
 }
 
 /// Options of `run`, from the command line and the file.
@@ -225,10 +282,10 @@ pub struct RunOptions {
     pub with_backup: bool,
     /// Leave out what cannot be migrated.
     pub skip_invalid: bool,
-    /// Types of indexes that the new Milvus is to build anew, besides those that need it; as typed.
-    pub rebuild_index: Vec<String>,
-    /// Have no index built anew at all.
-    pub keep_index_files: bool,
+    /// How to convert.
+    pub conversion: ConversionOptions,
+    /// Do not ask.
+    pub yes: bool,
     /// Go on although the metadata is not wholly in the layout of the source version.
     pub force: bool,
 }
@@ -240,6 +297,39 @@ pub struct RunOptions {
 pub fn parse_from(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let matches = declaration().try_get_matches_from(with_two_dashes(args))?;
     Cli::from_arg_matches(&matches)
+}
+
+impl Command {
+    /// Shell completions or the man page, if that is what was asked for: they come from the declaration alone.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn document(&self) -> Option<io::Result<Vec<u8>>> {
+        let mut declaration = Cli::command();
+        let name = declaration.get_name().to_owned();
+        let mut text = Vec::new();
+        match self {
+            Self::Completions { shell } => clap_complete::generate(*shell, &mut declaration, name, &mut text),
+            Self::Man => {
+                if let Err(error) = man_pages(declaration, &mut text) {
+                    return Some(Err(error));
+                }
+            }
+            _ => return None,
+        }
+        Some(Ok(text))
+    }
+}
+
+/// The page of the tool, followed by those of its commands.
+fn man_pages(declaration: clap::Command, to: &mut Vec<u8>) -> io::Result<()> {
+    let commands: Vec<_> = declaration.get_subcommands().cloned().collect();
+    clap_mangen::Man::new(declaration).render(to)?;
+    for command in commands {
+        let name = format!("meta-migration-{}", command.get_name());
+        clap_mangen::Man::new(command.display_name(&name)).render(to)?;
+    }
+    Ok(())
 }
 
 /// What the process ends with after [`parse_from`] failed; the argument parser's own answer to bad usage would be 2.
@@ -328,11 +418,15 @@ impl Cli {
         Ok(match command {
             Command::Backup(options) => Job::Backup(options),
             Command::Rollback(options) => Job::Rollback(options),
+            Command::Plan(options) => Job::Plan(options),
+            Command::Status => Job::Status,
+            // Written before any configuration is looked at.
+            Command::Completions { .. } | Command::Man => bail!("this command takes no configuration"),
             Command::Run(typed) => Job::Run(RunOptions {
                 with_backup: typed.with_backup.unwrap_or(config.run_with_backup),
                 skip_invalid: typed.skip_invalid.unwrap_or(config.skip_invalid),
-                rebuild_index: typed.rebuild_index,
-                keep_index_files: typed.keep_index_files,
+                conversion: typed.conversion,
+                yes: typed.yes,
                 force: typed.force,
             }),
         })

@@ -1,12 +1,14 @@
 //! Parses the command line, runs the command, and turns its outcome into an exit code.
 
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use meta_migration::cli::{self, Cli};
+use meta_migration::cli::{self, Cli, Command};
 use meta_migration::commands;
 use meta_migration::exit::{Exit, Failure};
 use meta_migration::report::console::Console;
+use meta_migration::report::outcome::FailureOutcome;
 
 fn main() -> ExitCode {
     let cli = match cli::parse_from(std::env::args_os()) {
@@ -17,12 +19,20 @@ fn main() -> ExitCode {
             return cli::exit_of(&error).into();
         }
     };
-    let console = Console::set_up(cli.common.verbose);
+    if let Some(document) = cli.command.as_ref().and_then(Command::document) {
+        return match document.and_then(|text| std::io::stdout().write_all(&text)) {
+            Ok(()) => Exit::Done.into(),
+            Err(_) => Exit::NothingWritten.into(),
+        };
+    }
+    let console = Console::set_up(cli.common.verbose, cli.common.output, cli.common.log_format);
     let outcome = catch_unwind(AssertUnwindSafe(|| run(&cli, &console)));
     let exit = match outcome {
         Ok(Ok(exit)) => exit,
         Ok(Err(failure)) => {
             console.fail(&failure.to_string());
+            // Nothing better can be done if standard output is gone.
+            let _ = console.object(&FailureOutcome::new(failure.exit, failure.to_string()));
             failure.exit
         }
         Err(_) => {

@@ -7,6 +7,7 @@ use crate::cli::BackupOptions;
 use crate::etcd::Etcd;
 use crate::exit::{Exit, Failure};
 use crate::layout::Found;
+use crate::report::outcome::{BackupFile, BackupOutcome, Ended};
 use crate::version::has_21_layout;
 
 pub(super) async fn execute(context: &Context, options: &BackupOptions) -> Result<Exit, Failure> {
@@ -35,6 +36,12 @@ pub(super) async fn execute(context: &Context, options: &BackupOptions) -> Resul
         "next: migrate with `run`; to go back, `rollback --backup-file {}`. Keep a copy of the file elsewhere",
         file.display()
     ));
+    context.console.object(&BackupOutcome {
+        command: "backup",
+        ended: Ended::Done,
+        meta_root: context.config.meta_root.to_string(),
+        backup: BackupFile::from(&written),
+    })?;
     Ok(Exit::Done)
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -14,7 +15,7 @@ use crate::etcd::{Entry, Etcd, EtcdError, ReadOptions, Snapshot};
 use crate::layout::Found;
 use crate::layout::keys::{SESSIONS, target_prefixes};
 use crate::migrate::{Inventory, Record};
-use crate::report::text::{bytes, thousands};
+use crate::report::text::{self, thousands};
 
 /// How often reading starts over when etcd compacts the revision away meanwhile.
 const ATTEMPTS: usize = 3;
@@ -22,10 +23,20 @@ const ATTEMPTS: usize = 3;
 impl Context {
     /// All metadata at one revision, decoded.
     pub(super) async fn read_inventory(&self, etcd: &Etcd) -> Result<(Inventory, i64)> {
+        self.read_inventory_with(etcd, |_, _| {}).await
+    }
+
+    /// As [`Context::read_inventory`], and hands every key (relative to the meta root) and value to `each`; all of them again
+    /// if reading has to start over.
+    pub(super) async fn read_inventory_with(
+        &self,
+        etcd: &Etcd,
+        mut each: impl FnMut(&Bytes, &Bytes),
+    ) -> Result<(Inventory, i64)> {
         for attempt in 1.. {
-            match self.try_read_inventory(etcd).await {
+            match self.try_read_inventory(etcd, &mut each).await {
                 Err(error) if attempt < ATTEMPTS && is_compacted(&error) => {
-                    self.console.warn(&format!("{error:#}; starting over"))
+                    self.console.warn(&format!("{error:#}; starting over"));
                 }
                 result => return result.with_context(|| format!("cannot read {}", self.config.meta_root)),
             }
@@ -33,7 +44,7 @@ impl Context {
         bail!("reading was not tried")
     }
 
-    async fn try_read_inventory(&self, etcd: &Etcd) -> Result<(Inventory, i64)> {
+    async fn try_read_inventory(&self, etcd: &Etcd, each: &mut impl FnMut(&Bytes, &Bytes)) -> Result<(Inventory, i64)> {
         let mut inventory = Inventory::default();
         let mut snapshot = etcd.snapshot(self.root.as_str()).await?;
         let bar = self.progress.phase("reading the metadata", snapshot.total(), "keys");
@@ -41,8 +52,9 @@ impl Context {
             self.stop.check()?;
             bar.advance(page.len() as u64);
             for entry in page {
-                let record = Record { value: entry.value, mod_revision: entry.mod_revision };
-                inventory.add(entry.key.slice(self.root.len()..), record);
+                let key = entry.key.slice(self.root.len()..);
+                each(&key, &entry.value);
+                inventory.add(key, Record { value: entry.value, mod_revision: entry.mod_revision });
             }
         }
         bar.finish();
@@ -155,8 +167,8 @@ impl Context {
             written.path.display(),
             thousands(written.manifest.keys),
             written.manifest.etcd_revision,
-            bytes(written.file_bytes),
-            bytes(written.manifest.stream_bytes),
+            text::bytes(written.file_bytes),
+            text::bytes(written.manifest.stream_bytes),
             written.manifest.stream_sha256
         ));
     }

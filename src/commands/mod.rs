@@ -2,11 +2,16 @@
 
 mod backup;
 mod metadata;
+mod plan;
+mod preflight;
 mod rollback;
 mod roots;
 mod run;
+mod session;
+mod status;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -33,6 +38,8 @@ struct Context {
     limits: Limits,
     /// Meta root with its slash.
     root: String,
+    /// How long to wait for live sessions to end.
+    wait: Option<Duration>,
 }
 
 /// Does what the command line says.
@@ -49,12 +56,15 @@ pub async fn execute(cli: &Cli, console: &Console) -> Result<Exit, Failure> {
         stop: Stop::on_signals().context("cannot listen for signals")?,
         limits: Limits { max_txn_ops: cli.common.max_txn_ops, max_request_bytes: cli.common.max_request_bytes },
         root: config.meta_root.prefix(),
+        wait: cli.common.wait_for_sessions.map(Into::into),
         config,
     };
     match job {
         Job::Backup(options) => backup::execute(&context, &options).await,
         Job::Run(options) => run::execute(&context, &options).await,
         Job::Rollback(options) => rollback::execute(&context, &options).await,
+        Job::Plan(options) => plan::execute(&context, &options).await,
+        Job::Status => status::execute(&context).await,
     }
 }
 
@@ -68,11 +78,6 @@ impl Context {
         let version = etcd.server().map_or_else(String::new, |server| format!(" (etcd {})", server.version));
         self.say(format!("etcd at {}{version}, meta root {}", etcd.endpoint(), self.config.meta_root));
         Ok(etcd)
-    }
-
-    /// Takes the lock, or fails with the sessions that are alive.
-    async fn lock(&self, etcd: &Etcd) -> Result<Guard> {
-        Guard::acquire(etcd, &self.root).await.with_context(|| format!("cannot work on {}", self.config.meta_root))
     }
 
     fn backup_file(&self) -> Result<PathBuf> {

@@ -12,6 +12,7 @@ use crate::etcd::Etcd;
 use crate::exit::{Exit, Failure};
 use crate::guard::Guard;
 use crate::plan::Plan;
+use crate::report::outcome::{Ended, RollbackOutcome};
 use crate::report::text::{bytes, thousands};
 use crate::restore::{Comparison, Differences};
 
@@ -25,9 +26,16 @@ pub(super) async fn execute(context: &Context, options: &RollbackOptions) -> Res
     context.say(format!("the backup is sound: {}", describe(&backup)));
     let etcd = context.connect().await?;
     let guard = context.lock(&etcd).await?;
-    let result = restore_guarded(context, &etcd, &guard, entries, begun).await;
+    let result = restore_guarded(context, &etcd, &guard, &backup, entries).await;
     guard.release().await;
-    result
+    let mut outcome = result?;
+    outcome.seconds = begun.elapsed().as_secs_f64();
+    if let Some(revision) = outcome.verified_revision {
+        context.say(format!("rolled back at revision {revision} in {:.1} s", outcome.seconds));
+        context.say("next: start the Milvus version that the backup was made with");
+    }
+    context.console.object(&outcome)?;
+    Ok(Exit::Done)
 }
 
 fn read_backup(context: &Context, options: &RollbackOptions) -> Result<(Backup, Entries)> {
@@ -39,11 +47,11 @@ fn read_backup(context: &Context, options: &RollbackOptions) -> Result<(Backup, 
     }
     if backup.meta_root != context.config.meta_root.to_string() && !options.allow_other_root {
         bail!(
-            "{} is a backup of the meta root {}, but the configuration says {}: correct etcd.rootPath and etcd.metaSubPath, \
-             or move its keys to {1} on purpose with --allow-other-root",
+            "{} is a backup of the meta root {}, but the configuration says {root}: correct etcd.rootPath and etcd.metaSubPath, \
+             or move its keys to {root} on purpose with --allow-other-root",
             file.display(),
             backup.meta_root,
-            context.config.meta_root
+            root = context.config.meta_root
         );
     }
     Ok((backup, entries))
@@ -53,15 +61,27 @@ async fn restore_guarded(
     context: &Context,
     etcd: &Etcd,
     guard: &Guard,
+    backup: &Backup,
     entries: Entries,
-    begun: Instant,
-) -> Result<Exit, Failure> {
+) -> Result<RollbackOutcome, Failure> {
     let (plan, differences) = compare(context, etcd, entries).await?;
+    let totals = plan.totals();
+    let mut outcome = RollbackOutcome {
+        command: "rollback",
+        ended: Ended::NothingToDo,
+        meta_root: context.config.meta_root.to_string(),
+        backup: backup.path.display().to_string(),
+        differences,
+        totals,
+        verified_revision: None,
+        seconds: 0.0,
+    };
+    let differences = &outcome.differences;
     if plan.is_empty() {
         context.say(format!("nothing to do: all {} keys are as in the backup", thousands(differences.equal)));
-        return Ok(Exit::Done);
+        return Ok(outcome);
     }
-    let totals = plan.totals();
+    context.check_room_and_rights(etcd, &plan).await?;
     let changes = format!(
         "{} keys put back ({} missing, {} different; {}), {} deleted that the backup does not have, {} left as they are",
         thousands(totals.puts),
@@ -82,9 +102,9 @@ async fn restore_guarded(
             context.say(format!("  {what}: {prefix} {}", thousands(*keys)));
         }
     }
-    context.say(format!("rolled back at revision {revision} in {:.1} s", begun.elapsed().as_secs_f64()));
-    context.say("next: start the Milvus version that the backup was made with");
-    Ok(Exit::Done)
+    outcome.ended = Ended::Done;
+    outcome.verified_revision = Some(revision);
+    Ok(outcome)
 }
 
 async fn compare(context: &Context, etcd: &Etcd, entries: Entries) -> Result<(Plan, Differences)> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::{Context, describe};
 use crate::apply::transactions;
@@ -13,6 +13,7 @@ use crate::exit::{Exit, Failure};
 use crate::guard::Guard;
 use crate::layout::Found;
 use crate::migrate::{self, Migration, Options};
+use crate::report::outcome::{BackupFile, Ended, RunOutcome};
 use crate::report::text;
 use crate::version::{Way, way};
 
@@ -24,41 +25,89 @@ pub(super) async fn execute(context: &Context, options: &RunOptions) -> Result<E
         )
         .into());
     };
+    let begun = Instant::now();
+    let mut outcome = RunOutcome {
+        command: "run",
+        ended: Ended::NothingToDo,
+        meta_root: context.config.meta_root.to_string(),
+        source_version: source.to_string(),
+        target_version: target.to_string(),
+        backup: None,
+        migration: None,
+        verified_revision: None,
+        seconds: 0.0,
+    };
     if way(source, target)? == Way::NothingToDo {
         context.say(format!("nothing to do: Milvus {source} and {target} read the same layout"));
-        return Ok(Exit::Done);
+    } else {
+        context
+            .say(format!("run: the metadata under {} goes from Milvus {source} to {target}", context.config.meta_root));
+        let etcd = context.connect().await?;
+        let guard = context.lock(&etcd).await?;
+        let result = migrate_guarded(context, options, &etcd, &guard, &mut outcome).await;
+        guard.release().await;
+        result?;
     }
-    context.say(format!("run: the metadata under {} goes from Milvus {source} to {target}", context.config.meta_root));
-    let etcd = context.connect().await?;
-    let guard = context.lock(&etcd).await?;
-    let result = migrate_guarded(context, options, &etcd, &guard).await;
-    guard.release().await;
-    result
+    outcome.seconds = begun.elapsed().as_secs_f64();
+    if let Some(revision) = outcome.verified_revision {
+        context.say(format!("migrated at revision {revision} in {:.1} s", outcome.seconds));
+        context.say(format!("next: `verify`, then start Milvus {target}"));
+    }
+    context.console.object(&outcome)?;
+    Ok(Exit::Done)
 }
 
-async fn migrate_guarded(context: &Context, options: &RunOptions, etcd: &Etcd, guard: &Guard) -> Result<Exit, Failure> {
-    let begun = Instant::now();
+async fn migrate_guarded(
+    context: &Context,
+    options: &RunOptions,
+    etcd: &Etcd,
+    guard: &Guard,
+    outcome: &mut RunOutcome,
+) -> Result<(), Failure> {
     let (inventory, revision) = context.read_inventory(etcd).await?;
     let found = inventory.found();
     context.say(format!("found {} keys at revision {revision}, layout: {found}", text::thousands(inventory.keys())));
-    let choice = Options { rebuild_index: options.rebuild_index.clone(), keep_index_files: options.keep_index_files };
+    let choice = Options {
+        rebuild_index: options.conversion.rebuild_index.clone(),
+        keep_index_files: options.conversion.keep_index_files,
+    };
     let migration = migrate::plan(inventory, revision, &choice);
     check_problems(context, options, &migration)?;
+    outcome.migration = Some(context.summary(&migration));
     if migration.plan.is_empty() {
         context.say("nothing to do: everything is in the 2.2 layout already");
-        return Ok(Exit::Done);
+        return Ok(());
     }
     announce(context, &migration);
-    let backed_up = options.with_backup && back_up(context, options, etcd, &migration, found).await?;
-    let way_on = way_on(context);
-    let revision = context.carry_out(etcd, guard, &migration.plan, &way_on).await.map_err(|mut failure| {
-        if backed_up {
-            failure.exit = Exit::Interrupted;
-        }
-        failure
+    context.check_room_and_rights(etcd, &migration.plan).await?;
+    if !options.with_backup {
+        context.check_announced_backup()?;
+    }
+    ask(context, options, &migration)?;
+    if options.with_backup {
+        outcome.backup = back_up(context, options, etcd, &migration, found).await?;
+    }
+    let carried_out = context.carry_out(etcd, guard, &migration.plan, &way_on(context)).await;
+    let revision = carried_out.map_err(|failure| match outcome.backup {
+        Some(_) => Failure::interrupted(failure.error),
+        None => failure,
     })?;
-    summarize(context, &migration, revision, begun);
-    Ok(Exit::Done)
+    summarize(context, &migration);
+    outcome.ended = Ended::Done;
+    outcome.verified_revision = Some(revision);
+    Ok(())
+}
+
+/// A person at a terminal sees what will be done, and is asked.
+fn ask(context: &Context, options: &RunOptions, migration: &Migration) -> Result<()> {
+    if options.yes || !context.console.can_ask() {
+        return Ok(());
+    }
+    context.say(text::summary(&migration.report, &migration.plan.untouched));
+    if context.console.confirms("This will be written now.").context("cannot ask")? {
+        return Ok(());
+    }
+    bail!("not confirmed: nothing was written")
 }
 
 /// Whatever is wrong stops the migration before the first write, unless the user goes on without exactly that.
@@ -89,21 +138,21 @@ fn announce(context: &Context, migration: &Migration) {
     ));
 }
 
-/// Writes the backup of the very revision that the plan was made from. Returns whether one was written in this run.
+/// Writes the backup of the very revision that the plan was made from. Returns the one that was written in this run, if any.
 async fn back_up(
     context: &Context,
     options: &RunOptions,
     etcd: &Etcd,
     migration: &Migration,
     found: Found,
-) -> Result<bool> {
+) -> Result<Option<BackupFile>> {
     let file = context.backup_file()?;
     if found == Found::Mixed && !options.force {
-        return keep_earlier_backup(context, &file).map(|()| false);
+        return keep_earlier_backup(context, &file).map(|()| None);
     }
     let written = context.write_backup(etcd, &file, Some(migration.plan.revision), found).await?;
     context.say_backup(&written);
-    Ok(true)
+    Ok(Some(BackupFile::from(&written)))
 }
 
 /// Half-migrated metadata is not backed up: the backup from before is the way back.
@@ -133,14 +182,11 @@ fn way_on(context: &Context) -> String {
     )
 }
 
-fn summarize(context: &Context, migration: &Migration, revision: i64, begun: Instant) {
-    context.say(format!("done: {}", text::migration(&migration.report, &migration.plan)));
+fn summarize(context: &Context, migration: &Migration) {
+    context.say(format!("done: {}", text::summary(&migration.report, &migration.plan.untouched)));
     if !migration.plan.problems.is_empty() {
         context
             .console
             .warn(&format!("left out, as --skip-invalid says: {}", text::problems(&migration.plan.problems)));
     }
-    context.say(format!("migrated at revision {revision} in {:.1} s", begun.elapsed().as_secs_f64()));
-    let target = context.config.target_version.as_ref().map(ToString::to_string).unwrap_or_default();
-    context.say(format!("next: start Milvus {target}"));
 }

@@ -9,6 +9,7 @@ mod call;
 mod cause;
 mod connector;
 mod error;
+pub mod health;
 mod link;
 mod probe;
 mod read;

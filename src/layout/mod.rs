@@ -21,10 +21,12 @@ pub enum Found {
     /// Neither layout: no keys that only one of them has.
     Neither,
     /// Wholly the 2.1 layout.
+    #[serde(rename = "2.1")]
     Source,
     /// An interrupted migration or rollback: keys of both layouts.
     Mixed,
     /// Wholly the 2.2 layout.
+    #[serde(rename = "2.2")]
     Target,
 }
 

@@ -2,23 +2,47 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use clap::ValueEnum;
 use indicatif::MultiProgress;
+use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::progress::Progress;
 
-/// Output for people.
+/// How results are given out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object on standard output; everything else goes to the log.
+    Json,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Time, level, text.
+    #[default]
+    Text,
+    /// A JSON object per line, for log collectors.
+    Json,
+}
+
+/// Output for people and scripts.
 #[derive(Debug, Clone)]
 pub struct Console {
+    /// Whether a person is watching the log.
     terminal: bool,
+    output: OutputFormat,
     bars: MultiProgress,
 }
 
 impl Console {
     /// Sets up logging, and finds out whether somebody is watching. `verbose` logs a line per transaction and request.
-    pub fn set_up(verbose: bool) -> Self {
-        let terminal = io::stderr().is_terminal();
+    pub fn set_up(verbose: bool, output: OutputFormat, log: LogFormat) -> Self {
+        let terminal = io::stderr().is_terminal() && log == LogFormat::Text;
         let bars = MultiProgress::new();
         let default = match (verbose, terminal) {
             (true, _) => "warn,meta_migration=debug",
@@ -27,17 +51,58 @@ impl Console {
             (false, true) => "warn",
         };
         let filter = EnvFilter::try_from_env("META_MIGRATION_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-        let colours = terminal && std::env::var_os("NO_COLOR").is_none();
-        let logging = tracing_subscriber::fmt()
+        let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let lines = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_target(false)
             .with_ansi(colours)
-            .with_writer(BesideBars(bars.clone()))
-            .try_init();
+            .with_writer(BesideBars(bars.clone()));
+        let logging = match log {
+            LogFormat::Text => lines.try_init(),
+            LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        };
         if let Err(error) = logging {
             eprintln!("logging is set up already: {error}");
         }
-        Self { terminal, bars }
+        Self { terminal, output, bars }
+    }
+
+    /// Whether a person can be asked: one who sees our questions and can answer them.
+    pub fn can_ask(&self) -> bool {
+        self.terminal && self.output == OutputFormat::Text && io::stdin().is_terminal()
+    }
+
+    /// Gives a result out on standard output: its text, or the object as JSON.
+    ///
+    /// # Errors
+    /// Standard output is closed.
+    pub fn result(&self, object: &impl Serialize, text: impl FnOnce() -> String) -> io::Result<()> {
+        let text = match self.output {
+            OutputFormat::Text => text(),
+            OutputFormat::Json => serde_json::to_string_pretty(object)?,
+        };
+        self.bars.suspend(|| writeln!(io::stdout(), "{text}"))
+    }
+
+    /// Gives an object out where the text has been told already.
+    ///
+    /// # Errors
+    /// Standard output is closed.
+    pub fn object(&self, object: &impl Serialize) -> io::Result<()> {
+        if self.output == OutputFormat::Json { self.result(object, String::new) } else { Ok(()) }
+    }
+
+    /// Asks a question that only `yes` answers with yes.
+    ///
+    /// # Errors
+    /// Nobody can be asked any more.
+    pub fn confirms(&self, question: &str) -> io::Result<bool> {
+        let mut answer = String::new();
+        self.bars.suspend(|| {
+            eprint!("{question} Type yes to go on: ");
+            io::stdin().read_line(&mut answer)
+        })?;
+        Ok(answer.trim().eq_ignore_ascii_case("yes"))
     }
 
     /// How progress is shown here.

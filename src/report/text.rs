@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::migrate::Report;
-use crate::migrate::report::{IndexSummary, RepairKind};
-use crate::plan::{Plan, Problem};
+use crate::migrate::report::{CollectionSummary, IndexSummary, RepairKind};
+use crate::plan::Problem;
+use crate::report::outcome::{Ended, EndpointStatus, KeyChange, PlanOutcome, StatusOutcome};
 
 /// Lists of names are cut after this many lines; `--verbose` logs every key.
 const MAX_LINES: usize = 40;
@@ -54,8 +55,8 @@ pub fn problems(problems: &[Problem]) -> String {
     text
 }
 
-/// What a migration does, by name; the same before and after, as the tense of `done` says.
-pub fn migration(report: &Report, plan: &Plan) -> String {
+/// What a migration does, by name; the same before and after.
+pub fn summary(report: &Report, untouched: &BTreeMap<String, u64>) -> String {
     let mut text = Text::default();
     text.line(&format!(
         "{} collection(s) with {} partitions, {} fields and {} index(es); {} alias(es), {} dropped alias(es)",
@@ -94,7 +95,7 @@ pub fn migration(report: &Report, plan: &Plan) -> String {
     text.list("left out", report.left_out.iter().map(|left| format!("{}: {}", left.key, left.why)));
     text.list("please note", report.warnings.iter().cloned());
     text.line(&format!("2.1 keys removed: {}", sum(&report.removed)));
-    text.line(&format!("keys left alone: {}", sum(&plan.untouched)));
+    text.line(&format!("keys left alone: {}", sum(untouched)));
     text.0
 }
 
@@ -117,6 +118,118 @@ fn named(collection: &str, partitions: &[String]) -> String {
         [] => collection.to_owned(),
         partitions => format!("{collection} / {}", partitions.join(", ")),
     }
+}
+
+/// What `run` would do.
+pub fn plan(outcome: &PlanOutcome) -> String {
+    let migration = &outcome.migration;
+    let mut text = Text::default();
+    text.line(&format!("plan for {}, from {} at revision {}", outcome.meta_root, outcome.source, migration.revision));
+    let found = migration.report.found.map_or_else(String::new, |found| found.to_string());
+    text.line(&format!("{} keys, layout: {found}", thousands(outcome.keys)));
+    text.list("Milvus components that have to stop first", outcome.sessions.iter().map(ToString::to_string));
+    text.all("collections", migration.report.collections.iter().map(collection));
+    text.all("aliases", migration.report.aliases.iter().map(|(alias, id)| format!("{alias} (collection {id})")));
+    text.line(&summary(&migration.report, &migration.untouched));
+    if !migration.problems.is_empty() {
+        text.line(&problems(&migration.problems));
+    }
+    for change in outcome.diff.iter().flatten() {
+        text.line(&key_change(change));
+    }
+    text.line(&format!(
+        "{} puts ({}), {} deletes, in {} transactions; about {:.0} s",
+        thousands(migration.totals.puts),
+        bytes(migration.totals.put_bytes),
+        thousands(migration.totals.deletes),
+        thousands(migration.transactions as u64),
+        outcome.estimated_seconds.ceil()
+    ));
+    text.line(match (outcome.ended, outcome.sessions.is_empty()) {
+        (Ended::NotOk, _) => {
+            "`run` would refuse because of the problems above and write nothing; with --skip-invalid it would go on without exactly these records"
+        }
+        (Ended::NothingToDo, _) => "`run` would find nothing to do",
+        (_, false) => "`run` would go through once these components have stopped; nothing was written now",
+        (_, true) => "`run` would go through; nothing was written now. Next: backup, then run",
+    });
+    text.0
+}
+
+/// What there is.
+pub fn status(outcome: &StatusOutcome) -> String {
+    let mut text = Text::default();
+    text.line("etcd");
+    outcome.endpoints.iter().for_each(|endpoint| text.line(&format!("  {}", endpoint_status(endpoint))));
+    text.line(&match outcome.alarms.as_deref() {
+        None => "  alarms: this user may not ask".to_owned(),
+        Some([]) => "  alarms: none".to_owned(),
+        Some(alarms) => format!("  ALARMS: {}", alarms.join(", ")),
+    });
+    text.line(&match outcome.meta_roots.as_deref() {
+        None => "meta roots: this user may not look at all keys".to_owned(),
+        Some([]) => "meta roots: nothing here looks like Milvus".to_owned(),
+        Some(roots) => format!("meta roots: {}", roots.join(", ")),
+    });
+    let layout = outcome.layout.map_or_else(|| "none, there is nothing".to_owned(), |layout| layout.to_string());
+    text.line(&format!("{}: {} keys, layout: {layout}", outcome.meta_root, thousands(outcome.keys)));
+    text.all("live Milvus components", outcome.sessions.iter().map(ToString::to_string));
+    text.line(&match &outcome.lock {
+        None => "migration lock: free".to_owned(),
+        Some(lock) => format!("migration lock: held by {lock}"),
+    });
+    text.line(&format!("next: {}", outcome.next));
+    text.0
+}
+
+fn endpoint_status(endpoint: &EndpointStatus) -> String {
+    if let Some(problem) = &endpoint.problem {
+        return format!("{}: NOT reachable: {problem}", endpoint.endpoint);
+    }
+    let quota =
+        endpoint.quota_bytes.map_or_else(|| "unknown quota".to_owned(), |quota| format!("quota {}", bytes(quota)));
+    format!(
+        "{}: etcd {}{}, database {} ({} in use), {quota}",
+        endpoint.endpoint,
+        endpoint.version.as_deref().unwrap_or("of unknown version"),
+        if endpoint.is_leader { ", leader" } else { "" },
+        bytes(endpoint.db_bytes.unwrap_or_default()),
+        bytes(endpoint.db_bytes_in_use.unwrap_or_default())
+    )
+}
+
+fn collection(collection: &CollectionSummary) -> String {
+    let indexes: Vec<String> = collection
+        .indexes
+        .iter()
+        .map(|index| {
+            let name = match index.old_name == index.new_name {
+                true => index.new_name.clone(),
+                false => format!("{} → {}", index.old_name, index.new_name),
+            };
+            let dropped = if index.deleted { ", being dropped" } else { "" };
+            format!("{name} ({} on {}{dropped})", index.kind, index.field)
+        })
+        .collect();
+    let indexes = if indexes.is_empty() { "no index".to_owned() } else { format!("indexes {}", indexes.join(", ")) };
+    format!(
+        "{} ({}): {} fields, partitions {}; {indexes}; {} segment index(es)",
+        collection.name,
+        collection.id,
+        collection.fields,
+        collection.partitions.join(", "),
+        thousands(collection.segment_indexes)
+    )
+}
+
+fn key_change(change: &KeyChange) -> String {
+    let mut text = change.key.clone();
+    for (sign, value) in [('-', &change.old), ('+', &change.new)] {
+        for line in value.iter().flat_map(|value| value.lines()) {
+            let _ = write!(text, "\n  {sign} {line}");
+        }
+    }
+    text
 }
 
 fn renamed_indexes(text: &mut Text, report: &Report) {
@@ -158,6 +271,13 @@ impl Text {
             self.0.push('\n');
         }
         self.0.push_str(line);
+    }
+
+    /// A list of everything, however long.
+    fn all(&mut self, title: &str, items: impl Iterator<Item = String>) {
+        let items: Vec<String> = items.collect();
+        self.line(&format!("{title}: {}", items.len()));
+        items.iter().for_each(|item| self.line(&format!("  {item}")));
     }
 
     fn list(&mut self, title: &str, items: impl Iterator<Item = String>) {

@@ -1,0 +1,154 @@
+//! `plan`: what `run` would do. Takes no lock and writes nothing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+use bytes::Bytes;
+
+use super::Context;
+use crate::apply::transactions;
+use crate::backup::Backup;
+use crate::cli::PlanOptions;
+use crate::exit::{Exit, Failure};
+use crate::guard::{Session, sessions};
+use crate::layout::keys::printable;
+use crate::migrate::{self, Inventory, Migration, Options, Record};
+use crate::plan::{Change, Plan};
+use crate::report::outcome::{Ended, KeyChange, MigrationSummary, PlanOutcome};
+use crate::report::text;
+use crate::version::{Way, way};
+
+/// Keys that are read in a second, at the least: measured, see docs/performance.md.
+const KEYS_A_SECOND: f64 = 100_000.0;
+/// What a transaction takes on an etcd with an ordinary disk and network.
+const SECONDS_A_TRANSACTION: f64 = 0.01;
+
+/// What a plan is made from.
+struct Source {
+    name: String,
+    inventory: Inventory,
+    revision: i64,
+    sessions: Vec<Session>,
+    /// All values, for the differences.
+    values: BTreeMap<Bytes, Bytes>,
+}
+
+pub(super) async fn execute(context: &Context, options: &PlanOptions) -> Result<Exit, Failure> {
+    if let (Some(source), Some(target)) = (&context.config.source_version, &context.config.target_version)
+        && way(source, target)? == Way::NothingToDo
+    {
+        context.say(format!("Milvus {source} and {target} read the same layout: `run` would do nothing"));
+    }
+    let source = match &options.from_backup {
+        Some(file) => from_backup(file, options.diff)?,
+        None => from_etcd(context, options.diff).await?,
+    };
+    let keys = source.inventory.keys();
+    let choice = Options {
+        rebuild_index: options.conversion.rebuild_index.clone(),
+        keep_index_files: options.conversion.keep_index_files,
+    };
+    let migration = migrate::plan(source.inventory, source.revision, &choice);
+    let diff = options.diff.then(|| differences(&migration.plan, &source.values));
+    let summary = context.summary(&migration);
+    let outcome = PlanOutcome {
+        command: "plan",
+        ended: ended(&migration),
+        meta_root: context.config.meta_root.to_string(),
+        source: source.name,
+        keys,
+        sessions: source.sessions,
+        estimated_seconds: estimate(keys, &migration.plan, summary.transactions),
+        migration: summary,
+        diff,
+    };
+    context.console.result(&outcome, || text::plan(&outcome))?;
+    Ok(if outcome.ended == Ended::NotOk { Exit::NothingWritten } else { Exit::Done })
+}
+
+fn ended(migration: &Migration) -> Ended {
+    match (migration.plan.problems.is_empty(), migration.plan.is_empty()) {
+        (false, _) => Ended::NotOk,
+        (true, true) => Ended::NothingToDo,
+        (true, false) => Ended::Done,
+    }
+}
+
+impl Context {
+    /// What a migration means, for the outcome.
+    pub(super) fn summary(&self, migration: &Migration) -> MigrationSummary {
+        MigrationSummary {
+            revision: migration.plan.revision,
+            totals: migration.plan.totals(),
+            transactions: transactions(&migration.plan, self.limits, self.root.len()),
+            report: migration.report.clone(),
+            untouched: migration.plan.untouched.clone(),
+            problems: migration.plan.problems.clone(),
+        }
+    }
+}
+
+async fn from_etcd(context: &Context, keep_values: bool) -> Result<Source> {
+    let etcd = context.connect().await?;
+    let sessions = sessions(&etcd, &context.root).await?;
+    let mut values = BTreeMap::new();
+    let (inventory, revision) = context
+        .read_inventory_with(&etcd, |key, value| {
+            if keep_values {
+                values.insert(key.clone(), value.clone());
+            }
+        })
+        .await?;
+    Ok(Source { name: format!("etcd at {}", etcd.endpoint()), inventory, revision, sessions, values })
+}
+
+fn from_backup(file: &Path, keep_values: bool) -> Result<Source> {
+    let mut entries = BTreeMap::new();
+    let backup = Backup::read(file, |key, value| {
+        entries.insert(Bytes::from(key), Bytes::from(value));
+    })?;
+    let mut inventory = Inventory::default();
+    for (key, value) in &entries {
+        inventory.add(key.clone(), Record { value: value.clone(), mod_revision: 0 });
+    }
+    if !keep_values {
+        entries.clear();
+    }
+    let revision = match &backup.format {
+        crate::backup::Format::Ours(manifest) => manifest.etcd_revision,
+        crate::backup::Format::Legacy => 0,
+    };
+    let name = format!("backup file {}", file.display());
+    Ok(Source { name, inventory, revision, sessions: Vec::new(), values: entries })
+}
+
+/// Reading twice (before and after), and the transactions in between.
+fn estimate(keys: u64, plan: &Plan, transactions: usize) -> f64 {
+    let read_back = keys + plan.totals().puts;
+    (keys + read_back) as f64 / KEYS_A_SECOND + transactions as f64 * SECONDS_A_TRANSACTION
+}
+
+/// The changes key by key, decoded, sorted by key.
+fn differences(plan: &Plan, values: &BTreeMap<Bytes, Bytes>) -> Vec<KeyChange> {
+    let shown = |key: &Bytes, value: &Bytes| crate::decode::value(key, value).to_string();
+    let mut changes = Vec::new();
+    for change in plan.changes() {
+        match change {
+            Change::Put { key, value } => changes.push(KeyChange {
+                key: printable(key),
+                old: values.get(key).map(|old| shown(key, old)),
+                new: Some(shown(key, value)),
+            }),
+            Change::Delete { first, last, .. } => {
+                changes.extend(values.range(first.clone()..=last.clone()).map(|(key, old)| KeyChange {
+                    key: printable(key),
+                    old: Some(shown(key, old)),
+                    new: None,
+                }));
+            }
+        }
+    }
+    changes.sort_by(|a, b| a.key.cmp(&b.key));
+    changes
+}

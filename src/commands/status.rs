@@ -1,0 +1,101 @@
+//! `status`: what there is, and what to do next. Takes no lock and writes nothing.
+
+use anyhow::Result;
+
+use super::Context;
+use super::roots::meta_roots;
+use crate::etcd::Etcd;
+use crate::etcd::health::EndpointHealth;
+use crate::exit::{Exit, Failure};
+use crate::guard::{Session, sessions};
+use crate::layout::Found;
+use crate::layout::keys::MIGRATION_SESSION;
+use crate::migrate::Inventory;
+use crate::report::outcome::{Ended, EndpointStatus, StatusOutcome};
+use crate::report::text;
+
+pub(super) async fn execute(context: &Context) -> Result<Exit, Failure> {
+    let etcd = context.connect().await?;
+    let health = etcd.health().await;
+    // Asking for all keys needs more rights than the meta root alone; status does without.
+    let meta_roots = meta_roots(&etcd).await.ok();
+    let (sessions, lock) = registered(context, &etcd).await?;
+    let inventory = context.read_all(&etcd).await?;
+    let alarms = health.alarms.map(|alarms| {
+        alarms.iter().map(|alarm| format!("{} (member {:x})", alarm.kind, alarm.member)).collect::<Vec<_>>()
+    });
+    let layout = (inventory.keys() > 0).then(|| inventory.found());
+    let next = next(context, layout, &sessions, lock.as_ref(), alarms.as_deref().unwrap_or_default());
+    let outcome = StatusOutcome {
+        command: "status",
+        ended: Ended::Done,
+        endpoints: health.endpoints.into_iter().map(endpoint).collect(),
+        alarms,
+        meta_roots,
+        meta_root: context.config.meta_root.to_string(),
+        keys: inventory.keys(),
+        layout,
+        sessions,
+        lock,
+        next,
+    };
+    context.console.result(&outcome, || text::status(&outcome))?;
+    Ok(Exit::Done)
+}
+
+async fn registered(context: &Context, etcd: &Etcd) -> Result<(Vec<Session>, Option<Session>)> {
+    let lock_key = format!("{}{MIGRATION_SESSION}", context.root);
+    let (mut locks, sessions): (Vec<_>, Vec<_>) =
+        sessions(etcd, &context.root).await?.into_iter().partition(|session| session.key == lock_key);
+    Ok((sessions, locks.pop()))
+}
+
+impl Context {
+    /// All metadata, or nothing.
+    async fn read_all(&self, etcd: &Etcd) -> Result<Inventory> {
+        if etcd.count(self.root.as_str()).await? == 0 {
+            return Ok(Inventory::default());
+        }
+        Ok(self.read_inventory(etcd).await?.0)
+    }
+}
+
+fn endpoint(health: EndpointHealth) -> EndpointStatus {
+    EndpointStatus {
+        endpoint: health.endpoint,
+        problem: health.problem,
+        version: health.version,
+        is_leader: health.is_leader,
+        db_bytes: health.db_bytes,
+        db_bytes_in_use: health.db_bytes_in_use,
+        quota_bytes: health.quota_bytes,
+    }
+}
+
+/// The next sensible step, in one sentence.
+fn next(
+    context: &Context,
+    layout: Option<Found>,
+    sessions: &[Session],
+    lock: Option<&Session>,
+    alarms: &[String],
+) -> String {
+    let backup = context.config.backup_file.as_ref().filter(|file| file.exists());
+    let stop = if sessions.is_empty() { "" } else { "stop Milvus (its components are listed above), then " };
+    if !alarms.is_empty() {
+        return format!("mend etcd first: {}", alarms.join(", "));
+    }
+    if let Some(lock) = lock {
+        return format!("another migration is at work ({lock}): wait until it has ended");
+    }
+    match layout {
+        None => "there is nothing under this meta root: correct etcd.rootPath and etcd.metaSubPath".into(),
+        Some(Found::Mixed) => format!(
+            "{stop}`run` again: it finishes the interrupted migration{}",
+            backup.map_or_else(String::new, |file| format!("; or `rollback --backup-file {}`", file.display()))
+        ),
+        Some(Found::Target) => "start the new Milvus, or check the metadata with `verify`".into(),
+        Some(Found::Source | Found::Neither) if backup.is_some() => format!("look first with `plan`; {stop}`run`"),
+        Some(Found::Source | Found::Neither) => format!("look first with `plan`; {stop}`backup`, then `run`"),
+    }
+}

@@ -1,14 +1,12 @@
 //! SIGTERM and Ctrl-C: finish the transaction in flight, then stop in order.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 /// Whether somebody wants the process to stop. Cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
+#[derive(Debug, Clone)]
+pub struct Stop(watch::Receiver<bool>);
 
 /// The process was told to stop.
 #[derive(Debug, Clone, Copy, Error)]
@@ -21,18 +19,18 @@ impl Stop {
     /// # Errors
     /// The system refuses the handlers.
     pub fn on_signals() -> std::io::Result<Self> {
-        let stop = Self::default();
+        let (sender, receiver) = watch::channel(false);
         for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
             let mut signals = signal(kind)?;
-            let stop = stop.clone();
+            let sender = sender.clone();
             tokio::spawn(async move {
                 while signals.recv().await.is_some() {
                     tracing::warn!("told to stop: finishing what is in flight");
-                    stop.0.store(true, Ordering::Relaxed);
+                    sender.send_replace(true);
                 }
             });
         }
-        Ok(stop)
+        Ok(Self(receiver))
     }
 
     /// Between two steps: whether to go on.
@@ -40,6 +38,15 @@ impl Stop {
     /// # Errors
     /// Somebody wants the process to stop.
     pub fn check(&self) -> Result<(), Stopped> {
-        if self.0.load(Ordering::Relaxed) { Err(Stopped) } else { Ok(()) }
+        if *self.0.borrow() { Err(Stopped) } else { Ok(()) }
+    }
+
+    /// Ends when somebody wants the process to stop.
+    pub async fn requested(&self) -> Stopped {
+        if self.0.clone().wait_for(|stop| *stop).await.is_err() {
+            // Nobody is left who could want it.
+            std::future::pending::<()>().await;
+        }
+        Stopped
     }
 }

@@ -83,7 +83,7 @@ async fn migrate_guarded(
     if !options.with_backup {
         context.check_announced_backup()?;
     }
-    ask(context, options, &migration)?;
+    ask(context, options, &migration).await?;
     if options.with_backup {
         outcome.backup = back_up(context, options, etcd, &migration, found).await?;
     }
@@ -99,15 +99,18 @@ async fn migrate_guarded(
 }
 
 /// A person at a terminal sees what will be done, and is asked.
-fn ask(context: &Context, options: &RunOptions, migration: &Migration) -> Result<()> {
+async fn ask(context: &Context, options: &RunOptions, migration: &Migration) -> Result<()> {
     if options.yes || !context.console.can_ask() {
         return Ok(());
     }
     context.say(text::summary(&migration.report, &migration.plan.untouched));
-    if context.console.confirms("This will be written now.").context("cannot ask")? {
-        return Ok(());
+    tokio::select! {
+        answer = context.console.confirms("This will be written now.") => match answer.context("cannot ask")? {
+            true => Ok(()),
+            false => bail!("not confirmed: nothing was written"),
+        },
+        stopped = context.stop.requested() => Err(stopped).context("not confirmed: nothing was written"),
     }
-    bail!("not confirmed: nothing was written")
 }
 
 /// Whatever is wrong stops the migration before the first write, unless the user goes on without exactly that.

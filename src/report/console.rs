@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use clap::ValueEnum;
 use indicatif::MultiProgress;
 use serde::Serialize;
+use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -92,17 +93,21 @@ impl Console {
         if self.output == OutputFormat::Json { self.result(object, String::new) } else { Ok(()) }
     }
 
-    /// Asks a question that only `yes` answers with yes.
+    /// Asks a question that only `yes` answers with yes. The answer is read in a thread of its own: a signal must be able to end
+    /// the waiting.
     ///
     /// # Errors
     /// Nobody can be asked any more.
-    pub fn confirms(&self, question: &str) -> io::Result<bool> {
-        let mut answer = String::new();
-        self.bars.suspend(|| {
-            eprint!("{question} Type yes to go on: ");
-            io::stdin().read_line(&mut answer)
-        })?;
-        Ok(answer.trim().eq_ignore_ascii_case("yes"))
+    pub async fn confirms(&self, question: &str) -> io::Result<bool> {
+        self.bars.suspend(|| eprint!("{question} Type yes to go on: "));
+        let (sender, answer) = oneshot::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            // Nobody waits for the answer any more after a signal.
+            let _ = sender.send(io::stdin().read_line(&mut line).map(|_| line));
+        });
+        let line = answer.await.map_err(io::Error::other)??;
+        Ok(line.trim().eq_ignore_ascii_case("yes"))
     }
 
     /// How progress is shown here.

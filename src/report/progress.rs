@@ -1,9 +1,10 @@
 //! Progress: a bar on a terminal, a log line every few seconds elsewhere.
 
+use std::fmt::Write;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use super::text::thousands;
 
@@ -33,9 +34,13 @@ impl Progress {
         let bar = self.bars.as_ref().map(|bars| {
             let bar = bars.add(ProgressBar::new(total));
             let template =
-                format!("{{msg:34}} [{{bar:30}}] {{human_pos}}/{{human_len}} {unit}, {{per_sec}}, {{eta}} left");
+                format!("{{msg:34}} [{{bar:30}}] {{human_pos}}/{{human_len}} {unit}, {{rate}}, {{eta}} left");
             if let Ok(style) = ProgressStyle::with_template(&template) {
-                bar.set_style(style.progress_chars("=> "));
+                let rate = |state: &ProgressState, to: &mut dyn Write| {
+                    // Writing into indicatif's own buffer cannot fail.
+                    let _ = write!(to, "{:.0} a second", state.per_sec());
+                };
+                bar.set_style(style.with_key("rate", rate).progress_chars("=> "));
             }
             bar.set_message(name.to_owned());
             bar

@@ -100,7 +100,7 @@ impl Etcd {
         health.db_bytes_in_use = positive(status.raft_used_db_size());
         health.quota_bytes = match positive(status.db_size_quota()) {
             Some(quota) => Some(quota),
-            None => None,
+            None => link.get("/metrics").await.and_then(|metrics| quota(&metrics)),
         };
         health
     }

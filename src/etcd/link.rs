@@ -147,6 +147,12 @@ impl Link {
         }
     }
 
+    /// What the endpoint serves at `path` over HTTP/1, if it does.
+    pub(super) async fn get(&self, path: &'static str) -> Option<String> {
+        let target = Target::new(&self.endpoint.uri, self.tls.clone(), self.timeout)?;
+        tokio::task::spawn_blocking(move || target.get(path)).await.ok()?
+    }
+
     /// Finds the cause of a failure; asks the endpoint itself where the failure does not tell.
     pub(super) async fn explain(&self, failure: Failure) -> Cause {
         let otherwise = match failure {

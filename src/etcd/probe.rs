@@ -60,6 +60,24 @@ impl Target {
         Some(Self { host, port, tls, waited, patience })
     }
 
+    /// What a plain HTTP/1 request for `path` brings; `None` if it does not succeed. etcd serves its metrics so.
+    pub(super) fn get(&self, path: &str) -> Option<String> {
+        let mut stream = self.connect().ok()?;
+        let request = format!("GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.host);
+        let answer = match &self.tls {
+            None => exchange(&mut stream, &request),
+            Some(tls) => {
+                let mut config = tls.config.clone();
+                config.alpn_protocols = vec![b"http/1.1".to_vec()];
+                let mut client = ClientConnection::new(Arc::new(config), self.server_name()?).ok()?;
+                exchange(&mut rustls::Stream::new(&mut client, &mut stream), &request)
+            }
+        }?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?;
+        (status == "200").then(|| body.to_owned())
+    }
+
     fn ask(&self) -> Option<Cause> {
         let stream = match self.connect() {
             Ok(stream) => stream,
@@ -170,6 +188,18 @@ impl Target {
     fn server_name(&self) -> Option<ServerName<'static>> {
         ServerName::try_from(self.host.clone()).ok()
     }
+}
+
+/// Sends a request and reads the answer to its end, up to a size that no metrics have.
+fn exchange(stream: &mut (impl Read + Write), request: &str) -> Option<String> {
+    const LARGEST: u64 = 8 << 20;
+    stream.write_all(request.as_bytes()).and_then(|()| stream.flush()).ok()?;
+    let mut answer = Vec::new();
+    // A server that hangs up without ending TLS properly has said everything by then.
+    if stream.take(LARGEST).read_to_end(&mut answer).is_err() && answer.is_empty() {
+        return None;
+    }
+    Some(String::from_utf8_lossy(&answer).into_owned())
 }
 
 /// Begins HTTP/2 and looks at what comes back.

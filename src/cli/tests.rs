@@ -195,8 +195,8 @@ fn options_of_run_and_rollback_are_carried() {
     else {
         panic!("run is run");
     };
-    assert!(run.with_backup && run.force && !run.skip_invalid && !run.keep_index_files);
-    assert_eq!(run.rebuild_index, ["ANNOY", "IVF_PQ", "HNSW"]);
+    assert!(run.with_backup && run.force && !run.skip_invalid && !run.conversion.keep_index_files);
+    assert_eq!(run.conversion.rebuild_index, ["ANNOY", "IVF_PQ", "HNSW"]);
     let options = RollbackOptions { allow_other_root: true };
     assert_eq!(job("x rollback --allow-other-root", "{}").unwrap(), Job::Rollback(options));
     assert!(parse("x run --keep-index-files --rebuild-index ANNOY").is_err());

@@ -197,8 +197,8 @@ impl Applier<'_> {
         counter.refused.fetch_add(1, Ordering::Relaxed);
         self.guard.explain().await?;
         Err(ApplyError::Changed(format!(
-            "etcd refused to {what}: a key that was to be deleted has been changed since the plan was made (revision {revision}). \
-             Something writes to {} without a session: find and stop it, then run again",
+            "etcd refused to {what}: a key that was to be deleted has been changed since the plan was made (revision {revision}), or \
+             a component came up for a moment. Find and stop what writes to {}, then run again",
             self.root
         )))
     }

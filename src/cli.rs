@@ -219,7 +219,7 @@ pub struct RunArgs {
     #[arg(long, short)]
     pub yes: bool,
 
-    /// Go on although the metadata is not wholly in the layout of the source version
+    /// Go on without the backup that config.backupFilePath announces, or back up half-migrated metadata
     #[arg(long)]
     pub force: bool,
 }
@@ -286,7 +286,7 @@ pub struct RunOptions {
     pub conversion: ConversionOptions,
     /// Do not ask.
     pub yes: bool,
-    /// Go on although the metadata is not wholly in the layout of the source version.
+    /// Go on without the backup that is announced, or back up half-migrated metadata.
     pub force: bool,
 }
 

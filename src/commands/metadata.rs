@@ -21,12 +21,16 @@ use crate::report::text::{self, thousands};
 const ATTEMPTS: usize = 3;
 
 impl Context {
-    /// All metadata at one revision, decoded.
+    /// All metadata at one revision, decoded. There must be some.
     pub(super) async fn read_inventory(&self, etcd: &Etcd) -> Result<(Inventory, i64)> {
-        self.read_inventory_with(etcd, |_, _| {}).await
+        let (inventory, revision) = self.read_inventory_with(etcd, |_, _| {}).await?;
+        if inventory.keys() == 0 {
+            bail!("{}", self.nothing_here(etcd).await);
+        }
+        Ok((inventory, revision))
     }
 
-    /// As [`Context::read_inventory`], and hands every key (relative to the meta root) and value to `each`; all of them again
+    /// As [`Context::read_inventory`], but nothing will do too, and hands every key (relative to the meta root) and value to `each`; all of them again
     /// if reading has to start over.
     pub(super) async fn read_inventory_with(
         &self,
@@ -58,14 +62,11 @@ impl Context {
             }
         }
         bar.finish();
-        if inventory.keys() == 0 {
-            bail!("{}", self.nothing_here(etcd).await);
-        }
         Ok((inventory, snapshot.revision()))
     }
 
     /// Why there may be nothing under the meta root, and where there is something.
-    async fn nothing_here(&self, etcd: &Etcd) -> String {
+    pub(super) async fn nothing_here(&self, etcd: &Etcd) -> String {
         let roots = meta_roots(etcd).await.unwrap_or_default();
         let hint = if roots.is_empty() {
             "Nothing in this etcd looks like Milvus metadata: is it the right etcd?".to_owned()
@@ -113,7 +114,7 @@ impl Context {
         let revision = snapshot.revision();
         // The number of keys stands at the beginning of the file. Keys with a lease do not count, and it takes a whole read to
         // know how many have one; sessions are the only ones in practice.
-        let mut expected = snapshot.total() - self.leased_sessions(etcd).await?;
+        let mut expected = snapshot.total().saturating_sub(self.leased_sessions(etcd).await?);
         loop {
             let mut writer = Writer::create(file, self.origin(&snapshot)?, expected)?;
             self.copy(&mut snapshot, &mut writer).await?;

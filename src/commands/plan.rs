@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use bytes::Bytes;
 
 use super::Context;
 use crate::apply::transactions;
 use crate::backup::Backup;
 use crate::cli::PlanOptions;
+use crate::etcd::Etcd;
 use crate::exit::{Exit, Failure};
 use crate::guard::{Session, sessions};
 use crate::layout::keys::printable;
@@ -32,6 +33,8 @@ struct Source {
     sessions: Vec<Session>,
     /// All values, for the differences.
     values: BTreeMap<Bytes, Bytes>,
+    /// Where `run` would write.
+    etcd: Option<Etcd>,
 }
 
 pub(super) async fn execute(context: &Context, options: &PlanOptions) -> Result<Exit, Failure> {
@@ -51,10 +54,17 @@ pub(super) async fn execute(context: &Context, options: &PlanOptions) -> Result<
     };
     let migration = migrate::plan(source.inventory, source.revision, &choice);
     let diff = options.diff.then(|| differences(&migration.plan, &source.values));
+    let obstacle = match &source.etcd {
+        Some(etcd) => {
+            context.check_room_and_rights(etcd, &migration.plan).await.err().map(|error| format!("{error:#}"))
+        }
+        None => None,
+    };
     let summary = context.summary(&migration);
     let outcome = PlanOutcome {
         command: "plan",
-        ended: ended(&migration),
+        ended: ended(&migration, obstacle.is_some()),
+        obstacle,
         meta_root: context.config.meta_root.to_string(),
         source: source.name,
         keys,
@@ -67,11 +77,13 @@ pub(super) async fn execute(context: &Context, options: &PlanOptions) -> Result<
     Ok(if outcome.ended == Ended::NotOk { Exit::NothingWritten } else { Exit::Done })
 }
 
-fn ended(migration: &Migration) -> Ended {
-    match (migration.plan.problems.is_empty(), migration.plan.is_empty()) {
-        (false, _) => Ended::NotOk,
-        (true, true) => Ended::NothingToDo,
-        (true, false) => Ended::Done,
+fn ended(migration: &Migration, is_obstructed: bool) -> Ended {
+    if is_obstructed || !migration.plan.problems.is_empty() {
+        Ended::NotOk
+    } else if migration.plan.is_empty() {
+        Ended::NothingToDo
+    } else {
+        Ended::Done
     }
 }
 
@@ -100,7 +112,11 @@ async fn from_etcd(context: &Context, keep_values: bool) -> Result<Source> {
             }
         })
         .await?;
-    Ok(Source { name: format!("etcd at {}", etcd.endpoint()), inventory, revision, sessions, values })
+    if inventory.keys() == 0 {
+        bail!("{}", context.nothing_here(&etcd).await);
+    }
+    let name = format!("etcd at {}", etcd.endpoint());
+    Ok(Source { name, inventory, revision, sessions, values, etcd: Some(etcd) })
 }
 
 fn from_backup(file: &Path, keep_values: bool) -> Result<Source> {
@@ -120,7 +136,7 @@ fn from_backup(file: &Path, keep_values: bool) -> Result<Source> {
         crate::backup::Format::Legacy => 0,
     };
     let name = format!("backup file {}", file.display());
-    Ok(Source { name, inventory, revision, sessions: Vec::new(), values: entries })
+    Ok(Source { name, inventory, revision, sessions: Vec::new(), values: entries, etcd: None })
 }
 
 /// Reading twice (before and after), and the transactions in between.

@@ -1,12 +1,15 @@
 //! Refuses before the first write what would fail half way: no room in etcd, no right to write.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result, bail};
-use etcd_client::{Compare, CompareOp, DeleteOptions, Txn, TxnOp};
+use etcd_client::{Txn, TxnOp};
 
 use super::Context;
+use crate::backup::Backup;
+use crate::etcd::Etcd;
 use crate::etcd::health::{Alarm, Health};
-use crate::etcd::{Etcd, prefix_end};
-use crate::layout::keys::MIGRATION_SESSION;
+use crate::layout::keys::prefix_of;
 use crate::plan::{Change, Plan};
 use crate::report::text::bytes;
 
@@ -16,18 +19,24 @@ const BYTES_A_KEY: u64 = 256;
 impl Context {
     /// Makes sure that a plan can be carried out to its end.
     pub(super) async fn check_room_and_rights(&self, etcd: &Etcd, plan: &Plan) -> Result<()> {
-        self.check_rights(etcd).await?;
+        self.check_rights(etcd, plan).await?;
         self.check_room(&etcd.health().await, plan)
     }
 
-    /// A transaction that can never be carried out tells whether the user may write: etcd looks at the rights for all of its
-    /// operations before it looks at its compares.
-    async fn check_rights(&self, etcd: &Etcd) -> Result<()> {
-        let everything = DeleteOptions::new().with_range(prefix_end(self.root.as_bytes()));
-        let never = Compare::create_revision(format!("{}{MIGRATION_SESSION}", self.root), CompareOp::Less, 0);
-        let txn = Txn::new().when([never]).and_then([TxnOp::delete(self.root.as_str(), Some(everything))]);
-        let what = format!("make sure that all keys under {} may be written", self.config.meta_root);
-        etcd.kv(&what, async |mut kv| kv.txn(txn.clone()).await).await?;
+    /// Asks etcd to delete, for every kind of key that the plan writes, a key that cannot exist because it ends in a slash: it
+    /// changes nothing, but etcd looks at the user's rights.
+    async fn check_rights(&self, etcd: &Etcd, plan: &Plan) -> Result<()> {
+        let kinds: BTreeSet<String> = plan.changes().map(|change| prefix_of(change.key())).collect();
+        let kinds: Vec<String> = kinds.into_iter().collect();
+        for some in kinds.chunks(self.limits.max_txn_ops) {
+            let deletes: Vec<TxnOp> = some
+                .iter()
+                .map(|kind| TxnOp::delete(format!("{}{}/", self.root, kind.trim_end_matches('/')), None))
+                .collect();
+            let txn = Txn::new().and_then(deletes);
+            let what = format!("make sure that the keys under {} may be written", self.config.meta_root);
+            etcd.kv(&what, async |mut kv| kv.txn(txn.clone()).await).await?;
+        }
         Ok(())
     }
 
@@ -60,19 +69,17 @@ impl Context {
         Ok(())
     }
 
-    /// Makes sure that the backup file that was announced is there and sound; it is the way back.
+    /// Makes sure that the backup that is announced as the way back is there and sound.
     pub(super) fn check_announced_backup(&self) -> Result<()> {
-        let Some(file) = &self.config.backup_file else { return Ok(()) };
-        if !file.exists() {
-            self.console.warn(&format!(
-                "there is no backup at {}: without one there is no way back. Make one first with `backup`, or use --with-backup",
-                file.display()
-            ));
+        let Some(file) = &self.config.backup_file else {
+            self.console.warn("no backup file is configured: without a backup there is no way back");
             return Ok(());
-        }
-        crate::backup::Backup::check(file)
-            .context("the backup that is to be the way back cannot be used: make a new one with `backup`, or correct config.backupFilePath")
-            .map(drop)
+        };
+        let checked = Backup::check(file).map(drop);
+        checked.context(
+            "the backup that is to be the way back cannot be used: make one with `backup` or `run --with-backup`, correct \
+             config.backupFilePath (is the volume mounted?), or go on without one on purpose with --force",
+        )
     }
 }
 

@@ -80,7 +80,7 @@ async fn migrate_guarded(
     }
     announce(context, &migration);
     context.check_room_and_rights(etcd, &migration.plan).await?;
-    if !options.with_backup {
+    if !options.with_backup && !options.force {
         context.check_announced_backup()?;
     }
     ask(context, options, &migration).await?;

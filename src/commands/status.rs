@@ -10,7 +10,6 @@ use crate::exit::{Exit, Failure};
 use crate::guard::{Session, sessions};
 use crate::layout::Found;
 use crate::layout::keys::MIGRATION_SESSION;
-use crate::migrate::Inventory;
 use crate::report::outcome::{Ended, EndpointStatus, StatusOutcome};
 use crate::report::text;
 
@@ -20,7 +19,7 @@ pub(super) async fn execute(context: &Context) -> Result<Exit, Failure> {
     // Asking for all keys needs more rights than the meta root alone; status does without.
     let meta_roots = meta_roots(&etcd).await.ok();
     let (sessions, lock) = registered(context, &etcd).await?;
-    let inventory = context.read_all(&etcd).await?;
+    let (inventory, _) = context.read_inventory_with(&etcd, |_, _| {}).await?;
     let alarms = health.alarms.map(|alarms| {
         alarms.iter().map(|alarm| format!("{} (member {:x})", alarm.kind, alarm.member)).collect::<Vec<_>>()
     });
@@ -48,16 +47,6 @@ async fn registered(context: &Context, etcd: &Etcd) -> Result<(Vec<Session>, Opt
     let (mut locks, sessions): (Vec<_>, Vec<_>) =
         sessions(etcd, &context.root).await?.into_iter().partition(|session| session.key == lock_key);
     Ok((sessions, locks.pop()))
-}
-
-impl Context {
-    /// All metadata, or nothing.
-    async fn read_all(&self, etcd: &Etcd) -> Result<Inventory> {
-        if etcd.count(self.root.as_str()).await? == 0 {
-            return Ok(Inventory::default());
-        }
-        Ok(self.read_inventory(etcd).await?.0)
-    }
 }
 
 fn endpoint(health: EndpointHealth) -> EndpointStatus {

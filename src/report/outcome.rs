@@ -126,6 +126,8 @@ pub struct PlanOutcome {
     /// Components that have to stop first.
     pub sessions: Vec<Session>,
     pub migration: MigrationSummary,
+    /// What keeps `run` from writing, beside problems in the metadata: no room in etcd, no right to write.
+    pub obstacle: Option<String>,
     /// About how long `run` takes.
     pub estimated_seconds: f64,
     /// The changes one by one, with `--diff`.

@@ -145,7 +145,11 @@ pub fn plan(outcome: &PlanOutcome) -> String {
         thousands(migration.transactions as u64),
         outcome.estimated_seconds.ceil()
     ));
+    if let Some(obstacle) = &outcome.obstacle {
+        text.line(obstacle);
+    }
     text.line(match (outcome.ended, outcome.sessions.is_empty()) {
+        (Ended::NotOk, _) if migration.problems.is_empty() => "`run` would refuse for this reason and write nothing",
         (Ended::NotOk, _) => {
             "`run` would refuse because of the problems above and write nothing; with --skip-invalid it would go on without exactly these records"
         }

@@ -1,10 +1,11 @@
 //! Carries a plan out: batches, fences, order, retries. The only code that changes metadata, for `run` and `rollback` alike.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use etcd_client::{Compare, CompareOp, DeleteOptions, Txn, TxnOp};
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::future::ready;
+use futures::stream::{self, StreamExt};
 use thiserror::Error;
 
 use crate::etcd::{Etcd, EtcdError};
@@ -138,20 +139,28 @@ impl Applier<'_> {
     async fn phase(&self, phase: &Phase, revision: i64, counter: &Counter) -> Result<(), ApplyError> {
         let bar = self.progress.phase(phase.name, phase.changes.len() as u64, "changes");
         let at_once = if phase.in_order { 1 } else { IN_FLIGHT };
+        let failed = AtomicBool::new(false);
         let batches = batches(phase, self.limits, self.root.len());
-        stream::iter(batches)
+        let result = stream::iter(batches)
+            .take_while(|_| ready(!failed.load(Ordering::Relaxed)))
             .map(|batch| async {
                 let changes = batch.len() as u64;
                 self.commit(phase, batch, revision, counter).await.map(|()| changes)
             })
             .buffer_unordered(at_once)
-            .try_for_each(|changes| {
-                bar.advance(changes);
-                futures::future::ready(Ok(()))
+            // After a failure nothing new begins, but what is in flight is waited for: its outcome is known then.
+            .fold(Ok(()), |result: Result<(), ApplyError>, outcome| {
+                match &outcome {
+                    Ok(changes) => bar.advance(*changes),
+                    Err(_) => failed.store(true, Ordering::Relaxed),
+                }
+                ready(result.and(outcome.map(drop)))
             })
-            .await?;
-        bar.finish();
-        Ok(())
+            .await;
+        if result.is_ok() {
+            bar.finish();
+        }
+        result
     }
 
     /// Writes a batch in one transaction; halves it if etcd says that it is too large.

@@ -1,6 +1,6 @@
 //! Load states: which collections and partitions are loaded (layouts.md, rule 5).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
@@ -84,7 +84,9 @@ fn load_partitions(
 ) {
     let replica_number = replicas(builder, id, state);
     let mut loaded = Vec::new();
-    for partition in &state.partition_ids {
+    // A partition that is listed twice is still loaded once; etcd refuses to put a key twice in a transaction.
+    let partitions: BTreeSet<i64> = state.partition_ids.iter().copied().collect();
+    for partition in &partitions {
         let Some(name) = collection.partitions.get(partition) else {
             release(builder, collection.name.clone(), vec![partition.to_string()], "the partition does not exist");
             continue;

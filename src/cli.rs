@@ -1,5 +1,7 @@
 //! The command line. It only declares; what the values mean is decided in [`crate::config`].
 
+mod verify;
+
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use semver::Version;
 use crate::config::{self, CommandType, Config, Overrides, PASSWORD_VARIABLE, Password, files};
 use crate::exit::Exit;
 use crate::version;
+pub use verify::VerifyOptions;
 
 /// Upgrades the metadata of a Milvus 2.1.x cluster, which lives in etcd, to the layout of 2.2.
 ///
@@ -165,6 +168,8 @@ pub enum Command {
     Run(RunArgs),
     /// Bring the metadata back to what the backup file holds
     Rollback(RollbackOptions),
+    /// Check that the metadata is a complete, consistent 2.2 layout; changes nothing
+    Verify(VerifyOptions),
 }
 
 /// Options of `backup`.
@@ -216,6 +221,8 @@ pub enum Job {
     Run(RunOptions),
     /// Restore a backup.
     Rollback(RollbackOptions),
+    /// Check.
+    Verify(VerifyOptions),
 }
 
 /// Options of `run`, from the command line and the file.
@@ -321,13 +328,16 @@ impl Cli {
                     path.display()
                 ),
                 None => {
-                    bail!("no command: say backup, run or rollback, or give a --config FILE with cmd.type (see --help)")
+                    bail!(
+                        "no command: say backup, run, rollback or verify, or give a --config FILE with cmd.type (see --help)"
+                    )
                 }
             },
         };
         Ok(match command {
             Command::Backup(options) => Job::Backup(options),
             Command::Rollback(options) => Job::Rollback(options),
+            Command::Verify(options) => Job::Verify(VerifyOptions { verbose: self.common.verbose, ..options }),
             Command::Run(typed) => Job::Run(RunOptions {
                 with_backup: typed.with_backup.unwrap_or(config.run_with_backup),
                 skip_invalid: typed.skip_invalid.unwrap_or(config.skip_invalid),

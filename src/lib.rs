@@ -17,4 +17,5 @@ pub mod readback;
 pub mod report;
 pub mod restore;
 pub mod stop;
+pub mod verify;
 pub mod version;

@@ -17,7 +17,7 @@ use crate::migrate::{Inventory, Record};
 use crate::report::text::{bytes, thousands};
 
 /// How often reading starts over when etcd compacts the revision away meanwhile.
-const ATTEMPTS: usize = 3;
+pub(super) const ATTEMPTS: usize = 3;
 
 impl Context {
     /// All metadata at one revision, decoded.
@@ -53,7 +53,7 @@ impl Context {
     }
 
     /// Why there may be nothing under the meta root, and where there is something.
-    async fn nothing_here(&self, etcd: &Etcd) -> String {
+    pub(super) async fn nothing_here(&self, etcd: &Etcd) -> String {
         let roots = meta_roots(etcd).await.unwrap_or_default();
         let hint = if roots.is_empty() {
             "Nothing in this etcd looks like Milvus metadata: is it the right etcd?".to_owned()
@@ -172,6 +172,6 @@ impl Context {
     }
 }
 
-fn is_compacted(error: &anyhow::Error) -> bool {
+pub(super) fn is_compacted(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref::<EtcdError>(), Some(EtcdError::Compacted { .. }))
 }

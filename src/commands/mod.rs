@@ -5,6 +5,7 @@ mod metadata;
 mod rollback;
 mod roots;
 mod run;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -55,6 +56,7 @@ pub async fn execute(cli: &Cli, console: &Console) -> Result<Exit, Failure> {
         Job::Backup(options) => backup::execute(&context, &options).await,
         Job::Run(options) => run::execute(&context, &options).await,
         Job::Rollback(options) => rollback::execute(&context, &options).await,
+        Job::Verify(options) => verify::execute(&context, &options).await,
     }
 }
 

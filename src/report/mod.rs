@@ -3,3 +3,4 @@
 pub mod console;
 pub mod progress;
 pub mod text;
+pub mod verification;

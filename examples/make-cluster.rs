@@ -93,7 +93,7 @@ fn collection(id: i64, partition: i64, index: i64) -> CollectionInfo {
         partition_names: vec!["_default".into()],
         field_indexes: vec![FieldIndexInfo { field_id: 101, index_id: index }],
         partition_created_timestamps: vec![id as u64 + 3],
-        state: 0,
+        ..CollectionInfo::default()
     }
 }
 

@@ -1,8 +1,10 @@
 //! The command line. It only declares; what the values mean is decided in [`crate::config`].
 
+mod documents;
+mod options;
+
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use crate::config::{self, CommandType, Config, Overrides, PASSWORD_VARIABLE, Pas
 use crate::exit::Exit;
 use crate::report::console::{LogFormat, OutputFormat};
 use crate::version;
+pub use options::{BackupOptions, ConversionOptions, PlanOptions, RollbackOptions, RunArgs, VerifyOptions};
 
 /// Upgrades the metadata of a Milvus 2.1.x cluster, which lives in etcd, to the layout of 2.2.
 ///
@@ -190,74 +193,8 @@ pub enum Command {
     },
     /// Write the man page to standard output
     Man,
-}
-
-/// Options of `backup`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
-pub struct BackupOptions {
-    /// Back up although the metadata is not wholly in the layout of the source version
-    #[arg(long)]
-    pub force: bool,
-}
-
-/// Options of `run` as typed; [`RunOptions`] has the file's settings merged in.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
-pub struct RunArgs {
-    /// Write a backup first, of the very metadata that is migrated [default: cmd.runWithBackup]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub with_backup: Option<bool>,
-
-    /// Leave out what cannot be migrated, and list it, instead of refusing [default: cmd.skipInvalid]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub skip_invalid: Option<bool>,
-
-    /// How to convert.
-    #[command(flatten)]
-    pub conversion: ConversionOptions,
-
-    /// Do not ask before writing; without a terminal it never asks
-    #[arg(long, short)]
-    pub yes: bool,
-
-    /// Go on without the backup that config.backupFilePath announces, or back up half-migrated metadata
-    #[arg(long)]
-    pub force: bool,
-}
-
-/// What can be chosen about the conversion.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
-pub struct ConversionOptions {
-    /// Have the new Milvus build indexes of this type anew (ANNOY, IVF_PQ, ...); comma-separated or repeated
-    #[arg(long, value_name = "TYPE", value_delimiter = ',', value_parser = index_type)]
-    pub rebuild_index: Vec<String>,
-
-    /// Have no index built anew, not even those whose files the new Milvus is known not to read
-    #[arg(long, conflicts_with = "rebuild_index")]
-    pub keep_index_files: bool,
-}
-
-/// Options of `plan`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
-pub struct PlanOptions {
-    /// Make the plan from a backup file; no etcd is needed
-    #[arg(long, value_name = "FILE")]
-    pub from_backup: Option<PathBuf>,
-
-    /// Show every change key by key, decoded
-    #[arg(long)]
-    pub diff: bool,
-
-    /// How to convert.
-    #[command(flatten)]
-    pub conversion: ConversionOptions,
-}
-
-/// Options of `rollback`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
-pub struct RollbackOptions {
-    /// Accept a backup of another meta root; its keys are moved to this one
-    #[arg(long)]
-    pub allow_other_root: bool,
+    /// Check that the metadata is a complete, consistent 2.2 layout; changes nothing
+    Verify(VerifyOptions),
 }
 
 /// What is to be done, with all that was said about it.
@@ -273,6 +210,8 @@ pub enum Job {
     Plan(PlanOptions),
     /// Show what there is.
     Status,
+    /// Check.
+    Verify(VerifyOptions),
 }
 
 /// Options of `run`, from the command line and the file.
@@ -297,39 +236,6 @@ pub struct RunOptions {
 pub fn parse_from(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let matches = declaration().try_get_matches_from(with_two_dashes(args))?;
     Cli::from_arg_matches(&matches)
-}
-
-impl Command {
-    /// Shell completions or the man page, if that is what was asked for: they come from the declaration alone.
-    ///
-    /// # Errors
-    /// They cannot be written.
-    pub fn document(&self) -> Option<io::Result<Vec<u8>>> {
-        let mut declaration = Cli::command();
-        let name = declaration.get_name().to_owned();
-        let mut text = Vec::new();
-        match self {
-            Self::Completions { shell } => clap_complete::generate(*shell, &mut declaration, name, &mut text),
-            Self::Man => {
-                if let Err(error) = man_pages(declaration, &mut text) {
-                    return Some(Err(error));
-                }
-            }
-            _ => return None,
-        }
-        Some(Ok(text))
-    }
-}
-
-/// The page of the tool, followed by those of its commands.
-fn man_pages(declaration: clap::Command, to: &mut Vec<u8>) -> io::Result<()> {
-    let commands: Vec<_> = declaration.get_subcommands().cloned().collect();
-    clap_mangen::Man::new(declaration).render(to)?;
-    for command in commands {
-        let name = format!("meta-migration-{}", command.get_name());
-        clap_mangen::Man::new(command.display_name(&name)).render(to)?;
-    }
-    Ok(())
 }
 
 /// What the process ends with after [`parse_from`] failed; the argument parser's own answer to bad usage would be 2.
@@ -358,13 +264,6 @@ fn with_two_dashes(args: impl IntoIterator<Item = OsString>) -> impl Iterator<It
         with_two.push(arg);
         with_two
     })
-}
-
-fn index_type(text: &str) -> Result<String, &'static str> {
-    match text.trim() {
-        "" => Err("expected a type like ANNOY"),
-        name => Ok(name.to_owned()),
-    }
 }
 
 impl Cli {
@@ -411,7 +310,9 @@ impl Cli {
                     path.display()
                 ),
                 None => {
-                    bail!("no command: say backup, run or rollback, or give a --config FILE with cmd.type (see --help)")
+                    bail!(
+                        "no command: say backup, run, rollback or verify, or give a --config FILE with cmd.type (see --help)"
+                    )
                 }
             },
         };
@@ -422,6 +323,7 @@ impl Cli {
             Command::Status => Job::Status,
             // Written before any configuration is looked at.
             Command::Completions { .. } | Command::Man => bail!("this command takes no configuration"),
+            Command::Verify(options) => Job::Verify(options),
             Command::Run(typed) => Job::Run(RunOptions {
                 with_backup: typed.with_backup.unwrap_or(config.run_with_backup),
                 skip_invalid: typed.skip_invalid.unwrap_or(config.skip_invalid),

@@ -18,4 +18,5 @@ pub mod readback;
 pub mod report;
 pub mod restore;
 pub mod stop;
+pub mod verify;
 pub mod version;

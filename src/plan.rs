@@ -188,6 +188,27 @@ impl Plan {
         self.phases.iter().flat_map(|phase| &phase.changes)
     }
 
+    /// Carries the plan out in memory: `keys` becomes what etcd will hold afterwards.
+    pub fn apply_to(&self, keys: &mut BTreeMap<Bytes, Bytes>) {
+        for change in self.changes() {
+            match change {
+                Change::Put { key, value } => {
+                    keys.insert(key.clone(), value.clone());
+                }
+                Change::Delete { first, last, .. } => {
+                    let deleted: Vec<Bytes> = keys
+                        .range(first.clone()..)
+                        .take_while(|(key, _)| *key <= last)
+                        .map(|(key, _)| key.clone())
+                        .collect();
+                    for key in deleted {
+                        keys.remove(&key);
+                    }
+                }
+            }
+        }
+    }
+
     /// Number of keys that stay as they are.
     pub fn untouched_keys(&self) -> u64 {
         self.untouched.values().sum()
@@ -229,5 +250,23 @@ impl Problems {
         self.0.sort_by(|a, b| (&a.key, &a.what).cmp(&(&b.key, &b.what)));
         self.0.dedup();
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn carried_out_in_memory_it_puts_and_deletes_whole_ranges_in_the_order_of_its_phases() {
+        let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
+        let mut keys = ["a", "b", "c", "d"].map(|key| (bytes(key), bytes("old"))).into_iter().collect();
+        let mut first = Phase::new("first");
+        first.put("b", "new");
+        first.put("e", "new");
+        let mut second = Phase::new("second");
+        second.changes.push(Change::Delete { first: bytes("c"), last: bytes("e"), keys: 3 });
+        Plan { phases: vec![first, second], ..Plan::default() }.apply_to(&mut keys);
+        assert_eq!(keys, [("a", "old"), ("b", "new")].map(|(key, value)| (bytes(key), bytes(value))).into());
     }
 }

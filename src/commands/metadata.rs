@@ -18,7 +18,7 @@ use crate::migrate::{Inventory, Record};
 use crate::report::text::{self, thousands};
 
 /// How often reading starts over when etcd compacts the revision away meanwhile.
-const ATTEMPTS: usize = 3;
+pub(super) const ATTEMPTS: usize = 3;
 
 impl Context {
     /// All metadata at one revision, decoded. There must be some.
@@ -185,6 +185,6 @@ impl Context {
     }
 }
 
-fn is_compacted(error: &anyhow::Error) -> bool {
+pub(super) fn is_compacted(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref::<EtcdError>(), Some(EtcdError::Compacted { .. }))
 }

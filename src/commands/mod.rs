@@ -9,6 +9,7 @@ mod roots;
 mod run;
 mod session;
 mod status;
+mod verify;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,6 +41,8 @@ struct Context {
     root: String,
     /// How long to wait for live sessions to end.
     wait: Option<Duration>,
+    /// Whether every key is to be listed.
+    verbose: bool,
 }
 
 /// Does what the command line says.
@@ -56,6 +59,7 @@ pub async fn execute(cli: &Cli, console: &Console) -> Result<Exit, Failure> {
         stop: Stop::on_signals().context("cannot listen for signals")?,
         limits: Limits { max_txn_ops: cli.common.max_txn_ops, max_request_bytes: cli.common.max_request_bytes },
         root: config.meta_root.prefix(),
+        verbose: cli.common.verbose,
         wait: cli.common.wait_for_sessions.map(Into::into),
         config,
     };
@@ -65,6 +69,7 @@ pub async fn execute(cli: &Cli, console: &Console) -> Result<Exit, Failure> {
         Job::Rollback(options) => rollback::execute(&context, &options).await,
         Job::Plan(options) => plan::execute(&context, &options).await,
         Job::Status => status::execute(&context).await,
+        Job::Verify(options) => verify::execute(&context, &options).await,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::etcd::Etcd;
 use crate::exit::{Exit, Failure};
 use crate::guard::{Session, sessions};
 use crate::layout::keys::printable;
-use crate::migrate::{self, Inventory, Migration, Options, Record};
+use crate::migrate::{self, Inventory, Migration, Record};
 use crate::plan::{Change, Plan};
 use crate::report::outcome::{Ended, KeyChange, MigrationSummary, PlanOutcome};
 use crate::report::text;
@@ -48,11 +48,7 @@ pub(super) async fn execute(context: &Context, options: &PlanOptions) -> Result<
         None => from_etcd(context, options.diff).await?,
     };
     let keys = source.inventory.keys();
-    let choice = Options {
-        rebuild_index: options.conversion.rebuild_index.clone(),
-        keep_index_files: options.conversion.keep_index_files,
-    };
-    let migration = migrate::plan(source.inventory, source.revision, &choice);
+    let migration = migrate::plan(source.inventory, source.revision, &(&options.conversion).into());
     let diff = options.diff.then(|| differences(&migration.plan, &source.values));
     let obstacle = match &source.etcd {
         Some(etcd) => {

@@ -12,7 +12,7 @@ use crate::etcd::Etcd;
 use crate::exit::{Exit, Failure};
 use crate::guard::Guard;
 use crate::layout::Found;
-use crate::migrate::{self, Migration, Options};
+use crate::migrate::{self, Migration};
 use crate::report::outcome::{BackupFile, Ended, RunOutcome};
 use crate::report::text;
 use crate::version::{Way, way};
@@ -67,11 +67,7 @@ async fn migrate_guarded(
     let (inventory, revision) = context.read_inventory(etcd).await?;
     let found = inventory.found();
     context.say(format!("found {} keys at revision {revision}, layout: {found}", text::thousands(inventory.keys())));
-    let choice = Options {
-        rebuild_index: options.conversion.rebuild_index.clone(),
-        keep_index_files: options.conversion.keep_index_files,
-    };
-    let migration = migrate::plan(inventory, revision, &choice);
+    let migration = migrate::plan(inventory, revision, &(&options.conversion).into());
     check_problems(context, options, &migration)?;
     outcome.migration = Some(context.summary(&migration));
     if migration.plan.is_empty() {

@@ -284,11 +284,11 @@ impl Files {
 }
 
 /// Decodes a message, or tells in words why it is none.
-pub(super) fn decode<M: Message + Default>(value: &[u8]) -> Result<M, String> {
+pub(crate) fn decode<M: Message + Default>(value: &[u8]) -> Result<M, String> {
     M::decode(value).map_err(|error| format!("the value does not decode as protobuf ({error})"))
 }
 
 /// Holds an ID in a record against the one in its key.
-pub(super) fn same_id(name: &str, record: i64, key: i64) -> Result<(), String> {
+pub(crate) fn same_id(name: &str, record: i64, key: i64) -> Result<(), String> {
     if record == key { Ok(()) } else { Err(format!("its {name} is {record}, but the key says {key}")) }
 }

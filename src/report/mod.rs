@@ -4,3 +4,4 @@ pub mod console;
 pub mod outcome;
 pub mod progress;
 pub mod text;
+pub mod verification;

@@ -1,0 +1,104 @@
+//! The options of the commands.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::migrate;
+
+/// Options of `backup`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct BackupOptions {
+    /// Back up although the metadata is not wholly in the layout of the source version
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Options of `run` as typed; [`RunOptions`] has the file's settings merged in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct RunArgs {
+    /// Write a backup first, of the very metadata that is migrated [default: cmd.runWithBackup]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub with_backup: Option<bool>,
+
+    /// Leave out what cannot be migrated, and list it, instead of refusing [default: cmd.skipInvalid]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub skip_invalid: Option<bool>,
+
+    /// How to convert.
+    #[command(flatten)]
+    pub conversion: ConversionOptions,
+
+    /// Do not ask before writing; without a terminal it never asks
+    #[arg(long, short)]
+    pub yes: bool,
+
+    /// Go on without the backup that config.backupFilePath announces, or back up half-migrated metadata
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// What can be chosen about the conversion.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct ConversionOptions {
+    /// Have the new Milvus build indexes of this type anew (ANNOY, IVF_PQ, ...); comma-separated or repeated
+    #[arg(long, value_name = "TYPE", value_delimiter = ',', value_parser = index_type)]
+    pub rebuild_index: Vec<String>,
+
+    /// Have no index built anew, not even those whose files the new Milvus is known not to read
+    #[arg(long, conflicts_with = "rebuild_index")]
+    pub keep_index_files: bool,
+}
+
+/// Options of `plan`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct PlanOptions {
+    /// Make the plan from a backup file; no etcd is needed
+    #[arg(long, value_name = "FILE")]
+    pub from_backup: Option<PathBuf>,
+
+    /// Show every change key by key, decoded
+    #[arg(long)]
+    pub diff: bool,
+
+    /// How to convert.
+    #[command(flatten)]
+    pub conversion: ConversionOptions,
+}
+
+/// Options of `rollback`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct RollbackOptions {
+    /// Accept a backup of another meta root; its keys are moved to this one
+    #[arg(long)]
+    pub allow_other_root: bool,
+}
+
+/// Options of `verify`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct VerifyOptions {
+    /// Work the migration out again from this backup, and compare etcd with it value by value
+    #[arg(long, value_name = "FILE")]
+    pub backup: Option<PathBuf>,
+
+    /// With --backup: as given to the run that is compared with [default: cmd.skipInvalid]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub skip_invalid: Option<bool>,
+
+    /// With --backup: as given to the run that is compared with.
+    #[command(flatten)]
+    pub conversion: ConversionOptions,
+}
+
+impl From<&ConversionOptions> for migrate::Options {
+    fn from(chosen: &ConversionOptions) -> Self {
+        Self { rebuild_index: chosen.rebuild_index.clone(), keep_index_files: chosen.keep_index_files }
+    }
+}
+
+fn index_type(text: &str) -> Result<String, &'static str> {
+    match text.trim() {
+        "" => Err("expected a type like ANNOY"),
+        name => Ok(name.to_owned()),
+    }
+}

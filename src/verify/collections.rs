@@ -1,0 +1,346 @@
+//! Collections with their fields and partitions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::invariant::{Findings, Invariant};
+use super::read_version;
+use super::versions::{State, Versions};
+use crate::layout::is_tombstone;
+use crate::layout::keys::{Key, Plain};
+use crate::layout::messages::common::{CollectionInfo, FieldSchema};
+use crate::layout::messages::target::PartitionInfo;
+use crate::migrate::inventory::same_id;
+
+/// Where 2.2.9 and later keep collections that know their database.
+const OF_DATABASE: &str = "root-coord/database/collection-info/";
+
+/// A collection record, reduced to what is checked.
+#[derive(Debug, Clone)]
+pub(super) struct Collection {
+    pub name: String,
+    /// 1 is the default database; records from before databases say 0 for it.
+    database: i64,
+    created: bool,
+    embeds: Embedded,
+}
+
+/// What a collection record holds that the 2.2 layout keeps elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Embedded {
+    fields: bool,
+    partitions: bool,
+    field_indexes: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Partition {
+    name: String,
+    created_time: u64,
+    created: bool,
+}
+
+/// A snapshot of a collection that is no tombstone.
+#[derive(Debug, Clone, Copy)]
+struct Snapshot {
+    created: bool,
+    embeds: Embedded,
+}
+
+type Ids = (i64, i64);
+
+/// All collections with their fields and partitions.
+#[derive(Debug, Default)]
+pub(super) struct Collections {
+    collections: BTreeMap<i64, Versions<Collection>>,
+    snapshots: BTreeMap<i64, BTreeMap<u64, Snapshot>>,
+    /// Each with whether it is a primary key.
+    fields: BTreeMap<Ids, Versions<bool>>,
+    partitions: BTreeMap<Ids, Versions<Partition>>,
+    /// Collections that 2.2.9 or later has moved into a database: they exist, and that is all we know.
+    of_databases: BTreeSet<i64>,
+}
+
+impl Embedded {
+    fn of(info: &CollectionInfo) -> Self {
+        Self {
+            fields: info.schema.as_ref().is_some_and(|schema| !schema.fields.is_empty()),
+            partitions: !info.partition_ids.is_empty()
+                || !info.partition_names.is_empty()
+                || !info.partition_created_timestamps.is_empty(),
+            field_indexes: !info.field_indexes.is_empty(),
+        }
+    }
+
+    fn any(self) -> bool {
+        self.fields || self.partitions || self.field_indexes
+    }
+
+    fn list(self) -> String {
+        let parts = [(self.fields, "fields"), (self.partitions, "partitions"), (self.field_indexes, "field indexes")];
+        parts.into_iter().filter_map(|(there, name)| there.then_some(name)).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Collections {
+    pub(super) fn add(&mut self, id: i64, timestamp: Option<u64>, key: &[u8], value: &[u8], findings: &mut Findings) {
+        let state = read_version(key, value, findings, |info: &CollectionInfo| same_id("ID", info.id, id));
+        let state = state.map(|info| Collection {
+            embeds: Embedded::of(&info),
+            created: info.state == 0,
+            database: info.db_id.max(1),
+            name: info.schema.unwrap_or_default().name,
+        });
+        if let (Some(timestamp), State::Live(_, collection)) = (timestamp, &state) {
+            let snapshot = Snapshot { created: collection.created, embeds: collection.embeds };
+            self.snapshots.entry(id).or_default().insert(timestamp, snapshot);
+        }
+        self.collections.entry(id).or_default().add(timestamp, state);
+    }
+
+    pub(super) fn add_field(
+        &mut self,
+        ids: Ids,
+        timestamp: Option<u64>,
+        key: &[u8],
+        value: &[u8],
+        findings: &mut Findings,
+    ) {
+        let state = read_version(key, value, findings, |field: &FieldSchema| same_id("fieldID", field.field_id, ids.1));
+        self.fields.entry(ids).or_default().add(timestamp, state.map(|field| field.is_primary_key));
+    }
+
+    pub(super) fn add_partition(
+        &mut self,
+        ids: Ids,
+        timestamp: Option<u64>,
+        key: &[u8],
+        value: &[u8],
+        findings: &mut Findings,
+    ) {
+        let state = read_version(key, value, findings, |partition: &PartitionInfo| {
+            same_id("collection_id", partition.collection_id, ids.0)?;
+            same_id("partitionID", partition.partition_id, ids.1)
+        });
+        let state = state.map(|partition| Partition {
+            name: partition.partition_name,
+            created_time: partition.partition_created_timestamp,
+            created: partition.state == 0,
+        });
+        self.partitions.entry(ids).or_default().add(timestamp, state);
+    }
+
+    /// Takes in a key of another kind: 2.2.9 and later move collections into databases.
+    pub(super) fn add_of_database(&mut self, key: &[u8], value: &[u8]) {
+        let id = std::str::from_utf8(key).ok().and_then(|key| {
+            let (_, id) = key.strip_prefix(OF_DATABASE)?.split_once('/')?;
+            id.parse().ok()
+        });
+        if let Some(id) = id
+            && !is_tombstone(value)
+        {
+            self.of_databases.insert(id);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.collections.is_empty() && self.of_databases.is_empty()
+    }
+
+    /// Whether any collection is in the 2.1 layout.
+    pub(super) fn any_embedded(&self) -> bool {
+        self.collections.values().filter_map(Versions::live).any(|collection| collection.embeds.any())
+    }
+
+    pub(super) fn exists(&self, id: i64) -> bool {
+        self.of_databases.contains(&id) || self.collections.get(&id).is_some_and(Versions::exists)
+    }
+
+    pub(super) fn has_partition(&self, ids: Ids) -> bool {
+        self.partitions.get(&ids).is_some_and(Versions::exists) || self.embeds(ids.0, |embedded| embedded.partitions)
+    }
+
+    pub(super) fn has_field(&self, ids: Ids) -> bool {
+        self.fields.get(&ids).is_some_and(Versions::exists) || self.embeds(ids.0, |embedded| embedded.fields)
+    }
+
+    /// Whether the collection's record (which is reported for that) holds what should have records of its own. Milvus reads it
+    /// from there, so it is not missing.
+    fn embeds(&self, id: i64, what: impl Fn(Embedded) -> bool) -> bool {
+        self.collections.get(&id).and_then(Versions::live).is_some_and(|collection| what(collection.embeds))
+    }
+
+    /// Whether the collection is there and neither on its way in nor out, when much may be missing.
+    pub(super) fn is_created(&self, id: i64) -> bool {
+        self.collections.get(&id).and_then(Versions::live).is_some_and(|collection| collection.created)
+    }
+
+    /// Live collections by their names in the default database.
+    pub(super) fn by_name(&self) -> BTreeMap<&str, i64> {
+        self.created().filter(|(_, collection)| collection.database == 1).map(|(id, c)| (&*c.name, id)).collect()
+    }
+
+    fn created(&self) -> impl Iterator<Item = (i64, &Collection)> {
+        let live = self.collections.iter().filter_map(|(id, versions)| Some((*id, versions.live()?)));
+        live.filter(|(_, collection)| collection.created)
+    }
+
+    pub(super) fn check(&self, findings: &mut Findings) {
+        self.check_versions(findings);
+        self.check_owners(findings);
+        self.check_names(findings);
+        for (id, collection) in self.created() {
+            self.check_parts(id, collection, findings);
+            self.check_partition_names(id, findings);
+        }
+        for (id, snapshots) in &self.snapshots {
+            self.check_snapshots(*id, snapshots, findings);
+        }
+    }
+
+    fn check_versions(&self, findings: &mut Findings) {
+        for (id, versions) in &self.collections {
+            versions.check(Plain::Collection(*id), false, findings);
+        }
+        for ((collection, field), versions) in &self.fields {
+            let plain = Plain::Field { collection: *collection, field: *field };
+            versions.check(plain, self.is_created(*collection), findings);
+        }
+        for ((collection, partition), versions) in &self.partitions {
+            let plain = Plain::Partition { collection: *collection, partition: *partition };
+            versions.check(plain, self.is_created(*collection), findings);
+        }
+    }
+
+    fn check_owners(&self, findings: &mut Findings) {
+        let fields = self.fields.iter().filter(|(_, versions)| versions.exists());
+        let fields = fields
+            .map(|((collection, field), _)| (*collection, Plain::Field { collection: *collection, field: *field }));
+        let partitions = self.partitions.iter().filter(|(_, versions)| versions.exists());
+        let partitions = partitions.map(|((collection, partition), _)| {
+            (*collection, Plain::Partition { collection: *collection, partition: *partition })
+        });
+        for (collection, key) in fields.chain(partitions) {
+            if !self.exists(collection) {
+                let what = format!("its collection {collection} does not exist");
+                findings.error(Invariant::OwnerExists, key.to_string(), what);
+            }
+        }
+    }
+
+    fn check_names(&self, findings: &mut Findings) {
+        let mut seen = BTreeMap::new();
+        for (id, collection) in self.created() {
+            if let Some(first) = seen.insert((collection.database, &collection.name), id) {
+                let what = format!("its name {:?} is that of collection {first}, too", collection.name);
+                findings.error(Invariant::CollectionNamesUnique, Plain::Collection(id).to_string(), what);
+            }
+        }
+    }
+
+    /// Fields and partitions of a collection.
+    fn check_parts(&self, id: i64, collection: &Collection, findings: &mut Findings) {
+        let key = Plain::Collection(id).to_string();
+        if collection.embeds.any() {
+            let what = format!("the record of collection {:?} embeds {}", collection.name, collection.embeds.list());
+            findings.error(Invariant::NothingEmbedded, &key, what);
+        }
+        let fields: Vec<_> = of(&self.fields, id).filter(|(_, versions)| versions.exists()).collect();
+        if fields.is_empty() && !collection.embeds.fields {
+            let what = format!("collection {:?} has no fields", collection.name);
+            findings.error(Invariant::CollectionFields, &key, what);
+        }
+        let primary_keys = fields.iter().filter(|(_, versions)| versions.live() == Some(&true)).count();
+        let all_readable = !fields.is_empty() && fields.iter().all(|(_, versions)| versions.live().is_some());
+        if all_readable && primary_keys != 1 {
+            let what = format!("collection {:?} has {primary_keys} primary keys", collection.name);
+            findings.error(Invariant::CollectionPrimaryKey, &key, what);
+        }
+        let is_there = |versions: &Versions<Partition>| {
+            versions.exists() && versions.live().is_none_or(|partition| partition.created)
+        };
+        if !collection.embeds.partitions && !of(&self.partitions, id).any(|(_, versions)| is_there(versions)) {
+            let what = format!("collection {:?} has no partitions", collection.name);
+            findings.error(Invariant::CollectionPartitions, &key, what);
+        }
+    }
+
+    fn check_partition_names(&self, id: i64, findings: &mut Findings) {
+        let mut seen = BTreeMap::new();
+        for (partition, versions) in of(&self.partitions, id) {
+            let Some(record) = versions.live().filter(|record| record.created) else { continue };
+            if let Some(first) = seen.insert(&record.name, partition) {
+                let key = Plain::Partition { collection: id, partition }.to_string();
+                let what = format!("its name {:?} is that of partition {first}, too", record.name);
+                findings.error(Invariant::PartitionNamesUnique, key, what);
+            }
+        }
+    }
+
+    fn check_snapshots(&self, id: i64, snapshots: &BTreeMap<u64, Snapshot>, findings: &mut Findings) {
+        let is_created = self.is_created(id);
+        let newest = self.collections.get(&id).and_then(|versions| versions.newest.as_ref()).map(|(time, _)| *time);
+        for (time, snapshot) in snapshots {
+            let key = Key::Snapshot(Plain::Collection(id), *time).to_string();
+            let is_newest = newest == Some(*time);
+            if is_created && is_newest {
+                if snapshot.embeds.any() {
+                    let what = format!("the newest snapshot embeds {}", snapshot.embeds.list());
+                    findings.error(Invariant::NothingEmbedded, &key, what);
+                }
+                self.check_times(id, *time, snapshot.embeds, findings);
+                continue;
+            }
+            if snapshot.embeds.field_indexes {
+                let what = "an older snapshot holds field indexes";
+                findings.error(Invariant::OlderSnapshotsSelfContained, &key, what);
+            }
+            // Of a dropped collection, fields and partitions may be cleaned up before it.
+            if is_created && snapshot.created {
+                self.check_older(id, *time, snapshot.embeds, &key, findings);
+            }
+        }
+    }
+
+    /// A read at the time of the newest snapshot finds every field, and every partition that was there by then.
+    fn check_times(&self, id: i64, time: u64, embeds: Embedded, findings: &mut Findings) {
+        let late = |findings: &mut Findings, key: Plain, oldest: Option<u64>| {
+            let has =
+                oldest.map_or_else(|| "no snapshot".to_owned(), |oldest| format!("its oldest snapshot at {oldest}"));
+            let what = format!("it has {has}, but the newest one of its collection is at {time}");
+            findings.error(Invariant::SnapshotTimes, key.to_string(), what);
+        };
+        for (field, versions) in of(&self.fields, id).filter(|_| !embeds.fields) {
+            if versions.live().is_some() && !versions.is_readable_at(time) {
+                late(findings, Plain::Field { collection: id, field }, versions.oldest_live);
+            }
+        }
+        for (partition, versions) in of(&self.partitions, id).filter(|_| !embeds.partitions) {
+            let was_there = |record: &Partition| record.created && record.created_time <= time;
+            let is_late = !versions.is_readable_at(time);
+            if is_late
+                && (versions.live().is_some_and(was_there)
+                    || versions.live().is_some() && versions.oldest_live.is_none())
+            {
+                late(findings, Plain::Partition { collection: id, partition }, versions.oldest_live);
+            }
+        }
+    }
+
+    fn check_older(&self, id: i64, time: u64, embeds: Embedded, key: &str, findings: &mut Findings) {
+        let readable_fields = || of(&self.fields, id).any(|(_, versions)| versions.is_readable_at(time));
+        let readable_partitions = || of(&self.partitions, id).any(|(_, versions)| versions.is_readable_at(time));
+        for (there, name) in
+            [(embeds.fields || readable_fields(), "fields"), (embeds.partitions || readable_partitions(), "partitions")]
+        {
+            if !there {
+                let what = format!("it embeds no {name}, and none have a snapshot as old");
+                findings.error(Invariant::OlderSnapshotsSelfContained, key, what);
+            }
+        }
+    }
+}
+
+/// The records of one collection, by their own ID.
+fn of<T>(records: &BTreeMap<Ids, T>, collection: i64) -> impl Iterator<Item = (i64, &T)> {
+    records.range((collection, i64::MIN)..=(collection, i64::MAX)).map(|((_, id), record)| (*id, record))
+}

@@ -1,0 +1,87 @@
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::*;
+use crate::verify::comparison::Comparison;
+
+/// Beginnings of keys of every kind.
+const KINDS: [&str; 22] = [
+    "",
+    "root-coord/collection/",
+    "root-coord/partitions/1/",
+    "root-coord/fields/1/",
+    "root-coord/aliases/",
+    "snapshots/root-coord/collection/1_ts",
+    "snapshots/root-coord/partitions/1/1_ts",
+    "snapshots/root-coord/fields/1/1_ts",
+    "snapshots/root-coord/aliases/1_ts",
+    "snapshots/",
+    "field-index/1/",
+    "segment-index/1/1/1/",
+    "querycoord-collection-loadinfo/",
+    "querycoord-partition-loadinfo/1/",
+    "datacoord-meta/s/1/1/",
+    "root-coord/collection-alias/",
+    "root-coord/index/1/",
+    "indexes/",
+    "queryCoord-collectionMeta/",
+    "root-coord/dd-operation",
+    "session/",
+    "root-coord/database/collection-info/1/",
+];
+
+fn any_key() -> impl Strategy<Value = Vec<u8>> {
+    let rest = prop_oneof![
+        (-1..3i64).prop_map(|number| number.to_string().into_bytes()),
+        any::<u64>().prop_map(|number| number.to_string().into_bytes()),
+        proptest::collection::vec(any::<u8>(), 0..12),
+    ];
+    (select(&KINDS[..]), rest).prop_map(|(kind, rest)| [kind.as_bytes(), &rest].concat())
+}
+
+fn any_value() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        Just(TOMBSTONE.to_vec()),
+        // Fields 1 to 15 with small numbers: messages of every kind, with IDs that often fit.
+        proptest::collection::vec((1..16u8, 0..4u8), 0..12)
+            .prop_map(|fields| fields.into_iter().flat_map(|(number, value)| [number << 3, value]).collect()),
+        proptest::collection::vec(any::<u8>(), 0..60),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_keys_and_values_make_it_panic(entries in proptest::collection::vec((any_key(), any_value()), 0..60)) {
+        let mut verifier = Verifier::default();
+        for (key, value) in &entries {
+            verifier.add(key, &Record { value: Bytes::from(value.clone()), mod_revision: 0 });
+        }
+        let verification = verifier.finish();
+        prop_assert!(verification.keys as usize <= entries.len());
+    }
+
+    #[test]
+    fn no_backup_makes_the_comparison_panic_and_it_equals_its_own_migration(
+        entries in proptest::collection::btree_map(any_key(), any_value(), 0..40)
+    ) {
+        let backup: Keys = entries.into_iter().map(|(key, value)| (Bytes::from(key), Bytes::from(value))).collect();
+        let mut keys = backup.clone();
+        migrate::plan(inventory(&keys), 0, &Options::default()).plan.apply_to(&mut keys);
+        let mut comparison = Comparison::new(backup, &Options::default());
+        keys.iter().for_each(|(key, value)| comparison.add(key, value));
+        prop_assert!(comparison.finish().missing.is_empty());
+    }
+
+    #[test]
+    fn a_damaged_byte_in_real_metadata_does_not_make_it_panic(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut keys = migrated();
+        let key = at.get(&keys.keys().cloned().collect::<Vec<_>>()).clone();
+        let mut value = keys[&key].to_vec();
+        if !value.is_empty() {
+            let at = at.index(value.len());
+            value[at] = byte;
+        }
+        keys.insert(key, Bytes::from(value));
+        verify(&keys);
+    }
+}

@@ -1,0 +1,118 @@
+//! A record of the root coordinator with its snapshots, reduced to what the checks need.
+
+use std::hash::{DefaultHasher, Hasher};
+
+use super::invariant::{Findings, Invariant};
+use crate::layout::keys::{Key, Plain};
+
+/// What a value says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum State<T> {
+    /// A record: its fingerprint, and what is kept of it.
+    Live(u64, T),
+    /// The tombstone.
+    Dropped,
+    /// Neither; that has been reported.
+    Unusable,
+}
+
+impl<T> State<T> {
+    /// Keeps something else of the record.
+    pub(super) fn map<U>(self, keep: impl FnOnce(T) -> U) -> State<U> {
+        match self {
+            Self::Live(print, kept) => State::Live(print, keep(kept)),
+            Self::Dropped => State::Dropped,
+            Self::Unusable => State::Unusable,
+        }
+    }
+}
+
+/// A plain key and its snapshots.
+#[derive(Debug, Clone)]
+pub(super) struct Versions<T> {
+    pub plain: Option<State<T>>,
+    /// The newest snapshot.
+    pub newest: Option<(u64, State<()>)>,
+    /// The time of the oldest snapshot that is no tombstone.
+    pub oldest_live: Option<u64>,
+}
+
+impl<T> Default for Versions<T> {
+    fn default() -> Self {
+        Self { plain: None, newest: None, oldest_live: None }
+    }
+}
+
+impl<T> Versions<T> {
+    /// Takes in the plain value, or the snapshot of a time.
+    pub(super) fn add(&mut self, timestamp: Option<u64>, state: State<T>) {
+        let Some(timestamp) = timestamp else {
+            self.plain = Some(state);
+            return;
+        };
+        let state = state.map(|_| ());
+        if matches!(state, State::Live(..)) {
+            self.oldest_live = Some(self.oldest_live.map_or(timestamp, |oldest| oldest.min(timestamp)));
+        }
+        if self.newest.as_ref().is_none_or(|(newest, _)| *newest <= timestamp) {
+            self.newest = Some((timestamp, state));
+        }
+    }
+
+    /// What is kept of the record, if it is one.
+    pub(super) fn live(&self) -> Option<&T> {
+        match &self.plain {
+            Some(State::Live(_, kept)) => Some(kept),
+            _ => None,
+        }
+    }
+
+    /// Whether there is a record, readable or not.
+    pub(super) fn exists(&self) -> bool {
+        matches!(self.plain, Some(State::Live(..) | State::Unusable))
+    }
+
+    /// Whether a read at that time finds the record.
+    pub(super) fn is_readable_at(&self, timestamp: u64) -> bool {
+        self.oldest_live.is_some_and(|oldest| oldest <= timestamp)
+    }
+
+    /// Holds the newest snapshot against the plain key. `is_needed`: a live collection lacks the record if it is missing.
+    pub(super) fn check(&self, key: Plain, is_needed: bool, findings: &mut Findings) {
+        let newest = self.newest.as_ref().map(|(timestamp, state)| (*timestamp, state));
+        let what = match (&self.plain, newest) {
+            (Some(State::Dropped), None) => {
+                let what = "the key says that the record was dropped, but has no snapshot";
+                return findings.error(Invariant::TombstonesWithSnapshot, key.to_string(), what);
+            }
+            (Some(State::Dropped), Some((time, State::Live(..)))) => {
+                format!("the key says that the record was dropped, but its newest snapshot (_ts{time}) has it")
+            }
+            (Some(State::Live(..)), Some((time, State::Dropped))) => {
+                format!("the record is there, but its newest snapshot (_ts{time}) says that it was dropped")
+            }
+            (Some(State::Live(plain, _)), Some((time, State::Live(newest, ())))) if plain != newest => {
+                format!("the record is not the same as its newest snapshot (_ts{time})")
+            }
+            // A drop leaves tombstones, so 2.2 never writes this.
+            (None, Some((time, State::Live(..)))) if is_needed => {
+                format!("the record is missing, but its newest snapshot (_ts{time}) has it")
+            }
+            // Up to 2.2 nobody looks at such a snapshot; 2.3 reads snapshots alone.
+            (None, Some((time, State::Live(..)))) => {
+                let snapshot = Key::Snapshot(key, time).to_string();
+                let what = "there is a snapshot, but no plain key: Milvus 2.3 and later may take it for a record";
+                return findings.warn(Invariant::NewestSnapshotAgrees, snapshot, what);
+            }
+            _ => return,
+        };
+        findings.error(Invariant::NewestSnapshotAgrees, key.to_string(), what);
+    }
+}
+
+/// Stands for a value where only equality matters.
+pub(super) fn fingerprint(value: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(value);
+    hasher.finish()
+}

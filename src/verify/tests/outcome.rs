@@ -33,7 +33,7 @@ fn the_text_tells_every_invariant_then_the_findings_then_the_verdict() {
 fn scripts_get_all_that_the_text_tells() {
     let json = serde_json::to_value(outcome(&damaged(), true)).unwrap();
     assert_eq!(json["consistent"], false);
-    assert_eq!(json["layout"], "target");
+    assert_eq!(json["layout"], "2.2");
     assert_eq!(json["invariants"][3]["invariant"], "keys-parse");
     assert_eq!(json["invariants"][3]["errors"], 3);
     assert_eq!(json["findings"][0]["key"], "field-index/x/1");

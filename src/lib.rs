@@ -7,6 +7,7 @@ pub mod backup;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod decode;
 pub mod etcd;
 pub mod exit;
 pub mod guard;

@@ -165,6 +165,8 @@ pub enum Command {
     Run(RunArgs),
     /// Bring the metadata back to what the backup file holds
     Rollback(RollbackOptions),
+    /// Look into a backup file, damaged ones too; needs neither etcd nor a configuration file
+    Inspect(InspectOptions),
 }
 
 /// Options of `backup`.
@@ -207,6 +209,25 @@ pub struct RollbackOptions {
     pub allow_other_root: bool,
 }
 
+/// Options of `inspect`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct InspectOptions {
+    /// Backup file of this tool, of the original tool or of Birdwatcher (bw_etcd_*.bak.gz)
+    pub file: PathBuf,
+
+    /// List the keys with the sizes of their values, all or those that begin with PREFIX
+    #[arg(long, value_name = "PREFIX", num_args = 0..=1, default_missing_value = "", group = "view")]
+    pub list: Option<String>,
+
+    /// Show the value of a key, decoded; with or without the meta root before it
+    #[arg(long, value_name = "KEY", group = "view")]
+    pub key: Option<String>,
+
+    /// Write all keys as JSON lines into a new file in DIR, or - for standard output
+    #[arg(long, value_name = "DIR|-", group = "view")]
+    pub export: Option<PathBuf>,
+}
+
 /// What is to be done, with all that was said about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Job {
@@ -216,6 +237,8 @@ pub enum Job {
     Run(RunOptions),
     /// Restore a backup.
     Rollback(RollbackOptions),
+    /// Look into a backup.
+    Inspect(InspectOptions),
 }
 
 /// Options of `run`, from the command line and the file.
@@ -328,6 +351,7 @@ impl Cli {
         Ok(match command {
             Command::Backup(options) => Job::Backup(options),
             Command::Rollback(options) => Job::Rollback(options),
+            Command::Inspect(options) => Job::Inspect(options),
             Command::Run(typed) => Job::Run(RunOptions {
                 with_backup: typed.with_backup.unwrap_or(config.run_with_backup),
                 skip_invalid: typed.skip_invalid.unwrap_or(config.skip_invalid),

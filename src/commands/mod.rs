@@ -1,6 +1,7 @@
 //! One file per command, each reading like the steps of a runbook.
 
 mod backup;
+mod inspect;
 mod metadata;
 mod rollback;
 mod roots;
@@ -12,7 +13,7 @@ use anyhow::{Context as _, Result};
 
 use crate::apply::{Applier, ApplyError, Limits};
 use crate::backup::Backup;
-use crate::cli::{Cli, Job};
+use crate::cli::{Cli, Command, Job};
 use crate::config::{self, Config};
 use crate::etcd::Etcd;
 use crate::exit::{Exit, Failure};
@@ -40,6 +41,10 @@ struct Context {
 /// # Errors
 /// Whatever keeps it from being done, with the exit code that tells how far it got.
 pub async fn execute(cli: &Cli, console: &Console) -> Result<Exit, Failure> {
+    // A file can be looked into where neither etcd nor a configuration is at hand.
+    if let Some(Command::Inspect(options)) = &cli.command {
+        return inspect::execute(console, options);
+    }
     let config = config::load(cli.common.config.as_deref(), &cli.overrides()?)?;
     config.warnings.iter().for_each(|warning| console.warn(warning));
     let job = cli.job(&config)?;
@@ -55,6 +60,7 @@ pub async fn execute(cli: &Cli, console: &Console) -> Result<Exit, Failure> {
         Job::Backup(options) => backup::execute(&context, &options).await,
         Job::Run(options) => run::execute(&context, &options).await,
         Job::Rollback(options) => rollback::execute(&context, &options).await,
+        Job::Inspect(options) => inspect::execute(&context.console, &options),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a person or a script reads: summaries, progress, log lines.
 
 pub mod console;
+pub mod inspect;
 pub mod progress;
 pub mod text;

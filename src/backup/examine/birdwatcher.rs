@@ -41,7 +41,6 @@ pub(super) fn read(
     let mut stream = HashingReader::new(BufReader::new(Sips(decoder)));
     let header = read_version(source, &mut stream)?;
     let mut tally = Tally::new(false, each);
-    let mut notes = Vec::new();
     let format = match header.version {
         1 => {
             tally.header = Some(facts(&header.instance, &header.meta_path, header.entries));
@@ -60,18 +59,8 @@ pub(super) fn read(
     };
     let rest = if format == FileFormat::BirdwatcherV2 && tally.stopped.is_none() { skip(&mut stream)? } else { None };
     tally.stopped_at(stream.inner.get_ref().0.get_ref().bytes);
-    notes.extend(tally_notes(&tally, format));
-    let packed = match (&rest, &tally.stopped) {
-        (Some(problem), _) => Check::failed(PACKED, format!("{problem}, after the keys")),
-        (None, Some(why)) => Check::not_checked(PACKED, format!("reading stops before its end: {why}")),
-        (None, None) => Check::sound(PACKED),
-    };
-    let checks = vec![
-        packed,
-        tally.check_records("all records can be read"),
-        tally.check_number("as many keys as the header says"),
-        tally.check_places("no key twice"),
-    ];
+    let notes = notes(&tally, format);
+    let checks = checks(&tally, rest);
     let mut examination = source.conclude(format, stream.bytes, tally, checks);
     examination.notes = notes;
     examination.data_checksum_matches =
@@ -79,7 +68,21 @@ pub(super) fn read(
     Ok(examination)
 }
 
-const PACKED: &str = "the compressed data can be unpacked to its end and matches its checksum";
+/// `rest` is what keeps the file from being unpacked after the keys.
+fn checks(tally: &Tally, rest: Option<String>) -> Vec<Check> {
+    const PACKED: &str = "the compressed data can be unpacked to its end and matches its checksum";
+    let packed = match (rest, &tally.stopped) {
+        (Some(problem), _) => Check::failed(PACKED, format!("{problem}, after the keys")),
+        (None, Some(why)) => Check::not_checked(PACKED, format!("reading stops before its end: {why}")),
+        (None, None) => Check::sound(PACKED),
+    };
+    vec![
+        packed,
+        tally.check_records("all records can be read"),
+        tally.check_number("as many keys as the header says"),
+        tally.check_places("no key twice"),
+    ]
+}
 
 /// The header record. Any gzip file may come here, so what does not fit is no backup rather than a damaged one.
 fn read_version(source: &Source, stream: &mut HashingReader<impl BufRead>) -> Result<BackupHeader> {
@@ -138,7 +141,7 @@ fn skip(stream: &mut HashingReader<impl BufRead>) -> Result<Option<String>> {
     }
 }
 
-fn tally_notes(tally: &Tally, format: FileFormat) -> Vec<String> {
+fn notes(tally: &Tally, format: FileFormat) -> Vec<String> {
     let mut notes = vec![
         "a backup of Birdwatcher can be looked into, but not restored by this tool; it holds sessions too, if any were alive"
             .to_owned(),

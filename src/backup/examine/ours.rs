@@ -48,7 +48,7 @@ pub(super) fn read(
             }
         }
     }
-    if !whole {
+    if !whole && examination.keys > 0 {
         examination.notes.push(
             "only the end of the compressed data has its checksum: what was read before the damage may have changed too".into(),
         );

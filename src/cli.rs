@@ -17,7 +17,9 @@ use crate::config::{self, CommandType, Config, Overrides, PASSWORD_VARIABLE, Pas
 use crate::exit::Exit;
 use crate::report::console::{LogFormat, OutputFormat};
 use crate::version;
-pub use options::{BackupOptions, ConversionOptions, PlanOptions, RollbackOptions, RunArgs, VerifyOptions};
+pub use options::{
+    BackupOptions, ConversionOptions, InspectOptions, PlanOptions, RollbackOptions, RunArgs, VerifyOptions,
+};
 
 /// Upgrades the metadata of a Milvus 2.1.x cluster, which lives in etcd, to the layout of 2.2.
 ///
@@ -186,15 +188,17 @@ pub enum Command {
     Plan(PlanOptions),
     /// Show etcd, the meta root, live components, the lock, and the next sensible step
     Status,
+    /// Check that the metadata is a complete, consistent 2.2 layout; changes nothing
+    Verify(VerifyOptions),
+    /// Look into a backup file, damaged ones too; needs neither etcd nor a configuration file
+    Inspect(InspectOptions),
     /// Write shell completions to standard output
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
     },
-    /// Write the man page to standard output
+    /// Write the man pages to standard output
     Man,
-    /// Check that the metadata is a complete, consistent 2.2 layout; changes nothing
-    Verify(VerifyOptions),
 }
 
 /// What is to be done, with all that was said about it.
@@ -212,6 +216,8 @@ pub enum Job {
     Status,
     /// Check.
     Verify(VerifyOptions),
+    /// Look into a backup.
+    Inspect(InspectOptions),
 }
 
 /// Options of `run`, from the command line and the file.
@@ -324,6 +330,7 @@ impl Cli {
             // Written before any configuration is looked at.
             Command::Completions { .. } | Command::Man => bail!("this command takes no configuration"),
             Command::Verify(options) => Job::Verify(options),
+            Command::Inspect(options) => Job::Inspect(options),
             Command::Run(typed) => Job::Run(RunOptions {
                 with_backup: typed.with_backup.unwrap_or(config.run_with_backup),
                 skip_invalid: typed.skip_invalid.unwrap_or(config.skip_invalid),

@@ -11,9 +11,9 @@ use crate::layout::Found;
 /// The version of our file format.
 pub const FORMAT_VERSION: u32 = 1;
 /// Magic number of the skippable frame: zstd leaves 16 of them to applications.
-const MAGIC: u32 = 0x184D_2A5D;
+pub(super) const MAGIC: u32 = 0x184D_2A5D;
 /// A manifest larger than this is none.
-const MAX_BYTES: u32 = 1 << 20;
+pub(super) const MAX_BYTES: u32 = 1 << 20;
 const SHA256_BYTES: usize = 32;
 
 /// What a backup file holds.

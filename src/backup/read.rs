@@ -14,8 +14,8 @@ use super::{BackupError, Manifest};
 use crate::layout::keys::{prefix_of, printable};
 use crate::layout::messages::backup::Entry;
 
-const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
-const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];
+pub(super) const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
+pub(super) const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];
 
 /// Who wrote a backup file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,9 +94,9 @@ impl<'a, F: FnMut(Vec<u8>, Vec<u8>)> Checker<'a, F> {
     }
 
     fn read_ours(mut self, reader: BufReader<File>) -> Result<Backup, BackupError> {
-        let hashing = HashingReader { inner: reader, hash: Sha256::new(), bytes: 0 };
+        let hashing = HashingReader::new(reader);
         let decoder = Decoder::with_buffer(hashing).map_err(BackupError::io("unpack", self.path))?.single_frame();
-        let mut stream = HashingReader { inner: BufReader::new(decoder), hash: Sha256::new(), bytes: 0 };
+        let mut stream = HashingReader::new(BufReader::new(decoder));
         let header = self.read_stream(&mut stream)?;
         let frame = stream.inner.into_inner().finish();
         let mut rest = frame.inner;
@@ -220,10 +220,16 @@ impl<'a, F: FnMut(Vec<u8>, Vec<u8>)> Checker<'a, F> {
 }
 
 /// Counts and hashes what is consumed, no more: what follows a zstd frame is left to be read.
-struct HashingReader<R> {
-    inner: R,
-    hash: Sha256,
-    bytes: u64,
+pub(super) struct HashingReader<R> {
+    pub(super) inner: R,
+    pub(super) hash: Sha256,
+    pub(super) bytes: u64,
+}
+
+impl<R> HashingReader<R> {
+    pub(super) fn new(inner: R) -> Self {
+        Self { inner, hash: Sha256::new(), bytes: 0 }
+    }
 }
 
 impl<R: BufRead> BufRead for HashingReader<R> {

@@ -11,7 +11,7 @@ use crate::layout::join_root;
 use crate::layout::messages::backup::{BackupHeader, Entry};
 
 /// No record is larger: etcd takes 1.5 MiB in a request by default, and nobody raises that a hundredfold.
-const MAX_RECORD_BYTES: u64 = 256 << 20;
+pub(super) const MAX_RECORD_BYTES: u64 = 256 << 20;
 /// Headers are some 50 bytes.
 pub(super) const MAX_HEADER_BYTES: u64 = 64 << 10;
 /// What the original tool has written since 2.2.0: keys are absolute.
@@ -91,17 +91,21 @@ pub(super) fn read_header(from: &mut impl Read) -> Result<Header, StreamError> {
 
 /// Reads the next entry; `None` at the end.
 pub(super) fn read_entry(from: &mut impl Read) -> Result<Option<Entry>, StreamError> {
-    let Some(bytes) = read_record(from, MAX_RECORD_BYTES)? else { return Ok(None) };
+    read_record(from, MAX_RECORD_BYTES)?.map(|bytes| decode_entry(&bytes)).transpose()
+}
+
+/// The entry in a record.
+pub(super) fn decode_entry(record: &[u8]) -> Result<Entry, StreamError> {
     let entry =
-        Entry::decode(&*bytes).map_err(|error| StreamError::Bad(format!("a record does not decode ({error})")))?;
+        Entry::decode(record).map_err(|error| StreamError::Bad(format!("a record does not decode ({error})")))?;
     if entry.key.is_empty() {
         return Err(StreamError::Bad("a record has no key".into()));
     }
-    Ok(Some(entry))
+    Ok(entry)
 }
 
 /// Reads a length and that many bytes; `None` at the very end. Memory grows with what is there, not with what is announced.
-fn read_record(from: &mut impl Read, max: u64) -> Result<Option<Vec<u8>>, StreamError> {
+pub(super) fn read_record(from: &mut impl Read, max: u64) -> Result<Option<Vec<u8>>, StreamError> {
     let mut length = [0; 8];
     match read_fully(from, &mut length)? {
         0 => return Ok(None),

@@ -90,6 +90,25 @@ pub struct VerifyOptions {
     pub conversion: ConversionOptions,
 }
 
+/// Options of `inspect`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct InspectOptions {
+    /// Backup file of this tool, of the original tool or of Birdwatcher (bw_etcd_*.bak.gz)
+    pub file: PathBuf,
+
+    /// List the keys with the sizes of their values, all or those that begin with PREFIX
+    #[arg(long, value_name = "PREFIX", num_args = 0..=1, default_missing_value = "", group = "view")]
+    pub list: Option<String>,
+
+    /// Show the value of a key, decoded; with or without the meta root before it
+    #[arg(long, value_name = "KEY", group = "view")]
+    pub key: Option<String>,
+
+    /// Write all keys as JSON lines into a new file in DIR, or - for standard output
+    #[arg(long, value_name = "DIR|-", group = "view")]
+    pub export: Option<PathBuf>,
+}
+
 impl From<&ConversionOptions> for migrate::Options {
     fn from(chosen: &ConversionOptions) -> Self {
         Self { rebuild_index: chosen.rebuild_index.clone(), keep_index_files: chosen.keep_index_files }

@@ -181,6 +181,20 @@ fn cmd_type_decides_without_a_command() {
 }
 
 #[test]
+fn inspect_shows_one_thing_of_one_file() {
+    let options = |line: &str| match job(line, "{}").unwrap() {
+        Job::Inspect(options) => options,
+        other => panic!("{other:?}"),
+    };
+    let file = InspectOptions { file: "f".into(), ..InspectOptions::default() };
+    assert_eq!(options("x inspect f"), file);
+    assert_eq!(options("x inspect f --list"), InspectOptions { list: Some("".into()), ..file.clone() });
+    assert_eq!(options("x inspect f --list p/"), InspectOptions { list: Some("p/".into()), ..file.clone() });
+    assert_eq!(options("x inspect f --export -"), InspectOptions { export: Some("-".into()), ..file });
+    assert!(parse("x inspect").is_err() && parse("x inspect f --list --key k").is_err());
+}
+
+#[test]
 fn without_any_command_the_error_says_where_to_put_it() {
     let error = job("x", "{}").unwrap_err().to_string();
     assert!(error.contains("--config") && error.contains("rollback"), "{error}");

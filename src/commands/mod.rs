@@ -1,6 +1,7 @@
 //! One file per command, each reading like the steps of a runbook.
 
 mod backup;
+mod inspect;
 mod metadata;
 mod plan;
 mod preflight;
@@ -18,7 +19,7 @@ use anyhow::{Context as _, Result};
 
 use crate::apply::{Applier, ApplyError, Limits};
 use crate::backup::Backup;
-use crate::cli::{Cli, Job};
+use crate::cli::{Cli, Command, Job};
 use crate::config::{self, Config};
 use crate::etcd::Etcd;
 use crate::exit::{Exit, Failure};
@@ -50,6 +51,10 @@ struct Context {
 /// # Errors
 /// Whatever keeps it from being done, with the exit code that tells how far it got.
 pub async fn execute(cli: &Cli, console: &Console) -> Result<Exit, Failure> {
+    // A file can be looked into where neither etcd nor a configuration is at hand.
+    if let Some(Command::Inspect(options)) = &cli.command {
+        return inspect::execute(console, options);
+    }
     let config = config::load(cli.common.config.as_deref(), &cli.overrides()?)?;
     config.warnings.iter().for_each(|warning| console.warn(warning));
     let job = cli.job(&config)?;
@@ -70,6 +75,7 @@ pub async fn execute(cli: &Cli, console: &Console) -> Result<Exit, Failure> {
         Job::Plan(options) => plan::execute(&context, &options).await,
         Job::Status => status::execute(&context).await,
         Job::Verify(options) => verify::execute(&context, &options).await,
+        Job::Inspect(options) => inspect::execute(&context.console, &options),
     }
 }
 

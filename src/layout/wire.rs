@@ -45,14 +45,17 @@ pub struct Field {
 /// # Errors
 /// The bytes are no protobuf message.
 pub fn fields(message: &[u8]) -> Result<Vec<Field>, WireError> {
+    iter(message).collect()
+}
+
+/// The fields of a message one after the other, without a list of them; the first error is the last item.
+pub fn iter(message: &[u8]) -> impl Iterator<Item = Result<Field, WireError>> + '_ {
     let mut at = 0;
-    let mut fields = Vec::new();
-    while at < message.len() {
-        let field = field(message, at, 0)?;
-        at = field.whole.end;
-        fields.push(field);
-    }
-    Ok(fields)
+    std::iter::from_fn(move || {
+        let field = (at < message.len()).then(|| field(message, at, 0))?;
+        at = field.as_ref().map_or(message.len(), |field| field.whole.end);
+        Some(field)
+    })
 }
 
 /// The message without the fields of these numbers.
@@ -147,7 +150,10 @@ fn group_end(message: &[u8], mut at: usize, number: u32, depth: u32) -> Result<u
 }
 
 /// A varint at `at`, and where it ends.
-fn varint(message: &[u8], at: usize) -> Result<(u64, usize), WireError> {
+///
+/// # Errors
+/// There is none: the bytes end, or it is too long.
+pub fn varint(message: &[u8], at: usize) -> Result<(u64, usize), WireError> {
     let mut value = 0u64;
     for (index, byte) in message.get(at..).unwrap_or_default().iter().enumerate() {
         if index == 10 {

@@ -1,6 +1,7 @@
 //! What a person or a script reads: summaries, progress, log lines.
 
 pub mod console;
+pub mod inspect;
 pub mod outcome;
 pub mod progress;
 pub mod text;

@@ -31,6 +31,18 @@ pub enum Ended {
     Interrupted,
 }
 
+/// An outcome that does not name its command itself.
+#[derive(Debug, Serialize)]
+pub struct Labelled<'a, T> {
+    /// The command.
+    pub command: &'static str,
+    /// How it ended.
+    pub ended: Ended,
+    /// What it found.
+    #[serde(flatten)]
+    pub outcome: &'a T,
+}
+
 /// A command that failed.
 #[derive(Debug, Serialize)]
 pub struct FailureOutcome {

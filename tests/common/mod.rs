@@ -15,11 +15,17 @@
 //! }
 //! ```
 
-#![allow(dead_code, unused_imports, reason = "every test program compiles this module and uses another part of it")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "every test program compiles this module and uses another part of it"
+)]
 
 mod cluster;
 mod data;
 mod etcd;
+pub mod files;
 mod process;
 pub mod readable;
 mod slow;

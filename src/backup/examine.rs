@@ -1,0 +1,220 @@
+//! Looking into a backup file that may be damaged: everything that can be read is, and what cannot is told.
+//!
+//! [`super::Backup::read`] refuses a file at the first thing that is wrong with it, as a restore must. Here nothing is restored,
+//! so a file is read as far as it goes. Files of Birdwatcher can be looked into too.
+
+mod birdwatcher;
+mod legacy;
+mod ours;
+mod tally;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::read::{GZIP_MAGIC, ZSTD_MAGIC};
+use super::{BackupError, Manifest};
+pub use tally::Record;
+use tally::Tally;
+
+/// Everything that is known of a backup file.
+#[derive(Debug, Clone, Serialize)]
+pub struct Examination {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its size.
+    pub file_bytes: u64,
+    /// Who wrote it.
+    pub format: FileFormat,
+    /// Whether every check has passed.
+    pub sound: bool,
+    /// The header of the data, if that could be read.
+    pub header: Option<HeaderFacts>,
+    /// The manifest, if the file has one and it could be read.
+    pub manifest: Option<Manifest>,
+    /// What was checked, and how it turned out.
+    pub checks: Vec<Check>,
+    /// Where the file is damaged, in its order; the first few places.
+    pub damage: Vec<Damage>,
+    /// Number of places beyond those in `damage`.
+    pub further_damage: u64,
+    /// Number of keys that could be read.
+    pub keys: u64,
+    /// Size of the data that could be read, uncompressed.
+    pub data_bytes: u64,
+    /// Number of readable keys by prefix.
+    pub counts: BTreeMap<String, u64>,
+    /// Number of keys that should be there and could not be read.
+    pub lost_keys: Option<u64>,
+    /// The same by prefix, if the manifest tells.
+    pub lost: BTreeMap<String, u64>,
+    /// Whether the data could be read to its end and matches the checksum of its compression: what was read is as it was written.
+    pub data_checksum_matches: bool,
+    /// What is good to know.
+    pub notes: Vec<String>,
+}
+
+/// Who wrote a backup file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileFormat {
+    /// This tool.
+    MetaMigration,
+    /// The original tool.
+    Legacy,
+    /// Birdwatcher, the first version of its format.
+    BirdwatcherV1,
+    /// Birdwatcher, the second version of its format.
+    BirdwatcherV2,
+}
+
+/// What the header of the data says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HeaderFacts {
+    /// The meta root, without a slash at the end.
+    pub meta_root: String,
+    /// Number of keys that should follow.
+    pub entries: i64,
+    /// Whether the keys in the file begin with the meta root.
+    pub absolute_keys: bool,
+}
+
+/// One thing that was checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What should hold.
+    pub what: String,
+    /// Whether it does.
+    pub verdict: Verdict,
+    /// What was found instead, or why it could not be checked.
+    pub detail: Option<String>,
+}
+
+/// How a check turned out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It holds.
+    Sound,
+    /// It does not.
+    Failed,
+    /// Damage elsewhere keeps it from being checked.
+    NotChecked,
+}
+
+/// A place where something is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Damage {
+    /// Number of the record, from 1; the header is record 0.
+    pub record: u64,
+    /// Where the record begins in the uncompressed data.
+    pub data_offset: u64,
+    /// How far the file itself was read, if it is compressed: the damage is there or shortly before.
+    pub file_offset: Option<u64>,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// Reads a backup file as far as it can be read, handing every key and value to `each`.
+///
+/// # Errors
+/// There is no file, the file system refuses, it is no backup at all or one of a later version, or `each` fails.
+pub fn examine(path: &Path, each: &mut dyn FnMut(&Record) -> Result<()>) -> Result<Examination> {
+    let file = File::open(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => BackupError::Missing(path.to_owned()),
+        _ => BackupError::Io { action: "open the backup file", path: path.to_owned(), source },
+    })?;
+    let file_bytes = file.metadata().map_err(BackupError::io("look at", path))?.len();
+    let mut reader = BufReader::with_capacity(1 << 17, file);
+    let start = reader.fill_buf().map_err(BackupError::io("read", path))?;
+    if start.is_empty() {
+        return Err(BackupError::Empty(path.to_owned()).into());
+    }
+    let source = Source { path, file_bytes };
+    if start.starts_with(&GZIP_MAGIC) {
+        birdwatcher::read(&source, reader, each)
+    } else if start.starts_with(&ZSTD_MAGIC) || ours::has_manifest_at_end(&source)? {
+        ours::read(&source, reader, each)
+    } else {
+        legacy::read(&source, reader, each)
+    }
+}
+
+/// The file that is being read.
+struct Source<'a> {
+    path: &'a Path,
+    file_bytes: u64,
+}
+
+impl Source<'_> {
+    fn no_backup(&self, why: impl Into<String>) -> anyhow::Error {
+        BackupError::NoBackup { path: self.path.to_owned(), why: why.into() }.into()
+    }
+
+    fn conclude(&self, format: FileFormat, data_bytes: u64, tally: Tally, checks: Vec<Check>) -> Examination {
+        let announced = tally.header.as_ref().and_then(|header| u64::try_from(header.entries).ok());
+        let lost_keys = announced.map(|announced| announced.saturating_sub(tally.keys));
+        Examination {
+            path: self.path.to_owned(),
+            file_bytes: self.file_bytes,
+            format,
+            sound: checks.iter().all(|check| check.verdict == Verdict::Sound),
+            header: tally.header,
+            manifest: None,
+            checks,
+            damage: tally.damage,
+            further_damage: tally.further_damage,
+            keys: tally.keys,
+            data_bytes,
+            counts: tally.counts,
+            lost_keys,
+            lost: BTreeMap::new(),
+            data_checksum_matches: false,
+            notes: Vec::new(),
+        }
+    }
+}
+
+impl Check {
+    fn new(what: impl Into<String>, verdict: Verdict, detail: Option<String>) -> Self {
+        Self { what: what.into(), verdict, detail }
+    }
+
+    fn sound(what: impl Into<String>) -> Self {
+        Self::new(what, Verdict::Sound, None)
+    }
+
+    fn failed(what: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::new(what, Verdict::Failed, Some(detail.into()))
+    }
+
+    fn not_checked(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::new(what, Verdict::NotChecked, Some(why.into()))
+    }
+
+    /// Sound, or failed with what was found.
+    fn of(what: impl Into<String>, problem: Option<String>) -> Self {
+        match problem {
+            None => Self::sound(what),
+            Some(problem) => Self::failed(what, problem),
+        }
+    }
+}
+
+/// Asks a decompressor for little at a time: what it has unpacked in the same call as it meets the damage is lost.
+struct Sips<R>(R);
+
+impl<R: Read> Read for Sips<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        const SIP: usize = 256;
+        let sip = into.len().min(SIP);
+        self.0.read(&mut into[..sip])
+    }
+}
+
+#[cfg(test)]
+mod tests;

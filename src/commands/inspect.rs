@@ -1,0 +1,98 @@
+//! `inspect`: what a backup file holds, and whether it is sound.
+
+use std::io::{self, BufWriter, Write};
+
+use anyhow::{Context as _, Result};
+
+use crate::backup::examine::{Record, examine};
+use crate::backup::export::{Export, write_line};
+use crate::cli::InspectOptions;
+use crate::decode;
+use crate::exit::{Exit, Failure};
+use crate::layout::keys::printable;
+use crate::report::console::Console;
+use crate::report::inspect::{InspectOutcome, ListedKey, ShownKey, View, not_found, text, warning};
+use crate::report::outcome::{Ended, Labelled};
+
+pub(super) fn execute(console: &Console, options: &InspectOptions) -> Result<Exit, Failure> {
+    let outcome = inspect(options)?;
+    if let Some(warning) = warning(&outcome) {
+        console.warn(&warning);
+    }
+    if let View::Key { key, shown: None } = &outcome.view {
+        return Err(Failure::nothing_written(anyhow::anyhow!(not_found(key, &outcome.file))));
+    }
+    let ended = if outcome.file.sound { Ended::Done } else { Ended::NotOk };
+    // What goes to standard output is the export alone.
+    if !matches!(outcome.view, View::Export { file: None, .. }) {
+        let object = Labelled { command: "inspect", ended, outcome: &outcome };
+        console.result(&object, || text(&outcome)).context("cannot write to standard output")?;
+    }
+    Ok(if outcome.file.sound { Exit::Done } else { Exit::NothingWritten })
+}
+
+fn inspect(options: &InspectOptions) -> Result<InspectOutcome> {
+    if let Some(prefix) = &options.list {
+        list(options, prefix)
+    } else if let Some(key) = &options.key {
+        show(options, key)
+    } else if let Some(folder) = &options.export {
+        if folder.as_os_str() == "-" { export_to_stdout(options) } else { export(options) }
+    } else {
+        Ok(InspectOutcome { file: examine(&options.file, &mut |_| Ok(()))?, view: View::Summary })
+    }
+}
+
+/// Keys can be given with or without the meta root, and as they are printed.
+fn names(record: &Record) -> [String; 2] {
+    [printable(record.relative), printable(record.absolute)]
+}
+
+fn list(options: &InspectOptions, prefix: &str) -> Result<InspectOutcome> {
+    let mut keys = Vec::new();
+    let file = examine(&options.file, &mut |record| {
+        let [relative, absolute] = names(record);
+        if relative.starts_with(prefix) || absolute.starts_with(prefix) {
+            keys.push(ListedKey { key: relative, value_bytes: record.value.len() as u64 });
+        }
+        Ok(())
+    })?;
+    Ok(InspectOutcome { file, view: View::List { prefix: prefix.to_owned(), keys } })
+}
+
+fn show(options: &InspectOptions, key: &str) -> Result<InspectOutcome> {
+    let mut shown = None;
+    let file = examine(&options.file, &mut |record| {
+        let [relative, absolute] = names(record);
+        if shown.is_none() && (relative == key || absolute == key) {
+            let decoded = decode::value(record.relative, record.value);
+            shown = Some(ShownKey {
+                key: relative,
+                absolute_key: absolute,
+                value_bytes: record.value.len() as u64,
+                kind: decoded.kind(),
+                decoded: decoded.to_string(),
+            });
+        }
+        Ok(())
+    })?;
+    Ok(InspectOutcome { file, view: View::Key { key: key.to_owned(), shown } })
+}
+
+fn export(options: &InspectOptions) -> Result<InspectOutcome> {
+    let folder = options.export.as_deref().context("no folder to export to")?;
+    let mut export = Export::create(folder, &options.file)?;
+    let examination = examine(&options.file, &mut |record| export.add(record))?;
+    let file = Some(export.finish()?);
+    let keys = examination.keys;
+    Ok(InspectOutcome { file: examination, view: View::Export { file, keys } })
+}
+
+fn export_to_stdout(options: &InspectOptions) -> Result<InspectOutcome> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let file =
+        examine(&options.file, &mut |record| write_line(&mut out, record).context("cannot write to standard output"))?;
+    out.flush().context("cannot write to standard output")?;
+    let keys = file.keys;
+    Ok(InspectOutcome { file, view: View::Export { file: None, keys } })
+}

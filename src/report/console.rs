@@ -82,7 +82,11 @@ impl Console {
             OutputFormat::Text => text(),
             OutputFormat::Json => serde_json::to_string_pretty(object)?,
         };
-        self.bars.suspend(|| writeln!(io::stdout(), "{text}"))
+        match self.bars.suspend(|| writeln!(io::stdout(), "{text}")) {
+            // Whoever reads has seen enough, as `head` does.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written,
+        }
     }
 
     /// Gives an object out where the text has been told already.

@@ -55,6 +55,13 @@ pub(super) enum ManifestError {
     Io(std::io::Error),
     Cut,
     Damaged(String),
+    Newer(u32),
+}
+
+/// What a manifest of any version has.
+#[derive(Deserialize)]
+struct AnyVersion {
+    format_version: u32,
 }
 
 impl From<std::io::Error> for ManifestError {
@@ -96,7 +103,14 @@ impl Manifest {
         if from.read(&mut word)? > 0 {
             return Err(damaged("something follows its manifest"));
         }
-        serde_json::from_slice(json).map_err(|error| damaged(&format!("its manifest cannot be read ({error})")))
+        let unreadable = |error| damaged(&format!("its manifest cannot be read ({error})"));
+        // Before the rest, which may look different in another version.
+        match serde_json::from_slice(json).map_err(unreadable)? {
+            AnyVersion { format_version } if format_version > FORMAT_VERSION => {
+                Err(ManifestError::Newer(format_version))
+            }
+            AnyVersion { .. } => serde_json::from_slice(json).map_err(unreadable),
+        }
     }
 }
 

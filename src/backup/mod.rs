@@ -10,6 +10,7 @@ pub mod read;
 mod stream;
 pub mod write;
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -29,13 +30,16 @@ pub enum BackupError {
         /// On which file.
         path: PathBuf,
         /// What the system says.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// There is no file at the path.
-    #[error("there is no backup file {}", .0.display())]
+    #[error(
+        "there is no backup file {}: check the path (--backup-file, config.backupFilePath) and, in a container, the mount",
+        .0.display()
+    )]
     Missing(PathBuf),
     /// The file is empty.
-    #[error("{} is empty: it is no backup", .0.display())]
+    #[error("{} is empty: it is no backup. Use another copy of the backup", .0.display())]
     Empty(PathBuf),
     /// The file is something else.
     #[error("{} is no backup file: {why}", path.display())]
@@ -74,6 +78,9 @@ pub enum BackupError {
         /// The number of its entries.
         found: u64,
     },
+    /// What was written is not what can be read.
+    #[error("the backup that was just written cannot be read back and was thrown away; make it again. The reason: {0}")]
+    Unsound(#[source] Box<BackupError>),
     /// A later version of this tool wrote the file.
     #[error("{} has format version {version}; this tool reads version {}: use the tool that wrote it", path.display(), manifest::FORMAT_VERSION)]
     Newer {
@@ -85,21 +92,30 @@ pub enum BackupError {
 }
 
 impl BackupError {
-    fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
     }
 }
 
-fn io_hint(error: &std::io::Error) -> &'static str {
+fn io_hint(error: &io::Error) -> &'static str {
     match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             ". Make room or use another --backup-file, then start again; an earlier backup there is as it was"
         }
-        std::io::ErrorKind::NotFound => ". Does the folder exist, and is the volume mounted?",
-        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-            ". Does this user have the right to use that folder?"
+        io::ErrorKind::NotFound => ". Does the folder exist, and is the volume mounted?",
+        io::ErrorKind::PermissionDenied => {
+            ". Check the owner and mode of the file and its folder, and the user that this runs as"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            ". Mount the volume so that it can be written, or use another --backup-file"
+        }
+        io::ErrorKind::IsADirectory => {
+            ". The path of a file is expected (docker run -v makes a directory of a file that is not there)"
         }
         _ => "",
     }
 }
+
+#[cfg(test)]
+mod tests;

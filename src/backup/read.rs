@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use zstd::stream::read::Decoder;
 
-use super::manifest::{FORMAT_VERSION, ManifestError, hex};
+use super::manifest::{ManifestError, hex};
 use super::stream::{self, Header, StreamError};
 use super::{BackupError, Manifest};
 use crate::layout::keys::{prefix_of, printable};
@@ -39,6 +39,9 @@ pub struct Backup {
     pub keys: u64,
     /// Number of keys by prefix.
     pub counts: BTreeMap<String, u64>,
+    /// Number of keys in the file that are not under its meta root and were not handed over: the original tool forgot the slash
+    /// behind `by-dev/meta` and took `by-dev/meta2/…` along.
+    pub left_out: u64,
 }
 
 impl Backup {
@@ -60,7 +63,8 @@ impl Backup {
         if start.starts_with(&ZSTD_MAGIC) {
             Checker::new(path, true, each).read_ours(reader)
         } else if start.starts_with(&GZIP_MAGIC) {
-            let why = "it is a gzip file; unpack it first if it is a backup of Birdwatcher".into();
+            let why =
+                "it is a gzip file; unpack it first, or, if Birdwatcher made it, restore it with Birdwatcher".into();
             Err(BackupError::NoBackup { path: path.to_owned(), why })
         } else {
             Checker::new(path, false, each).read_legacy(reader)
@@ -85,12 +89,14 @@ struct Checker<'a, F> {
     last: Vec<u8>,
     seen: HashSet<Vec<u8>>,
     keys: u64,
+    left_out: u64,
     counts: BTreeMap<String, u64>,
 }
 
 impl<'a, F: FnMut(Vec<u8>, Vec<u8>)> Checker<'a, F> {
     fn new(path: &'a Path, sorted: bool, each: F) -> Self {
-        Self { path, each, sorted, last: Vec::new(), seen: HashSet::new(), keys: 0, counts: BTreeMap::new() }
+        let (last, seen, counts) = (Vec::new(), HashSet::new(), BTreeMap::new());
+        Self { path, each, sorted, last, seen, keys: 0, left_out: 0, counts }
     }
 
     fn read_ours(mut self, reader: BufReader<File>) -> Result<Backup, BackupError> {
@@ -109,9 +115,6 @@ impl<'a, F: FnMut(Vec<u8>, Vec<u8>)> Checker<'a, F> {
             ("its meta root", manifest.meta_root == header.meta_root),
             ("the number of keys by kind", manifest.counts == self.counts),
         ];
-        if manifest.format_version > FORMAT_VERSION {
-            return Err(BackupError::Newer { path: self.path.to_owned(), version: manifest.format_version });
-        }
         let announced = i64::try_from(manifest.keys).unwrap_or(i64::MAX);
         self.check_count(announced)?;
         self.check_count(header.entries)?;
@@ -126,7 +129,7 @@ impl<'a, F: FnMut(Vec<u8>, Vec<u8>)> Checker<'a, F> {
         let length = start.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes));
         if length.is_none_or(|length| length == 0 || length > stream::MAX_HEADER_BYTES) {
             let why = "it begins neither like a file of this tool nor like one of the original tool".into();
-            return Err(BackupError::NoBackup { path: self.path.to_owned(), why });
+            return Err(self.no_backup(why));
         }
         let header = self.read_stream(&mut reader)?;
         self.check_count(header.entries)?;
@@ -134,32 +137,50 @@ impl<'a, F: FnMut(Vec<u8>, Vec<u8>)> Checker<'a, F> {
     }
 
     fn read_stream(&mut self, from: &mut impl Read) -> Result<Header, BackupError> {
-        let header = match stream::read_header(from) {
-            Err(StreamError::Bad(why)) if !self.sorted => {
-                return Err(BackupError::NoBackup { path: self.path.to_owned(), why });
-            }
-            header => header.map_err(|error| self.stream_error(error))?,
-        };
-        let root = format!("{}/", header.meta_root);
+        let mut header = match stream::read_header(from) {
+            Err(StreamError::Bad(why)) if !self.sorted => Err(self.no_backup(why)),
+            // Birdwatcher's files begin alike, but go on with other records, and with keys that their header does not call absolute.
+            Err(StreamError::Version(version)) if !self.sorted => Err(self.no_backup(format!(
+                "its header has format version {version}, that of the original tool would be 0; if Birdwatcher made it, restore it \
+                 with Birdwatcher"
+            ))),
+            header => header.map_err(|error| self.stream_error(error)),
+        }?;
         while let Some(Entry { key, data: value }) =
             stream::read_entry(from).map_err(|error| self.stream_error(error))?
         {
-            self.check_entry(&header, &root, key, value)?;
+            if let Some(relative) = self.relative(&mut header, key)? {
+                self.check_entry(relative, value)?;
+            }
         }
         Ok(header)
     }
 
-    fn check_entry(&mut self, header: &Header, root: &str, key: Vec<u8>, value: Vec<u8>) -> Result<(), BackupError> {
-        let relative = match header.absolute_keys {
-            false => key,
-            true => match key.strip_prefix(root.as_bytes()) {
-                Some(relative) => relative.to_vec(),
-                None => {
-                    let what = format!("the key {} is not under its meta root {root}", printable(&key));
-                    return Err(self.damaged(what));
-                }
-            },
-        };
+    /// The key without the meta root; `None` if it is not below it, which the original tool allowed.
+    fn relative(&mut self, header: &mut Header, key: Vec<u8>) -> Result<Option<Vec<u8>>, BackupError> {
+        if !header.absolute_keys {
+            return Ok(Some(key));
+        }
+        let first = self.keys + self.left_out == 0;
+        if first && !self.sorted && key.starts_with(b"/") && !header.meta_root.starts_with('/') {
+            // The original tool takes the root path apart with strings.Split and joins it with path.Join, which loses the slash.
+            header.meta_root.insert(0, '/');
+        }
+        match key.strip_prefix(header.meta_root.as_bytes()) {
+            Some([b'/', relative @ ..]) => Ok(Some(relative.to_vec())),
+            Some(_) if !self.sorted => {
+                self.left_out += 1;
+                Ok(None)
+            }
+            _ => Err(self.damaged(format!(
+                "the key {} is not under its meta root {}",
+                printable(&key),
+                header.meta_root
+            ))),
+        }
+    }
+
+    fn check_entry(&mut self, relative: Vec<u8>, value: Vec<u8>) -> Result<(), BackupError> {
         let fresh = if self.sorted {
             let fresh = self.keys == 0 || self.last < relative;
             self.last.clone_from(&relative);
@@ -177,14 +198,20 @@ impl<'a, F: FnMut(Vec<u8>, Vec<u8>)> Checker<'a, F> {
     }
 
     fn check_count(&self, announced: i64) -> Result<(), BackupError> {
-        if u64::try_from(announced) == Ok(self.keys) {
+        let found = self.keys + self.left_out;
+        if u64::try_from(announced) == Ok(found) {
             return Ok(());
         }
-        Err(BackupError::Count { path: self.path.to_owned(), announced, found: self.keys })
+        Err(BackupError::Count { path: self.path.to_owned(), announced, found })
     }
 
     fn finish(self, format: Format, header: Header) -> Backup {
-        Backup { path: self.path.to_owned(), format, meta_root: header.meta_root, keys: self.keys, counts: self.counts }
+        let Self { path, keys, left_out, counts, .. } = self;
+        Backup { path: path.to_owned(), format, meta_root: header.meta_root, keys, counts, left_out }
+    }
+
+    fn no_backup(&self, why: String) -> BackupError {
+        BackupError::NoBackup { path: self.path.to_owned(), why }
     }
 
     fn damaged(&self, what: String) -> BackupError {
@@ -199,6 +226,7 @@ impl<'a, F: FnMut(Vec<u8>, Vec<u8>)> Checker<'a, F> {
         match error {
             StreamError::Cut(what) => self.cut(&what),
             StreamError::Bad(what) => self.damaged(format!("{what} (after {} keys)", self.keys)),
+            StreamError::Version(version) => self.damaged(format!("its header has format version {version}")),
             StreamError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 self.cut("it ends within its compressed data")
             }
@@ -214,6 +242,7 @@ impl<'a, F: FnMut(Vec<u8>, Vec<u8>)> Checker<'a, F> {
         match error {
             ManifestError::Cut => self.cut("its manifest is missing or incomplete"),
             ManifestError::Damaged(what) => self.damaged(what),
+            ManifestError::Newer(version) => BackupError::Newer { path: self.path.to_owned(), version },
             ManifestError::Io(source) => BackupError::Io { action: "read", path: self.path.to_owned(), source },
         }
     }

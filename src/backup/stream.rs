@@ -61,6 +61,8 @@ pub(super) enum StreamError {
     Io(io::Error),
     /// The stream ends within a record.
     Cut(String),
+    /// The header is of another format: the version in it is not 0.
+    Version(i32),
     /// A record that cannot be one.
     Bad(String),
 }
@@ -77,6 +79,9 @@ pub(super) fn read_header(from: &mut impl Read) -> Result<Header, StreamError> {
         read_record(from, MAX_HEADER_BYTES)?.ok_or_else(|| StreamError::Cut("it ends before its header".into()))?;
     let header = BackupHeader::decode(&*bytes)
         .map_err(|error| StreamError::Bad(format!("its header does not decode ({error})")))?;
+    if header.version != 0 {
+        return Err(StreamError::Version(header.version));
+    }
     let meta_root = join_root(&header.instance, &header.meta_path);
     if meta_root.trim_matches('/').is_empty() {
         return Err(StreamError::Bad("its header does not name a root path".into()));

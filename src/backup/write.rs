@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use zstd::stream::write::Encoder;
 
 use super::manifest::{FORMAT_VERSION, hex};
-use super::{BackupError, Manifest, stream};
+use super::{Backup, BackupError, Format, Manifest, stream};
 use crate::layout::keys::prefix_of;
 use crate::layout::{Found, join_root};
 
@@ -72,9 +72,7 @@ impl Writer {
             let source = io::Error::from(io::ErrorKind::IsADirectory);
             return Err(BackupError::Io { action: "write the backup file", path: path.to_owned(), source });
         }
-        let partial = Partial(beside(path, "partial"));
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&partial.0);
-        let file = file.map_err(BackupError::io("create", &partial.0))?;
+        let (partial, file) = Partial::create(beside(path, "partial"))?;
         file.set_permissions(Permissions::from_mode(MODE)).map_err(BackupError::io("protect", &partial.0))?;
         let encoder = Self::encoder(file).map_err(BackupError::io("write", &partial.0))?;
         let mut writer = Self {
@@ -121,7 +119,7 @@ impl Writer {
     /// Ends the backup and puts it in its place. A file that is there already is moved to a numbered name, never overwritten.
     ///
     /// # Errors
-    /// The file cannot be written, synced or renamed.
+    /// The file cannot be written, synced or renamed, or holds another number of keys than was announced.
     pub fn finish(self, layout: Found) -> Result<Written, BackupError> {
         let partial = &self.partial;
         let failed = |action| BackupError::io(action, &partial.0);
@@ -147,6 +145,16 @@ impl Writer {
         let file = inner.into_inner().map_err(|error| failed("write")(error.into_error()))?;
         file.sync_all().map_err(failed("sync"))?;
         let file_bytes = file.metadata().map_err(failed("look at"))?.len();
+        // By its name: whoever else writes there (a paused process, another cluster's backup) is found out now.
+        match Backup::check(&partial.0).map_err(|error| BackupError::Unsound(Box::new(error)))?.format {
+            Format::Ours(read) if *read == manifest => {}
+            _ => {
+                return Err(BackupError::Unsound(Box::new(BackupError::Damaged {
+                    path: partial.0.clone(),
+                    what: "it is not the file that was written".into(),
+                })));
+            }
+        }
         let moved = keep_existing(&self.path)?;
         fs::rename(&partial.0, &self.path).map_err(BackupError::io("put the backup in its place at", &self.path))?;
         sync_folder(&self.path)?;
@@ -162,6 +170,21 @@ impl Writer {
 
 /// The file that is being written; removed when it goes out of scope. After the rename there is nothing left to remove.
 struct Partial(PathBuf);
+
+impl Partial {
+    /// Creates the file, anew: what a killed process left may have another owner, or still be written to.
+    fn create(path: PathBuf) -> Result<(Self, File), BackupError> {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(BackupError::io("remove what an earlier run left at", &path)(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        let file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&path);
+        let file = file.map_err(BackupError::io("create", &path))?;
+        Ok((Self(path), file))
+    }
+}
 
 impl Drop for Partial {
     fn drop(&mut self) {
@@ -220,8 +243,11 @@ fn beside(path: &Path, extension: &str) -> PathBuf {
 }
 
 /// Makes a rename last.
-fn sync_folder(path: &Path) -> Result<(), BackupError> {
+pub(super) fn sync_folder(path: &Path) -> Result<(), BackupError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(BackupError::io("sync the folder of", path))
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        // Some network file systems cannot do that; the file itself is synced.
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        synced => synced.map_err(BackupError::io("sync the folder of", path)),
+    }
 }

@@ -14,10 +14,10 @@ pub type Dump = BTreeMap<Vec<u8>, Vec<u8>>;
 pub const LOCK: &str = "by-dev/meta/session/migration";
 
 impl Etcd {
-    /// Back to what Milvus 2.1.0 left behind, and nothing else.
-    pub fn start_over(&self) {
+    /// Makes this all that is in it.
+    pub fn start_over(&self, dump: &Dump) {
         self.kv(async |mut kv| kv.delete("", Some(DeleteOptions::new().with_all_keys())).await);
-        self.load_milvus();
+        self.put_all(dump.iter().map(|(key, value)| (key.clone(), value.clone(), 0)));
     }
 
     /// All keys with revisions and leases.

@@ -1,5 +1,6 @@
 //! Running the real binary, with a configuration file in a folder of its own.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -28,23 +29,17 @@ pub struct Running {
     child: Child,
     stdout: File,
     stderr: File,
+    /// Its way to etcd, if that is a slow one.
+    link: Option<SlowLink>,
 }
 
 impl Tool {
     /// Configured for a plain etcd: from 2.1.4 to 2.2.0, the rest by default.
     pub fn new(etcd: &Etcd) -> Self {
-        Self::at(&etcd.endpoint())
-    }
-
-    /// As [`Tool::new`], on a slow way to etcd.
-    pub fn slow(link: &SlowLink) -> Self {
-        Self::at(&link.endpoint())
-    }
-
-    fn at(endpoint: &str) -> Self {
         Self::configured(&format!(
             "config: {{ sourceVersion: 2.1.4, targetVersion: 2.2.0, backupFilePath: migration.bak }}\n\
-             etcd: {{ endpoints: ['{endpoint}'] }}\n"
+             etcd: {{ endpoints: ['{}'] }}\n",
+            etcd.endpoint()
         ))
     }
 
@@ -87,30 +82,38 @@ impl Tool {
         self.spawn(command)
     }
 
-    /// Starts it with small transactions, and stops it in its tracks (SIGSTOP) as soon as it has written so many of them.
+    /// Starts it with small transactions on a slow way to etcd, and stops it in its tracks (SIGSTOP) as soon as it has
+    /// written so many of them. At most a few that are under way can be written after that.
     ///
     /// `begin` brings etcd to where the tool is to start from: if it was too fast to be caught, that is done once more.
     pub fn catch(&self, args: &[&str], etcd: &Etcd, transactions: i64, begin: impl Fn()) -> Running {
+        // Four are under way at the same time, and may be found written together.
+        let latest = if transactions == 0 { 0 } else { 3 };
         for _ in 0..10 {
             begin();
+            let link = SlowLink::to(etcd);
             // The migration lock is written first.
             let caught_at = etcd.revision() + 1 + transactions;
-            let mut running = self.start(&[args, &["--max-txn-ops=8"]].concat());
+            let mut running = self.start(&[args, &["--max-txn-ops=8", "--endpoints", &link.endpoint()]].concat());
+            running.link = Some(link);
             if running.wait_for_revision(etcd, caught_at) {
                 running.signal("STOP");
-                if running.is_running() && etcd.get(LOCK).is_some() {
+                let is_early = etcd.revision() <= caught_at + latest;
+                if is_early && running.is_running() && etcd.get(LOCK).is_some() {
                     return running;
                 }
             }
+            running.kill();
+            etcd.delete(LOCK);
         }
         panic!("{args:?} is never caught after {transactions} transactions");
     }
 
-    /// Starts any command in the folder, in an environment without anything of ours.
+    /// Starts any command in the folder; of our variables its environment has only what the command itself sets.
     pub fn spawn(&self, mut command: Command) -> Running {
-        for (name, _) in std::env::vars_os() {
-            let text = name.to_string_lossy();
-            if text == "ETCD_ENDPOINTS" || text.starts_with("META_MIGRATION_") {
+        let is_ours = |name: &OsStr| name == "ETCD_ENDPOINTS" || name.to_string_lossy().starts_with("META_MIGRATION_");
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_ours(name)) {
+            if command.get_envs().all(|(set, _)| set != name) {
                 command.env_remove(name);
             }
         }
@@ -122,7 +125,7 @@ impl Tool {
             .stderr(stderr.try_clone().unwrap())
             .spawn()
             .unwrap();
-        Running { child, stdout, stderr }
+        Running { child, stdout, stderr, link: None }
     }
 }
 

@@ -1,0 +1,98 @@
+//! What etcd takes at once, and when it takes nothing more.
+
+use etcd_client::{AlarmAction, AlarmType};
+use meta_migration::layout::keys::Plain;
+use predicates::prelude::*;
+use predicates::str::contains;
+
+use crate::Scene;
+use crate::common::state::{LOCK, assert_same, copy, value};
+use crate::common::{Etcd, Tool, Version, on_both_versions, said};
+
+on_both_versions![
+    an_etcd_with_small_transactions_gets_smaller_ones,
+    an_etcd_with_small_requests_gets_smaller_ones,
+    a_value_as_large_as_etcd_takes_is_carried_over,
+    an_etcd_without_space_stops_the_run_and_lets_it_go_on_later,
+];
+
+fn an_etcd_with_small_transactions_gets_smaller_ones(version: Version) {
+    migrates_and_goes_back(version, "--max-txn-ops=16");
+}
+
+fn an_etcd_with_small_requests_gets_smaller_ones(version: Version) {
+    migrates_and_goes_back(version, "--max-request-bytes=6000");
+}
+
+fn migrates_and_goes_back(version: Version, limit: &str) {
+    let unlimited = Scene::on(version);
+    let etcd = Etcd::with(version).arg(limit).start();
+    copy(&unlimited.before, &etcd);
+    let tool = Tool::new(&etcd);
+    tool.call(&["backup"]).code(0);
+    for (command, expected) in [("run", &unlimited.migrated), ("rollback", &unlimited.before)] {
+        let revision = etcd.revision();
+        let done = tool.call(&[command]).code(0);
+        assert_same(expected, &etcd.dump(), command);
+        // The tool knows nothing of the limit and begins with its own: 128 operations, 1.5 MiB.
+        let transactions = etcd.revision() - revision - 2;
+        assert!(transactions >= 10, "{transactions} transactions only: {}", said(&done));
+    }
+}
+
+fn a_value_as_large_as_etcd_takes_is_carried_over(version: Version) {
+    const FIELD_99: [u8; 2] = [0x9a, 0x06];
+    let etcd = Etcd::start(version);
+    etcd.load_milvus();
+    let key = Plain::Collection(470_605_839_296_564_545).to_string();
+    let absolute = format!("by-dev/meta/{key}");
+    let mut record = etcd.get(absolute.clone()).unwrap();
+    let unknown = vec![b'u'; 1_468_000];
+    record.extend(FIELD_99);
+    record.extend(varint(unknown.len()));
+    record.extend(&unknown);
+    etcd.put(absolute, record);
+    let before = etcd.dump();
+
+    let tool = Tool::new(&etcd);
+    tool.call(&["backup"]).code(0);
+    tool.call(&["run"]).code(0);
+    let after = etcd.dump();
+    let migrated = value(&after, &key).unwrap();
+    let field: Vec<u8> = [FIELD_99.to_vec(), varint(unknown.len()), unknown].concat();
+    assert!(migrated.ends_with(&field) && migrated.len() < before[format!("by-dev/meta/{key}").as_bytes()].len());
+    assert!(tool.call(&["run"]).code(0).get_output().status.success());
+    assert_same(&after, &etcd.dump(), "a second run");
+    tool.call(&["rollback"]).code(0);
+    assert_same(&before, &etcd.dump(), "after rollback");
+}
+
+fn varint(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number >= 0x80 {
+        bytes.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+    bytes
+}
+
+fn an_etcd_without_space_stops_the_run_and_lets_it_go_on_later(version: Version) {
+    let scene = Scene::on(version);
+    let alarm = |action| scene.etcd.run(async |mut client| client.alarm(action, AlarmType::Nospace, None).await);
+    let remedy = || contains("space quota").and(contains("etcdctl alarm disarm"));
+
+    let running = scene.run_caught_after(20);
+    alarm(AlarmAction::Activate);
+    running.signal("CONT");
+    running.wait().code(2).stderr(remedy());
+    assert_eq!(scene.etcd.get(LOCK), None, "etcd still lets leases go");
+    let half = scene.etcd.dump();
+    for command in ["run", "rollback"] {
+        scene.tool.call(&[command]).code(1).stderr(remedy());
+    }
+    assert_same(&half, &scene.etcd.dump(), "refused");
+    alarm(AlarmAction::Deactivate);
+    scene.tool.call(&["run"]).code(0);
+    assert_same(&scene.migrated, &scene.etcd.dump(), "finished afterwards");
+}

@@ -1,0 +1,63 @@
+//! Whatever happens, no metadata is lost: kills, signals, live components, other tools, damage, limits of etcd.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod damage;
+mod kills;
+mod limits;
+mod lock;
+mod sessions;
+
+use common::state::{Dump, LOCK};
+use common::{Etcd, Running, Tool, Version};
+
+/// An etcd with the sample, a backup of it, and what becomes of it.
+struct Scene {
+    etcd: Etcd,
+    tool: Tool,
+    before: Dump,
+    /// What the tool makes of the sample if nobody disturbs it.
+    migrated: Dump,
+}
+
+impl Scene {
+    fn on(version: Version) -> Self {
+        let etcd = Etcd::start(version);
+        etcd.load_milvus();
+        let before = etcd.dump();
+        let tool = Tool::new(&etcd);
+        tool.call(&["backup"]).code(0);
+        tool.call(&["run"]).code(0);
+        let migrated = etcd.dump();
+        etcd.start_over(&before);
+        Self { etcd, tool, before, migrated }
+    }
+
+    /// A `run` over the sample that stands still (SIGSTOP) after it has written so many transactions.
+    ///
+    /// 63 it is in all: 55 write 2.2 records, 5 switch the collections, 3 remove 2.1 records.
+    fn run_caught_after(&self, transactions: i64) -> Running {
+        self.tool.catch(&["run"], &self.etcd, transactions, || self.etcd.start_over(&self.before))
+    }
+
+    /// A `rollback` of the migrated sample that stands still after it has written so many transactions.
+    ///
+    /// 27 it is in all: 19 put 2.1 records back, 5 switch the collections, 3 remove 2.2 records.
+    fn rollback_caught_after(&self, transactions: i64) -> Running {
+        self.tool.catch(&["rollback"], &self.etcd, transactions, || self.etcd.start_over(&self.migrated))
+    }
+
+    /// All that is in etcd but the migration lock.
+    fn dump(&self) -> Dump {
+        let mut dump = self.etcd.dump();
+        dump.remove(LOCK.as_bytes());
+        dump
+    }
+}
+
+/// The newest change of any key but the lock.
+fn newest_change(etcd: &Etcd) -> i64 {
+    let entries = etcd.entries();
+    entries.iter().filter(|entry| entry.key() != LOCK.as_bytes()).map(|entry| entry.mod_revision()).max().unwrap()
+}

@@ -1,0 +1,143 @@
+//! Components of Milvus that are alive, before and during the work.
+
+use std::path::Path;
+
+use predicates::prelude::*;
+use predicates::str::{contains, is_match};
+
+use crate::common::state::{LOCK, assert_same};
+use crate::common::{Etcd, Running, Tool, Version, on_both_versions, said, testdata};
+use crate::{Scene, newest_change};
+
+on_both_versions![
+    nothing_is_done_while_components_are_alive_and_each_is_named,
+    a_session_without_a_lease_is_told_with_the_way_to_remove_it,
+    any_other_key_among_the_sessions_counts_as_one,
+    a_component_that_comes_up_during_a_run_stops_it_at_once,
+    a_component_that_comes_up_during_a_rollback_stops_it_at_once,
+];
+
+fn nothing_is_done_while_components_are_alive_and_each_is_named(version: Version) {
+    let etcd = Etcd::start(version);
+    etcd.load_milvus();
+    let tool = Tool::new(&etcd);
+    tool.call(&["backup"]).code(0);
+    let backup = std::fs::read(tool.backup_file()).unwrap();
+    etcd.load(&testdata("milvus-2.1.0/with-sessions.jsonl"));
+    let (before, revision, leases) = (etcd.dump(), etcd.revision(), etcd.leases());
+    assert_eq!(leases.len(), 8);
+
+    for command in [["backup"].as_slice(), &["run"], &["run", "--with-backup"], &["run", "--force"], &["rollback"]] {
+        let refused = tool.call(command).code(1).stderr(contains("8 Milvus component(s) still registered"));
+        let mut refused = Some(refused);
+        for (role, key, id, address) in [
+            ("rootcoord", "rootcoord", 9, "10.77.0.1:53100"),
+            ("querynode", "querynode-10", 10, "10.77.0.1:21123"),
+            ("datacoord", "datacoord", 11, "10.77.0.1:13333"),
+            ("indexcoord", "indexcoord", 12, "10.77.0.1:31000"),
+            ("indexnode", "indexnode-13", 13, "10.77.0.1:21121"),
+            ("datanode", "datanode-14", 14, "10.77.0.1:21124"),
+            ("querycoord", "querycoord", 15, "10.77.0.1:19531"),
+            ("proxy", "proxy-16", 16, "10.77.0.1:19529"),
+        ] {
+            // The harness gives leases of an hour.
+            let line = format!(
+                r"{role} \(server ID {id}, at {address}, ends in 3[0-9]{{3}} s unless it is renewed\), key by-dev/meta/session/{key}"
+            );
+            refused = refused.map(|refused| refused.stderr(is_match(line).unwrap()));
+        }
+        assert_eq!(etcd.revision(), revision, "{command:?}");
+        assert_same(&before, &etcd.dump(), command);
+        assert_eq!(etcd.leases(), leases, "{command:?}");
+    }
+    assert_eq!(std::fs::read(tool.backup_file()).unwrap(), backup);
+    assert_eq!(files(tool.dir()), ["migration.bak", "migration.yaml"]);
+}
+
+fn files(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        dir.read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn a_session_without_a_lease_is_told_with_the_way_to_remove_it(version: Version) {
+    let etcd = Etcd::start(version);
+    etcd.load_milvus();
+    etcd.put(
+        "by-dev/meta/session/querynode-7",
+        r#"{"ServerID":7,"ServerName":"querynode","Address":"10.0.0.7:21123"}"#,
+    );
+    let revision = etcd.revision();
+    let tool = Tool::new(&etcd);
+    for command in ["backup", "run"] {
+        tool.call(&[command])
+            .code(1)
+            .stderr(contains("querynode (server ID 7, at 10.0.0.7:21123, without a lease)"))
+            .stderr(contains("never goes away by itself"))
+            .stderr(contains("etcdctl del 'by-dev/meta/session/querynode-7'"));
+    }
+    assert_eq!(etcd.revision(), revision);
+    etcd.delete("by-dev/meta/session/querynode-7");
+    tool.call(&["run"]).code(0);
+}
+
+fn any_other_key_among_the_sessions_counts_as_one(version: Version) {
+    let etcd = Etcd::start(version);
+    etcd.load_milvus();
+    let tool = Tool::new(&etcd);
+    // Sorted before, between and behind the two keys that are no sessions.
+    for key in ["aaa", "id2", "id/3", "migrati", "migration-4", "zzz", ""] {
+        let key = format!("by-dev/meta/session/{key}");
+        let lease = etcd.put_with_lease(key.clone(), "no JSON", 3600);
+        let revision = etcd.revision();
+        tool.call(&["run"]).code(1).stderr(contains(format!("key {key}")));
+        assert_eq!(etcd.revision(), revision);
+        etcd.revoke(lease);
+    }
+    tool.call(&["run"]).code(0);
+}
+
+const ROOTCOORD: &str = r#"{"ServerID":18,"ServerName":"rootcoord","Address":"10.0.0.1:53100","Exclusive":true}"#;
+
+fn a_component_that_comes_up_during_a_run_stops_it_at_once(version: Version) {
+    let scene = Scene::on(version);
+    for transactions in [1, 30, 57] {
+        let running = scene.run_caught_after(transactions);
+        comes_up(&scene.etcd, running, "Run again");
+        scene.tool.call(&["run"]).code(0);
+        assert_same(&scene.migrated, &scene.etcd.dump(), ("finished afterwards", transactions));
+    }
+}
+
+fn a_component_that_comes_up_during_a_rollback_stops_it_at_once(version: Version) {
+    let scene = Scene::on(version);
+    for transactions in [1, 21] {
+        let running = scene.rollback_caught_after(transactions);
+        comes_up(&scene.etcd, running, "Run `rollback` again");
+        scene.tool.call(&["rollback"]).code(0);
+        assert_same(&scene.before, &scene.etcd.dump(), ("finished afterwards", transactions));
+    }
+}
+
+fn comes_up(etcd: &Etcd, running: Running, way_on: &str) {
+    let lease = etcd.put_with_lease("by-dev/meta/session/rootcoord", ROOTCOORD, 3600);
+    let revision = etcd.revision();
+    running.signal("CONT");
+    let stopped = running.wait().code(2).stderr(
+        contains("rootcoord (server ID 18, at 10.0.0.1:53100, ends in 3")
+            .and(contains("key by-dev/meta/session/rootcoord"))
+            .and(contains(way_on)),
+    );
+    // What was under way when it came up may have come first; nothing came after it but the end of the lock.
+    assert_eq!(newest_change(etcd), newest_session(etcd), "{}", said(&stopped));
+    assert_eq!(etcd.get(LOCK), None);
+    assert!(etcd.revision() <= revision + 1, "{}", said(&stopped));
+    etcd.revoke(lease);
+}
+
+fn newest_session(etcd: &Etcd) -> i64 {
+    let entries = etcd.entries();
+    let session = entries.iter().find(|entry| entry.key() == b"by-dev/meta/session/rootcoord").unwrap();
+    session.create_revision()
+}

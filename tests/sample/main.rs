@@ -1,0 +1,223 @@
+//! What a real Milvus 2.1.0 wrote: backed up, migrated, brought back.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod backup;
+mod facts;
+mod rollback;
+
+use std::path::Path;
+
+use meta_migration::layout::keys::{Plain, Side, side};
+use meta_migration::layout::messages::target;
+use meta_migration::layout::{TOMBSTONE, is_tombstone};
+
+use common::readable::{self, CollectionInfo, decode};
+use common::state::{Dump, assert_same, below, value};
+use common::{Etcd, Tool, Version, on_both_versions, said, testdata};
+
+/// Keys under the meta root of the migrated sample, the session counter among them (testdata/README).
+const MIGRATED_KEYS: usize = 678;
+
+on_both_versions![
+    the_migrated_sample_is_as_in_the_golden_dump,
+    keys_of_both_layouts_and_of_neither_are_untouched,
+    dropped_collections_and_aliases_stay_dropped,
+    fields_and_partitions_have_snapshots_of_the_same_time_as_their_collection,
+    older_snapshots_of_collections_stay_whole_but_for_their_indexes,
+    running_again_has_nothing_to_do_and_writes_nothing,
+];
+
+/// An etcd with the sample, what was in it, the tool, and what is in it after `run`.
+struct Migrated {
+    etcd: Etcd,
+    tool: Tool,
+    before: Dump,
+    after: Dump,
+}
+
+impl Migrated {
+    fn on(version: Version) -> Self {
+        let etcd = Etcd::start(version);
+        etcd.load_milvus();
+        let tool = Tool::new(&etcd);
+        let before = etcd.dump();
+        tool.call(&["backup"]).code(0);
+        assert_same(&before, &etcd.dump(), "backup changes nothing");
+        tool.call(&["run"]).code(0);
+        let after = etcd.dump();
+        Self { etcd, tool, before, after }
+    }
+}
+
+fn the_migrated_sample_is_as_in_the_golden_dump(version: Version) {
+    let found = readable::text(&Migrated::on(version).after);
+    assert!(found.len() < 400_000, "{} bytes are too many to be read", found.len());
+    compare_with_golden(&testdata("golden/milvus-2.1.0.txt"), &found);
+}
+
+/// `UPDATE_GOLDEN=1` writes the file anew.
+fn compare_with_golden(file: &Path, found: &str) {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        // Renamed into place: the test with the other etcd may be reading it.
+        let new = file.with_extension(format!("{:?}", std::thread::current().id()));
+        std::fs::write(&new, found).unwrap();
+        std::fs::rename(new, file).unwrap();
+    }
+    let expected = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let changed = |(expected, found): (&str, &str)| (expected != found).then(|| format!("- {expected}\n+ {found}"));
+    let difference = expected.lines().zip(found.lines()).find_map(changed);
+    assert!(
+        expected == found,
+        "not as in {} ({} lines there, {} now); the first difference:\n{}\nUPDATE_GOLDEN=1 writes it anew",
+        file.display(),
+        expected.lines().count(),
+        found.lines().count(),
+        difference.unwrap_or_else(|| "one ends earlier".into())
+    );
+}
+
+#[test]
+fn two_etcds_get_identical_bytes() {
+    let [old, new] = [Version::V3_4, Version::V3_5].map(Migrated::on);
+    assert_same(&old.after, &new.after, "etcd 3.4 and 3.5");
+}
+
+fn keys_of_both_layouts_and_of_neither_are_untouched(version: Version) {
+    let Migrated { before, after, .. } = Migrated::on(version);
+    let count = |dump: &Dump, prefix: &str| dump.keys().filter(|key| key.starts_with(prefix.as_bytes())).count();
+    assert_eq!(count(&before, "by-dev/meta/"), 393);
+    assert_eq!(count(&after, "by-dev/meta/"), MIGRATED_KEYS);
+    assert_eq!((count(&before, "by-dev/kv/"), count(&after, "by-dev/kv/")), (4, 4));
+    assert_eq!(after.len(), MIGRATED_KEYS + 4);
+
+    let mut untouched = 0;
+    for (key, value) in &before {
+        let relative = key.strip_prefix(b"by-dev/meta/");
+        match relative.map_or(Side::Neither, side) {
+            Side::Neither => {
+                assert_eq!(after.get(key), Some(value), "{}", key.escape_ascii());
+                untouched += 1;
+            }
+            Side::Source => assert!(!after.contains_key(key), "{}", key.escape_ascii()),
+            Side::Both => assert!(after.contains_key(key), "{}", key.escape_ascii()),
+            Side::Target => panic!("the sample has the key {}", key.escape_ascii()),
+        }
+    }
+    // Of each kind as many as testdata's README says.
+    assert_eq!(untouched, 2 + 15 + 15 + 30 + 45 + 47 + 29 + 1 + 4);
+    for prefix in [
+        "root-coord/collection-alias/",
+        "root-coord/index/",
+        "root-coord/segment-index/",
+        "indexes/",
+        "root-coord/dd-operation",
+        "root-coord/dd-msg-send",
+    ] {
+        for prefix in [prefix.to_owned(), format!("snapshots/{prefix}")] {
+            assert_eq!(below(&after, &prefix).next(), None, "{prefix}");
+        }
+    }
+}
+
+fn dropped_collections_and_aliases_stay_dropped(version: Version) {
+    let Migrated { before, after, .. } = Migrated::on(version);
+    let dropped: Vec<_> = below(&before, "root-coord/collection/").filter(|(_, value)| is_tombstone(value)).collect();
+    assert_eq!(dropped.len(), 2);
+    for (key, _) in dropped {
+        assert_eq!(value(&after, key), Some(TOMBSTONE), "{key}");
+        for kind in ["partitions", "fields"] {
+            let parts = key.replace("collection", kind) + "/";
+            assert_eq!(below(&after, &parts).next(), None, "{parts}");
+            assert_eq!(below(&after, &format!("snapshots/{parts}")).next(), None, "{parts}");
+        }
+    }
+    let (mut live, mut dropped, mut snapshots) = (0, 0, 0);
+    for (key, before) in below(&before, "root-coord/collection-alias/") {
+        let now = value(&after, &key.replace("collection-alias", "aliases")).expect(key);
+        if is_tombstone(before) {
+            dropped += 1
+        } else {
+            live += 1
+        }
+        assert_eq!(is_tombstone(now), is_tombstone(before), "{key}");
+    }
+    for (key, before) in below(&before, "snapshots/root-coord/collection-alias/") {
+        let now = value(&after, &key.replace("collection-alias", "aliases")).expect(key);
+        snapshots += 1;
+        if is_tombstone(before) {
+            assert_eq!(now, TOMBSTONE);
+            continue;
+        }
+        let (name, timestamp) = key.rsplit_once("_ts").unwrap();
+        let expected = target::AliasInfo {
+            alias_name: name.rsplit('/').next().unwrap().to_owned(),
+            collection_id: decode::<CollectionInfo>(before).id,
+            created_time: timestamp.parse().unwrap(),
+            state: 0,
+        };
+        assert_eq!(decode::<target::AliasInfo>(now), expected, "{key}");
+    }
+    assert_eq!((live, dropped, snapshots), (6, 2, 14));
+}
+
+fn fields_and_partitions_have_snapshots_of_the_same_time_as_their_collection(version: Version) {
+    let Migrated { after, .. } = Migrated::on(version);
+    let mut parts = 0;
+    for kind in ["partitions", "fields"] {
+        for (key, value) in below(&after, &format!("root-coord/{kind}/")) {
+            let collection: i64 = key.split('/').nth(2).unwrap().parse().unwrap();
+            let newest = newest_snapshot(&after, collection).expect("a snapshot of the collection");
+            let snapshots: Vec<_> = below(&after, &format!("snapshots/{key}_ts")).collect();
+            assert_eq!(snapshots, [(&*format!("snapshots/{key}_ts{newest}"), value)], "{key}");
+            parts += 1;
+        }
+        let snapshots = below(&after, &format!("snapshots/root-coord/{kind}/")).count();
+        assert_eq!(snapshots, below(&after, &format!("root-coord/{kind}/")).count());
+    }
+    assert_eq!(parts, 31 + 142);
+}
+
+fn newest_snapshot(dump: &Dump, collection: i64) -> Option<u64> {
+    let prefix = format!("snapshots/{}_ts", Plain::Collection(collection));
+    below(dump, &prefix).map(|(key, _)| key[prefix.len()..].parse().unwrap()).max()
+}
+
+fn older_snapshots_of_collections_stay_whole_but_for_their_indexes(version: Version) {
+    let Migrated { before, after, .. } = Migrated::on(version);
+    let (mut newest, mut older) = (0, 0);
+    for (key, before_value) in below(&before, "snapshots/root-coord/collection/") {
+        let after_value = value(&after, key).expect(key);
+        if is_tombstone(before_value) {
+            assert_eq!(after_value, TOMBSTONE, "{key}");
+            continue;
+        }
+        let mut expected: CollectionInfo = decode(before_value);
+        expected.field_indexes.clear();
+        let timestamp: u64 = key.rsplit_once("_ts").unwrap().1.parse().unwrap();
+        let plain = value(&after, &Plain::Collection(expected.id).to_string()).unwrap();
+        if Some(timestamp) == newest_snapshot(&after, expected.id) && !is_tombstone(plain) {
+            newest += 1;
+            facts::strip(&mut expected);
+        } else {
+            older += 1;
+            assert!(!expected.partition_ids.is_empty() && !expected.schema.as_ref().unwrap().fields.is_empty());
+        }
+        assert_eq!(decode::<CollectionInfo>(after_value), expected, "{key}");
+    }
+    assert_eq!((newest, older), (20, 15));
+}
+
+fn running_again_has_nothing_to_do_and_writes_nothing(version: Version) {
+    let Migrated { etcd, tool, after, .. } = Migrated::on(version);
+    let newest = |etcd: &Etcd| etcd.entries().iter().map(|entry| entry.mod_revision()).max();
+    let before = newest(&etcd);
+    for args in [["run"].as_slice(), &["run", "--with-backup"], &["run", "--skip-invalid", "--rebuild-index=HNSW"]] {
+        let second = tool.call(args).code(0);
+        assert!(said(&second).contains("nothing to do"), "{}", said(&second));
+    }
+    assert_same(&after, &etcd.dump(), "a second run");
+    assert_eq!(newest(&etcd), before);
+    assert_eq!(etcd.leases().len(), 0);
+}

@@ -131,6 +131,7 @@ fn find_manifest(source: &Source, frame_end: Option<u64>) -> Result<FoundManifes
         }
         Err(ManifestError::Cut) => format!("it begins at byte {start}, but the file ends within it"),
         Err(ManifestError::Damaged(what)) => what,
+        Err(ManifestError::Newer(version)) => format!("it is of format version {version}, which a newer tool reads"),
         Err(ManifestError::Io(error)) => error.to_string(),
     };
     // Something may stand between the data and the manifest.

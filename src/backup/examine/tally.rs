@@ -223,6 +223,7 @@ impl<'e> Tally<'e> {
 pub(super) fn describe(error: StreamError) -> Result<String> {
     Ok(match error {
         StreamError::Cut(what) | StreamError::Bad(what) => what,
+        StreamError::Version(version) => format!("its header has version {version}; this tool reads version 0"),
         StreamError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             "it ends within its compressed data".into()
         }

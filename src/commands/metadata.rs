@@ -42,7 +42,14 @@ impl Context {
                 Err(error) if attempt < ATTEMPTS && is_compacted(&error) => {
                     self.console.warn(&format!("{error:#}; starting over"));
                 }
-                result => return result.with_context(|| format!("cannot read {}", self.config.meta_root)),
+                result => {
+                    let (inventory, revision) =
+                        result.with_context(|| format!("cannot read {}", self.config.meta_root))?;
+                    if inventory.keys() == 0 {
+                        bail!("{}", self.nothing_here(etcd).await);
+                    }
+                    return Ok((inventory, revision));
+                }
             }
         }
         bail!("reading was not tried")
@@ -67,13 +74,18 @@ impl Context {
 
     /// Why there may be nothing under the meta root, and where there is something.
     pub(super) async fn nothing_here(&self, etcd: &Etcd) -> String {
-        let roots = meta_roots(etcd).await.unwrap_or_default();
-        let hint = if roots.is_empty() {
-            "Nothing in this etcd looks like Milvus metadata: is it the right etcd?".to_owned()
-        } else {
-            format!("These look like Milvus: {}. Set etcd.rootPath and etcd.metaSubPath accordingly", roots.join(", "))
+        let root = self.config.meta_root.to_string();
+        let hint = match meta_roots(etcd).await {
+            // Our own lock makes this one look like Milvus.
+            Ok(roots) => match roots.into_iter().filter(|other| *other != root).collect::<Vec<_>>().join(", ") {
+                none if none.is_empty() => {
+                    "Nothing in this etcd looks like Milvus metadata: is it the right etcd?".into()
+                }
+                roots => format!("These look like Milvus: {roots}. Set etcd.rootPath and etcd.metaSubPath accordingly"),
+            },
+            Err(error) => format!("Check etcd.rootPath and etcd.metaSubPath; others could not be looked for: {error}"),
         };
-        format!("there is no metadata under {}: probably the wrong root path. {hint}", self.config.meta_root)
+        format!("there is no metadata under {root}: probably the wrong root path. {hint}")
     }
 
     /// Whether anything of the 2.2 layout is there. Only the 2.2 layout has these keys, so this is quick in 2.1 metadata.
@@ -99,27 +111,39 @@ impl Context {
                 Err(error) if attempt < ATTEMPTS && revision.is_none() && is_compacted(&error) => {
                     self.console.warn(&format!("{error:#}; starting over"));
                 }
-                result => return result.with_context(|| format!("cannot back up {}", self.config.meta_root)),
+                Ok(None) => bail!("{}", self.nothing_here(etcd).await),
+                Ok(Some(written)) => return Ok(written),
+                Err(error) => return Err(error.context(format!("cannot back up {}", self.config.meta_root))),
             }
         }
         bail!("the backup was not tried")
     }
 
-    async fn try_write_backup(&self, etcd: &Etcd, file: &Path, revision: Option<i64>, found: Found) -> Result<Written> {
+    /// `None` if there is nothing but sessions.
+    async fn try_write_backup(
+        &self,
+        etcd: &Etcd,
+        file: &Path,
+        revision: Option<i64>,
+        found: Found,
+    ) -> Result<Option<Written>> {
         let mut snapshot =
             etcd.snapshot_with(self.root.as_str(), ReadOptions { revision, ..ReadOptions::default() }).await?;
-        if snapshot.total() == 0 {
-            bail!("{}", self.nothing_here(etcd).await);
+        let sessions = etcd.get_range(format!("{}{SESSIONS}", self.root)).await?;
+        // The migration lock is always among them.
+        if snapshot.total() <= sessions.len() as u64 {
+            return Ok(None);
         }
+        let leased = sessions.iter().filter(|session| session.lease != 0).count() as u64;
         let revision = snapshot.revision();
         // The number of keys stands at the beginning of the file. Keys with a lease do not count, and it takes a whole read to
         // know how many have one; sessions are the only ones in practice.
-        let mut expected = snapshot.total().saturating_sub(self.leased_sessions(etcd).await?);
+        let mut expected = snapshot.total().saturating_sub(leased);
         loop {
             let mut writer = Writer::create(file, self.origin(&snapshot)?, expected)?;
             self.copy(&mut snapshot, &mut writer).await?;
             if writer.keys() == expected {
-                return Ok(writer.finish(found)?);
+                return Ok(Some(writer.finish(found)?));
             }
             expected = writer.keys();
             let again = ReadOptions { revision: Some(revision), ..ReadOptions::default() };
@@ -140,11 +164,6 @@ impl Context {
         }
         bar.finish();
         Ok(())
-    }
-
-    async fn leased_sessions(&self, etcd: &Etcd) -> Result<u64, EtcdError> {
-        let sessions = etcd.get_range(format!("{}{SESSIONS}", self.root)).await?;
-        Ok(sessions.iter().filter(|session| session.lease != 0).count() as u64)
     }
 
     fn origin(&self, snapshot: &Snapshot) -> Result<Origin> {

@@ -165,7 +165,11 @@ fn describe(backup: &Backup) -> String {
             manifest.layout
         ),
         crate::backup::Format::Legacy => {
-            format!("{} keys of {}, made by the original tool", thousands(backup.keys), backup.meta_root)
+            let left_out = match backup.left_out {
+                0 => String::new(),
+                keys => format!("; {} key(s) that are not under {} are left alone", thousands(keys), backup.meta_root),
+            };
+            format!("{} keys of {}, made by the original tool{left_out}", thousands(backup.keys), backup.meta_root)
         }
     }
 }

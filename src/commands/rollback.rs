@@ -11,6 +11,7 @@ use crate::cli::RollbackOptions;
 use crate::etcd::Etcd;
 use crate::exit::{Exit, Failure};
 use crate::guard::Guard;
+use crate::layout::keys::SESSIONS;
 use crate::plan::Plan;
 use crate::report::outcome::{Ended, RollbackOutcome};
 use crate::report::text::{bytes, thousands};
@@ -42,8 +43,9 @@ fn read_backup(context: &Context, options: &RollbackOptions) -> Result<(Backup, 
     let file = context.backup_file()?;
     let mut entries = Vec::new();
     let backup = Backup::read(&file, |key, value| entries.push((Bytes::from(key), Bytes::from(value))))?;
-    if entries.is_empty() {
-        bail!("{} holds no keys: restoring it would delete all metadata", file.display());
+    // Sessions are not restored.
+    if entries.iter().all(|(key, _)| key.starts_with(SESSIONS.as_bytes())) {
+        bail!("{} holds no keys of metadata: restoring it would delete all there is", file.display());
     }
     if backup.meta_root != context.config.meta_root.to_string() && !options.allow_other_root {
         bail!(

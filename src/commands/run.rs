@@ -40,6 +40,9 @@ pub(super) async fn execute(context: &Context, options: &RunOptions) -> Result<E
     if way(source, target)? == Way::NothingToDo {
         context.say(format!("nothing to do: Milvus {source} and {target} read the same layout"));
     } else {
+        if options.with_backup {
+            context.backup_file()?;
+        }
         context
             .say(format!("run: the metadata under {} goes from Milvus {source} to {target}", context.config.meta_root));
         let etcd = context.connect().await?;

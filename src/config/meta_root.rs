@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::layout::join_root as join;
+
 /// `<rootPath>/<metaSubPath>`, joined as Milvus joins them.
 ///
 /// Milvus 2.1 takes Go's `path.Join` (`EtcdConfig.initMetaRootPath`), so doubled and trailing slashes vanish while a
@@ -41,28 +43,6 @@ impl fmt::Display for MetaRoot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.joined)
     }
-}
-
-/// Go's `path.Join`, but that nothing at all stays empty.
-fn join(first: &str, second: &str) -> String {
-    let path = match (first, second) {
-        ("", only) | (only, "") => only.to_owned(),
-        (first, second) => format!("{first}/{second}"),
-    };
-    let is_rooted = path.starts_with('/');
-    let mut words: Vec<&str> = Vec::new();
-    for word in path.split('/') {
-        match word {
-            "" | "." => {}
-            ".." if words.last().is_some_and(|last| *last != "..") => {
-                words.pop();
-            }
-            ".." if is_rooted => {}
-            word => words.push(word),
-        }
-    }
-    let slash = if is_rooted { "/" } else { "" };
-    format!("{slash}{}", words.join("/"))
 }
 
 #[cfg(test)]

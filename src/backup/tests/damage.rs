@@ -46,7 +46,7 @@ fn facts(stream: &[u8], frame: &[u8], keys: u64) -> Value {
         "etcd_cluster_id": "1",
         "etcd_revision": 1,
         "source_version": null,
-        "layout": "source",
+        "layout": "2.1",
         "keys": keys,
         "stream_bytes": stream.len(),
         "stream_sha256": hex(stream),

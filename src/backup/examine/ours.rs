@@ -31,11 +31,6 @@ pub(super) fn read(
     tally.stopped_at(frame.bytes);
     let whole = tally.stopped.is_none();
     let found = find_manifest(source, whole.then_some(frame.bytes))?;
-    if let Some(version) = found.manifest.as_ref().map(|manifest| manifest.format_version)
-        && version > FORMAT_VERSION
-    {
-        return Err(BackupError::Newer { path: source.path.to_owned(), version }.into());
-    }
     let data = whole.then(|| Data { stream: (stream.bytes, hex(stream.hash)), frame: (frame.bytes, hex(frame.hash)) });
     let checks = checks(&tally, data.as_ref(), &found);
     let mut examination = source.conclude(FileFormat::MetaMigration, stream.bytes, tally, checks);
@@ -131,7 +126,9 @@ fn find_manifest(source: &Source, frame_end: Option<u64>) -> Result<FoundManifes
         }
         Err(ManifestError::Cut) => format!("it begins at byte {start}, but the file ends within it"),
         Err(ManifestError::Damaged(what)) => what,
-        Err(ManifestError::Newer(version)) => format!("it is of format version {version}, which a newer tool reads"),
+        Err(ManifestError::Newer(version)) => {
+            return Err(BackupError::Newer { path: source.path.to_owned(), version }.into());
+        }
         Err(ManifestError::Io(error)) => error.to_string(),
     };
     // Something may stand between the data and the manifest.

@@ -155,11 +155,9 @@ fn keys_that_occur_twice_are_damage_but_are_read() {
     let path = folder.path().join("b");
     let mut pairs = pairs(3);
     pairs.push(pairs[1].clone());
-    for bytes in [write(&path, &pairs), legacy(&pairs)] {
-        let (examination, read) = look(&path, &bytes).unwrap();
-        assert!(!examination.sound && read == pairs);
-        assert!(examination.damage[0].what.contains("indexes/000001 occurs twice"), "{:?}", examination.damage);
-    }
+    let (examination, read) = look(&path, &legacy(&pairs)).unwrap();
+    assert!(!examination.sound && read == pairs);
+    assert!(examination.damage[0].what.contains("indexes/000001 occurs twice"), "{:?}", examination.damage);
 }
 
 #[test]

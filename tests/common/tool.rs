@@ -85,6 +85,8 @@ impl Tool {
     /// Starts it with small transactions on a slow way to etcd, and stops it in its tracks (SIGSTOP) as soon as it has
     /// written so many of them. At most a few that are under way can be written after that.
     ///
+    /// They have 9 operations: an odd number, so that changes that come in pairs are not kept together by chance.
+    ///
     /// `begin` brings etcd to where the tool is to start from: if it was too fast to be caught, that is done once more.
     pub fn catch(&self, args: &[&str], etcd: &Etcd, transactions: i64, begin: impl Fn()) -> Running {
         // Four are under way at the same time, and may be found written together.
@@ -94,7 +96,7 @@ impl Tool {
             let link = SlowLink::to(etcd);
             // The migration lock is written first.
             let caught_at = etcd.revision() + 1 + transactions;
-            let mut running = self.start(&[args, &["--max-txn-ops=8", "--endpoints", &link.endpoint()]].concat());
+            let mut running = self.start(&[args, &["--max-txn-ops=9", "--endpoints", &link.endpoint()]].concat());
             running.link = Some(link);
             if running.wait_for_revision(etcd, caught_at) {
                 running.signal("STOP");
@@ -104,7 +106,9 @@ impl Tool {
                 }
             }
             running.kill();
-            etcd.delete(LOCK);
+            if etcd.get(LOCK).is_some() {
+                etcd.end_lock();
+            }
         }
         panic!("{args:?} is never caught after {transactions} transactions");
     }

@@ -14,8 +14,8 @@ on_both_versions![
     a_backup_told_to_stop_leaves_no_file,
 ];
 
-const RUN_POINTS: [i64; 11] = [1, 9, 25, 41, 53, 55, 56, 57, 58, 59, 60];
-const ROLLBACK_POINTS: [i64; 8] = [1, 10, 18, 19, 20, 21, 23, 25];
+const RUN_POINTS: [i64; 11] = [1, 9, 25, 41, 47, 49, 50, 51, 52, 53, 54];
+const ROLLBACK_POINTS: [i64; 8] = [1, 9, 15, 17, 18, 19, 20, 22];
 
 fn a_killed_run_can_be_finished_or_rolled_back(version: Version) {
     let scene = Scene::on(version);

@@ -105,7 +105,7 @@ fn the_original_tool_at_work_is_told(version: Version) {
 
 fn a_lock_that_is_gone_stops_the_run(version: Version) {
     let scene = Scene::on(version);
-    for transactions in [1, 57] {
+    for transactions in [1, 51] {
         let running = scene.run_caught_after(transactions);
         scene.etcd.delete(LOCK);
         let revision = scene.etcd.revision();

@@ -36,14 +36,14 @@ impl Scene {
 
     /// A `run` over the sample that stands still (SIGSTOP) after it has written so many transactions.
     ///
-    /// 63 it is in all: 55 write 2.2 records, 5 switch the collections, 3 remove 2.1 records.
+    /// 56 it is in all: 49 write 2.2 records, 5 switch the collections, 2 remove 2.1 records.
     fn run_caught_after(&self, transactions: i64) -> Running {
         self.tool.catch(&["run"], &self.etcd, transactions, || self.etcd.start_over(&self.before))
     }
 
     /// A `rollback` of the migrated sample that stands still after it has written so many transactions.
     ///
-    /// 27 it is in all: 19 put 2.1 records back, 5 switch the collections, 3 remove 2.2 records.
+    /// 24 it is in all: 17 put 2.1 records back, 5 switch the collections, 2 remove 2.2 records.
     fn rollback_caught_after(&self, transactions: i64) -> Running {
         self.tool.catch(&["rollback"], &self.etcd, transactions, || self.etcd.start_over(&self.migrated))
     }

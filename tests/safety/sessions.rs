@@ -102,7 +102,7 @@ const ROOTCOORD: &str = r#"{"ServerID":18,"ServerName":"rootcoord","Address":"10
 
 fn a_component_that_comes_up_during_a_run_stops_it_at_once(version: Version) {
     let scene = Scene::on(version);
-    for transactions in [1, 30, 57] {
+    for transactions in [1, 30, 51] {
         let running = scene.run_caught_after(transactions);
         comes_up(&scene.etcd, running, "Run again");
         scene.tool.call(&["run"]).code(0);
@@ -112,7 +112,7 @@ fn a_component_that_comes_up_during_a_run_stops_it_at_once(version: Version) {
 
 fn a_component_that_comes_up_during_a_rollback_stops_it_at_once(version: Version) {
     let scene = Scene::on(version);
-    for transactions in [1, 21] {
+    for transactions in [1, 18] {
         let running = scene.rollback_caught_after(transactions);
         comes_up(&scene.etcd, running, "Run `rollback` again");
         scene.tool.call(&["rollback"]).code(0);

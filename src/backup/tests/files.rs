@@ -179,3 +179,15 @@ fn two_writers_of_one_file_do_not_mix() {
         assert!(names_in(&dir).is_empty());
     }
 }
+
+#[test]
+fn a_sound_file_in_place_of_the_one_written_is_not_taken_for_it() {
+    let (dir, path) = place();
+    let writer = begun(&path, &few());
+    let other = dir.path().join("other");
+    write(&other, &entries(&[("other", "key")]));
+    fs::rename(&other, beside(&path, "partial")).unwrap();
+    let text = refused(writer.finish(Found::Source));
+    assert!(text.contains("not the file that was written"), "{text}");
+    assert!(names_in(&dir).is_empty());
+}

@@ -15,6 +15,8 @@ use crate::report::text::bytes;
 
 /// What a put takes in etcd's database beyond key and value, and a deleted key at all: revision, tree, index.
 const BYTES_A_KEY: u64 = 256;
+/// Operations that every etcd takes in a transaction, however it is configured.
+const FEWEST_OPS: usize = 8;
 
 impl Context {
     /// Makes sure that a plan can be carried out to its end.
@@ -28,7 +30,7 @@ impl Context {
     async fn check_rights(&self, etcd: &Etcd, plan: &Plan) -> Result<()> {
         let kinds: BTreeSet<String> = plan.changes().map(|change| prefix_of(change.key())).collect();
         let kinds: Vec<String> = kinds.into_iter().collect();
-        for some in kinds.chunks(self.limits.max_txn_ops) {
+        for some in kinds.chunks(FEWEST_OPS) {
             let deletes: Vec<TxnOp> = some
                 .iter()
                 .map(|kind| TxnOp::delete(format!("{}{}/", self.root, kind.trim_end_matches('/')), None))

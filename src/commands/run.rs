@@ -162,7 +162,7 @@ fn keep_earlier_backup(context: &Context, file: &Path) -> Result<()> {
     let earlier = context.earlier_backup(file).with_context(|| {
         format!(
             "the metadata is half migrated, so a backup of it would not be a way back, and {} is no backup from before. \
-             Go on without a backup (cmd.runWithBackup: false), or back up the half-migrated state with --force",
+             Go on without any (`run --with-backup=false --force`), or back up the half-migrated state with --force",
             file.display()
         )
     })?;

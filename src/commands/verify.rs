@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use bytes::Bytes;
 
 use super::metadata::{ATTEMPTS, is_compacted};
 use super::{Context, describe};
 use crate::backup::Backup;
-use crate::cli::VerifyOptions;
+use crate::cli::{ConversionOptions, VerifyOptions};
 use crate::etcd::Etcd;
 use crate::exit::{Exit, Failure};
 use crate::guard::sessions;
@@ -20,6 +20,13 @@ use crate::verify::outcome::{ComparisonOutcome, Reading};
 use crate::verify::{Verification, Verifier, VerifyOutcome};
 
 pub(super) async fn execute(context: &Context, options: &VerifyOptions) -> Result<Exit, Failure> {
+    if options.backup.is_none()
+        && (options.skip_invalid.is_some() || options.conversion != ConversionOptions::default())
+    {
+        let error =
+            anyhow!("--skip-invalid, --rebuild-index and --keep-index-files mean something with --backup <FILE> only");
+        return Err(error.into());
+    }
     let comparison = options.backup.as_deref().map(|file| work_out(context, options, file)).transpose()?;
     let etcd = context.connect().await?;
     let live_sessions = live_sessions(context, &etcd).await?;

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use prost::Message;
+
 use super::invariant::{Findings, Invariant};
 use super::read_version;
 use super::versions::{State, Versions};
 use crate::layout::is_tombstone;
 use crate::layout::keys::{Key, Plain};
 use crate::layout::messages::common::{CollectionInfo, FieldSchema};
-use crate::layout::messages::target::PartitionInfo;
+use crate::layout::messages::target::{CollectionAddition, PartitionInfo};
 use crate::migrate::inventory::same_id;
 
 /// Where 2.2.9 and later keep collections that know their database.
@@ -87,7 +89,7 @@ impl Collections {
         let state = state.map(|info| Collection {
             embeds: Embedded::of(&info),
             created: info.state == 0,
-            database: info.db_id.max(1),
+            database: CollectionAddition::decode(value).unwrap_or_default().db_id.max(1),
             name: info.schema.unwrap_or_default().name,
         });
         if let (Some(timestamp), State::Live(_, collection)) = (timestamp, &state) {

@@ -180,11 +180,14 @@ fn half_migrated_metadata_without_a_backup_from_before_is_left_to_the_user(versi
             std::fs::write(scene.tool.backup_file(), content).unwrap();
         }
         let backups = scene.backups();
-        by_operator(&scene.tool).wait().code(1).stderr(contains("half migrated").and(contains("runWithBackup: false")));
+        by_operator(&scene.tool)
+            .wait()
+            .code(1)
+            .stderr(contains("half migrated").and(contains("--with-backup=false --force")));
         assert_same(&half, &scene.etcd.dump(), "refused");
         assert_eq!(scene.backups(), backups);
     }
-    scene.tool.call(&["run", "--with-backup=false"]).code(0);
+    scene.tool.call(&["run", "--with-backup=false", "--force"]).code(0);
     assert_eq!(scene.etcd.dump().len(), 682);
 }
 

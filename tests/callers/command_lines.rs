@@ -97,7 +97,7 @@ fn every_documented_pair_of_versions_gives_the_same_metadata(version: Version) {
         etcd.start_over(&before);
         tool.call(&["run", "--source-version", source, "--target-version", target])
             .code(0)
-            .stderr(contains(format!("next: start Milvus {}", target.trim_start_matches('v'))));
+            .stderr(contains(format!("then start Milvus {}", target.trim_start_matches('v'))));
         let migrated = etcd.dump();
         assert_same(first.get_or_insert(migrated.clone()), &migrated, (source, target));
     }

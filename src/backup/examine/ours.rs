@@ -9,7 +9,7 @@ use zstd::stream::read::Decoder;
 use super::tally::{End, Tally};
 use super::{Check, Examination, FileFormat, Record, Sips, Source};
 use crate::backup::BackupError;
-use crate::backup::manifest::{FORMAT_VERSION, MAGIC, MAX_BYTES, Manifest, ManifestError, hex};
+use crate::backup::manifest::{MAGIC, MAX_BYTES, Manifest, ManifestError, hex};
 use crate::backup::read::HashingReader;
 
 /// Magic number and length of the manifest's frame.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::layout::messages::common::{CollectionInfo, FieldSchema};
-use crate::layout::messages::target::{AliasInfo, PartitionInfo};
+use crate::layout::messages::target::{AliasInfo, CollectionAddition, PartitionInfo};
 
 fn record(id: i64) -> Key {
     Key::Plain(Plain::Collection(id))
@@ -247,8 +247,12 @@ fn two_collections_of_one_name_are_found_unless_they_are_in_two_databases() {
         let time = newest(keys, second);
         edit_both(keys, &Plain::Collection(second), time, |info: &mut CollectionInfo| {
             info.schema.as_mut().unwrap().name.clone_from(&name);
-            info.db_id = database;
         });
+        let in_database = CollectionAddition { db_id: database }.encode_to_vec();
+        for key in [Key::Plain(Plain::Collection(second)), Key::Snapshot(Plain::Collection(second), time)] {
+            let value = keys.get_mut(key.to_string().as_bytes()).unwrap();
+            *value = [&value[..], &in_database].concat().into();
+        }
         first.max(second)
     };
     for database in [0, 1] {

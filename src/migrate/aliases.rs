@@ -55,6 +55,8 @@ fn prepare_unless_younger(builder: &mut Builder, name: &str, value: Vec<u8>, rev
     let target = Key::Plain(Plain::Alias(name.to_owned()));
     if builder.existing_revision(&target).is_none_or(|existing| existing <= revision) {
         builder.prepare(&target, value);
+    } else {
+        builder.keep(&target);
     }
 }
 

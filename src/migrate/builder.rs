@@ -2,6 +2,8 @@
 //!
 //! Three phases keep every collection whole in exactly one layout at every instant (docs/design.md):
 //! *prepare* writes keys that 2.1 does not know, *switch* changes the collection records, *clean up* removes what 2.2 does not know.
+//! With `--skip-invalid` a fourth one removes collection records that cannot be used: last, because as long as they are there
+//! they tell that what hangs on them is to be left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +25,7 @@ pub(super) struct Builder {
     prepare: Phase,
     switch: Phase,
     clean_up: Phase,
+    leave_out: Phase,
     /// Keys of the 2.2 layout that were there before and that the plan has not come by yet.
     existing: BTreeMap<Bytes, Record>,
     /// Collections with live field records and with live partition records in the 2.2 layout.
@@ -41,6 +44,7 @@ impl Builder {
             prepare: Phase::new("writing the 2.2 records"),
             switch: Phase { in_order: true, ..Phase::new("switching the collections") },
             clean_up: Phase::new("removing the 2.1 records"),
+            leave_out: Phase::new("removing collection records that cannot be used"),
             complete: complete_collections(existing.iter().map(|(key, record)| (key, &record.value))),
             existing,
             untouched: std::mem::take(&mut inventory.present),
@@ -81,6 +85,11 @@ impl Builder {
         self.existing.get(key.to_string().as_bytes()).map(|record| record.mod_revision)
     }
 
+    /// Keeps a record of the 2.2 layout as it is.
+    pub(super) fn keep(&mut self, key: &Key) {
+        self.existing.remove(key.to_string().as_bytes());
+    }
+
     /// Plans the stripped record of a collection and that of its newest snapshot, in one transaction where they fit.
     pub(super) fn switch_collection(&mut self, id: i64, plain: Vec<u8>, newest: Option<(u64, Vec<u8>)>) {
         let key = Plain::Collection(id).to_string();
@@ -109,7 +118,7 @@ impl Builder {
 
     /// Leaves out a collection record that cannot be used. Only carried out with `--skip-invalid`.
     pub(super) fn delete_invalid(&mut self, key: &str) {
-        self.delete_existing(Bytes::from(key.to_owned()), |builder| &mut builder.switch);
+        self.delete_existing(Bytes::from(key.to_owned()), |builder| &mut builder.leave_out);
     }
 
     /// Whether fields and partitions of a collection have snapshots of this time in the 2.2 layout.
@@ -144,12 +153,12 @@ impl Builder {
     }
 
     /// Removes leftovers of an earlier, interrupted migration: records of the 2.2 layout that belong to a collection which is
-    /// still in the 2.1 layout, but that no 2.1 record stands behind (any more).
-    pub(super) fn remove_leftovers(&mut self, is_source: impl Fn(i64) -> bool) {
+    /// still in the 2.1 layout or was dropped there, but that no 2.1 record stands behind (any more).
+    pub(super) fn remove_leftovers(&mut self, is_of_2_1: impl Fn(i64) -> bool) {
         let leftovers: Vec<Bytes> = self
             .existing
             .iter()
-            .filter(|(key, record)| owner(key, &record.value).is_some_and(&is_source))
+            .filter(|(key, record)| owner(key, &record.value).is_some_and(&is_of_2_1))
             .map(|(key, _)| key.clone())
             .collect();
         for key in leftovers {
@@ -187,7 +196,7 @@ impl Builder {
         self.untouched.retain(|_, keys| *keys > 0);
         let plan = Plan {
             revision,
-            phases: vec![self.prepare, self.switch, self.clean_up],
+            phases: vec![self.prepare, self.switch, self.clean_up, self.leave_out],
             untouched: self.untouched,
             problems: self.problems.into_sorted(),
         };

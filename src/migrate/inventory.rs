@@ -134,9 +134,11 @@ impl Inventory {
             .any(|versions| versions.plain.as_ref().is_some_and(|plain| super::collections::has_embedded(&plain.value)))
     }
 
-    /// Number of keys of kinds that only the 2.1 layout has.
-    pub(super) fn source_keys(&self) -> u64 {
-        self.source_counts.values().sum()
+    /// Whether there are keys that tell of an interrupted run of ours: of kinds that only the 2.1 layout has. What 2.0 left among
+    /// the snapshots does not count, because the original tool does not remove it (`Clean` in Milvus's etcd210.go).
+    pub(super) fn has_source_keys(&self) -> bool {
+        const LEFT_BY_2_0: [&str; 2] = ["snapshots/root-coord/index/", "snapshots/root-coord/segment-index/"];
+        self.source_counts.keys().any(|prefix| !LEFT_BY_2_0.contains(&&**prefix))
     }
 
     fn malformed(&mut self, key: Bytes, error: &KeyError) {

@@ -47,21 +47,26 @@ pub struct Migration {
 /// Records with problems are left out of the plan: it may be carried out with problems only if the user says so.
 pub fn plan(mut inventory: Inventory, revision: i64, options: &Options) -> Migration {
     let found = inventory.found();
-    // Once no collection is in the 2.1 layout, what is left of it is to be removed, right or wrong: the 2.2 records are complete,
-    // and 2.2 may have changed them since. Only aliases without a collection have nothing that tells how far a run came.
-    let only_leftovers = found == Found::Mixed && !inventory.has_embedded_collections();
-    let has_source_keys = inventory.source_keys() > 0;
+    let has_source_keys = inventory.has_source_keys();
     let already_indexed = collections_with_target_indexes(&inventory);
     let mut builder = Builder::new(&mut inventory);
     builder.report.found = Some(found);
+    let collections = collections::convert(&mut builder, std::mem::take(&mut inventory.collections));
+    let any_in_target = collections.values().any(|collection| matches!(collection, Collection::Target));
+    let any_in_source = collections.values().any(|collection| matches!(collection, Collection::Source(_)));
+    // Once no collection is in the 2.1 layout, what is left of it is to be removed, right or wrong: the 2.2 records are complete,
+    // and 2.2 may have changed them since. Only where no collection is left at all nothing tells how far a run came with aliases.
+    let only_leftovers = matches!(found, Found::Mixed | Found::Target) && !any_in_source;
     if !only_leftovers {
         builder.problems.append(std::mem::take(&mut inventory.source_problems));
     }
-    let collections = collections::convert(&mut builder, std::mem::take(&mut inventory.collections));
     if !has_source_keys {
         report_other_migrations(&mut builder.problems, &collections, &already_indexed);
+        inventory.load_states.retain(|id, _| !already_indexed.contains(id));
     }
-    aliases::convert(&mut builder, inventory.aliases, &collections);
+    if !(only_leftovers && any_in_target) {
+        aliases::convert(&mut builder, inventory.aliases, &collections);
+    }
     if !only_leftovers {
         let indexes = indexes::convert(&mut builder, inventory.indexes, &collections);
         let records = Records {
@@ -73,7 +78,12 @@ pub fn plan(mut inventory: Inventory, revision: i64, options: &Options) -> Migra
         load_state::convert(&mut builder, inventory.load_states, &collections, &indexes);
     }
     if has_source_keys {
-        builder.remove_leftovers(|id| matches!(collections.get(&id), Some(Collection::Source(_))));
+        builder.remove_leftovers(|id| match collections.get(&id) {
+            Some(Collection::Source(_)) => true,
+            // Dropped by 2.1 since the last run; what 2.2 drops it removes itself.
+            Some(Collection::Gone) | None => !only_leftovers,
+            Some(Collection::Target | Collection::Invalid) => false,
+        });
     }
     let (plan, report) = builder.finish(revision);
     Migration { plan, report }
@@ -109,3 +119,6 @@ fn report_other_migrations(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

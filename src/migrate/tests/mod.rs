@@ -1,0 +1,12 @@
+//! The rules of the conversion (layouts.md, 1 to 7) on hand-made metadata, and what must hold at every instant of it.
+
+mod aliases;
+mod cluster;
+mod collections;
+mod in_between;
+mod indexes;
+mod load_state;
+mod problems;
+mod resume;
+mod segment_indexes;
+mod whole;

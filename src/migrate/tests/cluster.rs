@@ -446,3 +446,16 @@ pub fn everything() -> Cluster {
         .put("channelwatch/9/c", "any")
         .put("session/id", "12")
 }
+
+/// A cluster in which nothing is left but what was dropped, and an alias that leads nowhere.
+pub fn dropped_alone() -> Cluster {
+    Cluster::new()
+        .collection(4, "dropped")
+        .snapshot(3)
+        .alias("gone", &[4])
+        .alias("nowhere", &[4])
+        .bury("root-coord/collection-alias/gone", 7)
+        .bury("root-coord/collection/4", 8)
+        .put("root-coord/collection-alias/unborn", TOMBSTONE)
+        .put("snapshots/root-coord/collection-alias/history_ts4", TOMBSTONE)
+}

@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use super::cluster::{Cluster, TAIL, everything};
+use super::cluster::{Cluster, TAIL, dropped_alone, everything};
 use super::resume::{Dice, in_some_order, orders};
 use crate::layout::TOMBSTONE;
 use crate::layout::messages::common::{CollectionInfo, CollectionSchema};
@@ -158,6 +158,31 @@ fn after_a_run_that_stopped_while_cleaning_up_and_work_of_2_2_the_next_one_only_
                 now.apply(change);
             }
             assert!(work(now).plan().plan.is_empty(), "2.2 {name} after a whole run");
+        }
+    }
+}
+
+#[test]
+fn where_no_collection_is_left_the_younger_record_of_an_alias_counts() {
+    let before = dropped_alone();
+    let plan = before.plan().plan;
+    let revived =
+        AliasInfo { alias_name: "gone".into(), collection_id: 9, created_time: 100, state: 0 }.encode_to_vec();
+    for work in [
+        |cluster, _: &[u8]| save(cluster, "root-coord/aliases/nowhere", TOMBSTONE),
+        |cluster, revived: &[u8]| save(cluster, "root-coord/aliases/gone", revived),
+    ] {
+        let expected = work(before.migrate().after, &revived);
+        let (prepared, cleaned) = plan.phases.split_at(CLEAN_UP);
+        let mut now = before.clone();
+        prepared.iter().flat_map(|phase| &phase.changes).for_each(|change| now.apply(change));
+        for change in &cleaned[0].changes {
+            assert_eq!(
+                work(now.clone(), &revived).migrate().after.differences(&expected),
+                [""; 0],
+                "before {change:?}"
+            );
+            now.apply(change);
         }
     }
 }

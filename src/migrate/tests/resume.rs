@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use super::cluster::{Cluster, GARBAGE, everything};
+use super::cluster::{Cluster, GARBAGE, dropped_alone, everything};
 use super::problems::everything_wrong;
 use crate::layout::TOMBSTONE;
 use crate::layout::messages::common::CollectionInfo;
@@ -195,10 +195,7 @@ fn a_run_that_stops_after_any_single_change_is_finished_by_the_next_one() {
 
 #[test]
 fn a_cluster_whose_collections_are_all_dropped_may_stop_anywhere_too() {
-    let history = "snapshots/root-coord/collection-alias/history_ts4";
-    let dropped = Cluster::new().collection(4, "dropped").snapshot(3).alias("gone", &[4]).alias("nowhere", &[4]);
-    let dropped = dropped.bury("root-coord/collection-alias/gone", 7).bury("root-coord/collection/4", 8);
-    may_stop_anywhere(&dropped.put("root-coord/collection-alias/unborn", TOMBSTONE).put(history, TOMBSTONE));
+    may_stop_anywhere(&dropped_alone());
 }
 
 #[test]

@@ -34,7 +34,8 @@ fn man_pages(declaration: clap::Command, to: &mut Vec<u8>) -> io::Result<()> {
     clap_mangen::Man::new(declaration).render(to)?;
     for command in commands {
         let name = format!("meta-migration-{}", command.get_name());
-        clap_mangen::Man::new(command.display_name(&name)).render(to)?;
+        let typed = format!("meta-migration {}", command.get_name());
+        clap_mangen::Man::new(command.display_name(&name).bin_name(typed)).render(to)?;
     }
     Ok(())
 }

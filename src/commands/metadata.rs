@@ -42,14 +42,7 @@ impl Context {
                 Err(error) if attempt < ATTEMPTS && is_compacted(&error) => {
                     self.console.warn(&format!("{error:#}; starting over"));
                 }
-                result => {
-                    let (inventory, revision) =
-                        result.with_context(|| format!("cannot read {}", self.config.meta_root))?;
-                    if inventory.keys() == 0 {
-                        bail!("{}", self.nothing_here(etcd).await);
-                    }
-                    return Ok((inventory, revision));
-                }
+                result => return result.with_context(|| format!("cannot read {}", self.config.meta_root)),
             }
         }
         bail!("reading was not tried")

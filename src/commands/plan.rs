@@ -28,6 +28,7 @@ const SECONDS_A_TRANSACTION: f64 = 0.01;
 /// What a plan is made from.
 struct Source {
     name: String,
+    meta_root: String,
     inventory: Inventory,
     revision: i64,
     sessions: Vec<Session>,
@@ -38,17 +39,16 @@ struct Source {
 }
 
 pub(super) async fn execute(context: &Context, options: &PlanOptions) -> Result<Exit, Failure> {
-    if let (Some(source), Some(target)) = (&context.config.source_version, &context.config.target_version)
-        && way(source, target)? == Way::NothingToDo
-    {
-        context.say(format!("Milvus {source} and {target} read the same layout: `run` would do nothing"));
-    }
+    let migrates = way_of(context)? == Way::Migrate;
     let source = match &options.from_backup {
         Some(file) => from_backup(file, options.diff)?,
         None => from_etcd(context, options.diff).await?,
     };
     let keys = source.inventory.keys();
-    let migration = migrate::plan(source.inventory, source.revision, &(&options.conversion).into());
+    let migration = match migrates {
+        true => migrate::plan(source.inventory, source.revision, &(&options.conversion).into()),
+        false => migrate::none(source.inventory, source.revision),
+    };
     let diff = options.diff.then(|| differences(&migration.plan, &source.values));
     let obstacle = match &source.etcd {
         Some(etcd) => {
@@ -61,7 +61,7 @@ pub(super) async fn execute(context: &Context, options: &PlanOptions) -> Result<
         command: "plan",
         ended: ended(&migration, obstacle.is_some()),
         obstacle,
-        meta_root: context.config.meta_root.to_string(),
+        meta_root: source.meta_root,
         source: source.name,
         keys,
         sessions: source.sessions,
@@ -71,6 +71,18 @@ pub(super) async fn execute(context: &Context, options: &PlanOptions) -> Result<
     };
     context.console.result(&outcome, || text::plan(&outcome))?;
     Ok(if outcome.ended == Ended::NotOk { Exit::NothingWritten } else { Exit::Done })
+}
+
+/// Without both versions it is the migration that is planned.
+fn way_of(context: &Context) -> Result<Way> {
+    let (Some(source), Some(target)) = (&context.config.source_version, &context.config.target_version) else {
+        return Ok(Way::Migrate);
+    };
+    let way = way(source, target)?;
+    if way == Way::NothingToDo {
+        context.say(format!("Milvus {source} and {target} read the same layout: there is nothing to migrate"));
+    }
+    Ok(way)
 }
 
 fn ended(migration: &Migration, is_obstructed: bool) -> Ended {
@@ -112,7 +124,8 @@ async fn from_etcd(context: &Context, keep_values: bool) -> Result<Source> {
         bail!("{}", context.nothing_here(&etcd).await);
     }
     let name = format!("etcd at {}", etcd.endpoint());
-    Ok(Source { name, inventory, revision, sessions, values, etcd: Some(etcd) })
+    let meta_root = context.config.meta_root.to_string();
+    Ok(Source { name, meta_root, inventory, revision, sessions, values, etcd: Some(etcd) })
 }
 
 fn from_backup(file: &Path, keep_values: bool) -> Result<Source> {
@@ -132,7 +145,8 @@ fn from_backup(file: &Path, keep_values: bool) -> Result<Source> {
         crate::backup::Format::Legacy => 0,
     };
     let name = format!("backup file {}", file.display());
-    Ok(Source { name, inventory, revision, sessions: Vec::new(), values: entries, etcd: None })
+    let meta_root = backup.meta_root;
+    Ok(Source { name, meta_root, inventory, revision, sessions: Vec::new(), values: entries, etcd: None })
 }
 
 /// Reading twice (before and after), and the transactions in between.

@@ -21,8 +21,9 @@ const FEWEST_OPS: usize = 8;
 impl Context {
     /// Makes sure that a plan can be carried out to its end.
     pub(super) async fn check_room_and_rights(&self, etcd: &Etcd, plan: &Plan) -> Result<()> {
-        self.check_rights(etcd, plan).await?;
-        self.check_room(&etcd.health().await, plan)
+        // Room first: once the quota is used up, etcd 3.5 raises the alarm NOSPACE at any transaction, one that puts nothing too.
+        self.check_room(&etcd.health().await, plan)?;
+        self.check_rights(etcd, plan).await
     }
 
     /// Asks etcd to delete, for every kind of key that the plan writes, a key that cannot exist because it ends in a slash: it

@@ -23,8 +23,8 @@ impl Context {
                 Ok(guard) => return Ok(guard),
                 Err(refusal) => refusal,
             };
-            let waits = self.wait.is_some_and(|limit| begun.elapsed() + POLL <= limit);
-            if !waits || !may_pass(&refusal) {
+            let left = self.wait.unwrap_or_default().saturating_sub(begun.elapsed());
+            if left.is_zero() || !may_pass(&refusal) {
                 let waited =
                     if told.is_some() { format!(" (waited {} s)", begun.elapsed().as_secs()) } else { String::new() };
                 return Err(refusal).with_context(|| format!("cannot work on {}{waited}", self.config.meta_root));
@@ -34,7 +34,7 @@ impl Context {
                 self.say(format!("waiting for sessions to end: {}", names(&refusal)));
             }
             self.stop.check()?;
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(left.min(POLL)).await;
         }
     }
 }

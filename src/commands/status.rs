@@ -70,21 +70,42 @@ fn next(
     alarms: &[String],
 ) -> String {
     let backup = context.config.backup_file.as_ref().filter(|file| file.exists());
-    let stop = if sessions.is_empty() { "" } else { "stop Milvus (its components are listed above), then " };
-    if !alarms.is_empty() {
-        return format!("mend etcd first: {}", alarms.join(", "));
-    }
-    if let Some(lock) = lock {
-        return format!("another migration is at work ({lock}): wait until it has ended");
+    let stop = stop_first(sessions);
+    if let Some(first) = first_of_all(lock, alarms) {
+        return first;
     }
     match layout {
-        None => "there is nothing under this meta root: correct etcd.rootPath and etcd.metaSubPath".into(),
+        None => "there is no metadata under this meta root: correct etcd.rootPath and etcd.metaSubPath".into(),
         Some(Found::Mixed) => format!(
             "{stop}`run` again: it finishes the interrupted migration{}",
             backup.map_or_else(String::new, |file| format!("; or `rollback --backup-file {}`", file.display()))
         ),
+        Some(Found::Neither) => "there is nothing to migrate: start the new Milvus".into(),
+        Some(Found::Target) if !sessions.is_empty() => "Milvus runs, and nothing is left to migrate".into(),
         Some(Found::Target) => "start the new Milvus, or check the metadata with `verify`".into(),
-        Some(Found::Source | Found::Neither) if backup.is_some() => format!("look first with `plan`; {stop}`run`"),
-        Some(Found::Source | Found::Neither) => format!("look first with `plan`; {stop}`backup`, then `run`"),
+        Some(Found::Source) if backup.is_some() => format!("look first with `plan`; {stop}`run`"),
+        Some(Found::Source) => format!("look first with `plan`; {stop}`backup`, then `run`"),
+    }
+}
+
+/// What keeps every other step from being one.
+fn first_of_all(lock: Option<&Session>, alarms: &[String]) -> Option<String> {
+    match lock {
+        _ if !alarms.is_empty() => Some(format!("mend etcd first: {}", alarms.join(", "))),
+        None => None,
+        Some(lock) if lock.leased => Some(format!("another migration is at work ({lock}): wait until it has ended")),
+        Some(Session { key, .. }) => {
+            Some(format!("the migration lock has no lease: if no migration runs, remove it: etcdctl del '{key}'"))
+        }
+    }
+}
+
+fn stop_first(sessions: &[Session]) -> &'static str {
+    match sessions {
+        [] => "",
+        _ if sessions.iter().any(|session| session.leased) => "stop Milvus (its components are listed above), then ",
+        _ => {
+            "make sure that the components above do not run, and remove their keys, which have no lease (`etcdctl del`), then "
+        }
     }
 }

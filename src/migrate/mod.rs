@@ -89,6 +89,12 @@ pub fn plan(mut inventory: Inventory, revision: i64, options: &Options) -> Migra
     Migration { plan, report }
 }
 
+/// No migration: everything stays as it is.
+pub fn none(inventory: Inventory, revision: i64) -> Migration {
+    let report = Report { found: Some(inventory.found()), ..Report::default() };
+    Migration { plan: Plan { revision, untouched: inventory.present, ..Plan::default() }, report }
+}
+
 fn collections_with_target_indexes(inventory: &Inventory) -> BTreeSet<i64> {
     let owner = |key: &[u8]| match Key::parse(key) {
         Ok(

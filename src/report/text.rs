@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use crate::layout::Found;
 use crate::migrate::Report;
 use crate::migrate::report::{CollectionSummary, IndexSummary, RepairKind};
 use crate::plan::Problem;
@@ -155,6 +156,9 @@ pub fn plan(outcome: &PlanOutcome) -> String {
         }
         (Ended::NothingToDo, _) => "`run` would find nothing to do",
         (_, false) => "`run` would go through once these components have stopped; nothing was written now",
+        _ if migration.report.found == Some(Found::Mixed) => {
+            "`run` would finish the migration; nothing was written now. The way back is the backup from before it"
+        }
         (_, true) => "`run` would go through; nothing was written now. Next: backup, then run",
     });
     text.0
@@ -175,7 +179,7 @@ pub fn status(outcome: &StatusOutcome) -> String {
         Some([]) => "meta roots: nothing here looks like Milvus".to_owned(),
         Some(roots) => format!("meta roots: {}", roots.join(", ")),
     });
-    let layout = outcome.layout.map_or_else(|| "none, there is nothing".to_owned(), |layout| layout.to_string());
+    let layout = outcome.layout.map_or_else(|| "none, there is no metadata".to_owned(), |layout| layout.to_string());
     text.line(&format!("{}: {} keys, layout: {layout}", outcome.meta_root, thousands(outcome.keys)));
     text.all("live Milvus components", outcome.sessions.iter().map(ToString::to_string));
     text.line(&match &outcome.lock {

@@ -46,7 +46,9 @@ impl Scene {
 
     /// A `run` was killed half way, and its lock has ended.
     fn half_migrate(&self) -> Dump {
-        self.tool.catch(&["run", "--with-backup=false"], &self.etcd, 51, || self.etcd.start_over(&self.before)).kill();
+        self.tool
+            .catch(&["run", "--with-backup=false", "--force"], &self.etcd, 51, || self.etcd.start_over(&self.before))
+            .kill();
         self.etcd.end_lock();
         self.etcd.dump()
     }

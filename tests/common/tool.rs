@@ -79,8 +79,9 @@ impl Tool {
     pub fn start(&self, args: &[&str]) -> Running {
         let mut command = Command::new(PROGRAM);
         command.arg("--config").arg(self.config_file()).args(args);
-        // The configuration announces a backup, without which `run` refuses: these tests are about other things.
-        if args.contains(&"run") && !args.contains(&"--force") && !self.backup_file().exists() {
+        // The configuration announces a backup, without which `run` refuses. Tests that are about that say --with-backup.
+        let says_so = args.iter().any(|arg| *arg == "--force" || arg.starts_with("--with-backup"));
+        if args.contains(&"run") && !says_so && !self.backup_file().exists() {
             command.arg("--force");
         }
         self.spawn(command)

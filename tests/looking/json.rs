@@ -1,0 +1,81 @@
+//! `--output json` and `--log-format json`.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde_json::Value;
+
+use crate::common::{Tool, Version, on_both_versions};
+use crate::outcomes::Tour;
+use crate::schema::{Schema, fields_of};
+use crate::{json_of, object, sample};
+
+on_both_versions![every_object_is_as_the_schema_says_and_every_field_of_it_occurs];
+
+fn every_object_is_as_the_schema_says_and_every_field_of_it_occurs(version: Version) {
+    let schema = Schema::of_outcomes();
+    let tour = Tour::of(version);
+    let mut occurred = BTreeSet::new();
+    for object in &tour.objects {
+        fields_of(object, object["command"].as_str().unwrap_or("failure"), &mut occurred);
+    }
+    let documented: BTreeSet<_> = schema.parts().into_iter().flat_map(|part| schema.fields(part)).collect();
+    let never: Vec<_> = documented.difference(&occurred).collect();
+    assert!(never.is_empty(), "documented, but never there: {never:#?}");
+    let ended: BTreeSet<_> = tour.objects.iter().map(|object| object["ended"].as_str().unwrap()).collect();
+    assert_eq!(ended, BTreeSet::from(["done", "nothing-to-do", "not-ok", "failed", "interrupted"]));
+}
+
+#[test]
+fn the_schema_describes_every_field() {
+    assert_eq!(Schema::of_outcomes().undescribed(), Vec::<String>::new());
+}
+
+#[test]
+fn the_schema_takes_no_other_field() {
+    let schema = Schema::of_outcomes();
+    let etcd = sample(Version::V3_5);
+    let plan = json_of(&Tool::new(&etcd), &["plan"], 0);
+    schema.check(&plan);
+    for pointer in ["", "/migration", "/migration/totals", "/migration/report", "/migration/report/collections/0"] {
+        let mut changed = plan.clone();
+        changed.pointer_mut(pointer).unwrap()["unheard_of"] = Value::Null;
+        let checked = catch_unwind(AssertUnwindSafe(|| schema.check(&changed)));
+        assert!(checked.is_err(), "{pointer} takes any field");
+    }
+}
+
+#[test]
+fn every_line_of_a_json_log_is_an_object() {
+    let etcd = sample(Version::V3_5);
+    let tool = Tool::new(&etcd);
+    for (args, code, least) in [
+        (&["status"][..], 0, 2),
+        (&["run", "--with-backup=false"], 1, 4),
+        (&["plan"], 0, 2),
+        (&["backup"], 0, 4),
+        (&["run", "--verbose"], 0, 400),
+        (&["rollback"], 0, 20),
+        (&["rollback", "--root-path", "other"], 1, 1),
+        (&["status", "--endpoints", "http://127.0.0.1:1"], 1, 1),
+    ] {
+        let ended = tool.call(&[args, &["--log-format", "json", "--output", "json"]].concat()).code(code);
+        object(&ended);
+        let log = String::from_utf8(ended.get_output().stderr.clone()).unwrap();
+        assert!(log.lines().count() >= least, "{args:?}: {log}");
+        for line in log.lines() {
+            let entry: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            for field in ["timestamp", "level", "message"] {
+                assert!(entry[field].as_str().is_some_and(|text| !text.is_empty()), "{field}: {line}");
+            }
+        }
+        let has_error = log.lines().any(|line| line.contains(r#""level":"ERROR""#));
+        assert_eq!(has_error, code != 0, "{args:?}: {log}");
+    }
+}
+
+#[test]
+fn bad_usage_is_found_before_anybody_knows_of_json() {
+    let ended = Tool::configured("").call(&["--output", "json", "nothing-of-the-kind"]).code(1);
+    assert!(ended.get_output().stdout.is_empty() && !ended.get_output().stderr.is_empty());
+}

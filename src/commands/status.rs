@@ -5,12 +5,11 @@ use anyhow::Result;
 use super::Context;
 use super::roots::meta_roots;
 use crate::etcd::Etcd;
-use crate::etcd::health::EndpointHealth;
 use crate::exit::{Exit, Failure};
 use crate::guard::{Session, sessions};
 use crate::layout::Found;
 use crate::layout::keys::MIGRATION_SESSION;
-use crate::report::outcome::{Ended, EndpointStatus, StatusOutcome};
+use crate::report::outcome::{Ended, StatusOutcome};
 use crate::report::text;
 
 pub(super) async fn execute(context: &Context) -> Result<Exit, Failure> {
@@ -28,7 +27,7 @@ pub(super) async fn execute(context: &Context) -> Result<Exit, Failure> {
     let outcome = StatusOutcome {
         command: "status",
         ended: Ended::Done,
-        endpoints: health.endpoints.into_iter().map(endpoint).collect(),
+        endpoints: health.endpoints,
         alarms,
         meta_roots,
         meta_root: context.config.meta_root.to_string(),
@@ -47,18 +46,6 @@ async fn registered(context: &Context, etcd: &Etcd) -> Result<(Vec<Session>, Opt
     let (mut locks, sessions): (Vec<_>, Vec<_>) =
         sessions(etcd, &context.root).await?.into_iter().partition(|session| session.key == lock_key);
     Ok((sessions, locks.pop()))
-}
-
-fn endpoint(health: EndpointHealth) -> EndpointStatus {
-    EndpointStatus {
-        endpoint: health.endpoint,
-        problem: health.problem,
-        version: health.version,
-        is_leader: health.is_leader,
-        db_bytes: health.db_bytes,
-        db_bytes_in_use: health.db_bytes_in_use,
-        quota_bytes: health.quota_bytes,
-    }
 }
 
 /// The next sensible step, in one sentence.

@@ -2,6 +2,7 @@
 
 use etcd_client::{AlarmAction, AlarmType};
 use futures::future::join_all;
+use serde::Serialize;
 
 use super::link::Link;
 use super::{Etcd, EtcdError};
@@ -19,7 +20,7 @@ pub struct Health {
 }
 
 /// How one endpoint is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct EndpointHealth {
     /// The endpoint, as `scheme://host:port`.
     pub endpoint: String,

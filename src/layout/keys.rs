@@ -140,11 +140,6 @@ pub fn target_prefixes() -> impl Iterator<Item = String> {
     TARGET_KINDS.into_iter().map(|kind| kind.prefix.to_owned()).chain(snapshots)
 }
 
-/// Prefixes of collection records, plain and snapshots.
-pub fn collection_prefixes() -> [String; 2] {
-    [COLLECTION.prefix.to_owned(), format!("{SNAPSHOTS}{}", COLLECTION.prefix)]
-}
-
 impl Plain {
     /// Which layout the key belongs to.
     pub fn side(&self) -> Side {

@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::backup::write::Written;
+use crate::etcd::health::EndpointHealth;
 use crate::exit::Exit;
 use crate::guard::Session;
 use crate::layout::Found;
@@ -195,7 +196,7 @@ pub struct RollbackOutcome {
 pub struct StatusOutcome {
     pub command: &'static str,
     pub ended: Ended,
-    pub endpoints: Vec<EndpointStatus>,
+    pub endpoints: Vec<EndpointHealth>,
     /// Alarms that are raised, such as NOSPACE; none if the user may not ask.
     pub alarms: Option<Vec<String>>,
     /// All meta roots in this etcd; none if the user may not look.
@@ -211,20 +212,4 @@ pub struct StatusOutcome {
     pub lock: Option<Session>,
     /// The next sensible step.
     pub next: String,
-}
-
-/// An etcd endpoint.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct EndpointStatus {
-    pub endpoint: String,
-    /// Why it does not answer, if it does not.
-    pub problem: Option<String>,
-    pub version: Option<String>,
-    pub is_leader: bool,
-    /// Size of the database file.
-    pub db_bytes: Option<u64>,
-    /// What of it is in use.
-    pub db_bytes_in_use: Option<u64>,
-    /// `--quota-backend-bytes`; none where etcd does not tell.
-    pub quota_bytes: Option<u64>,
 }

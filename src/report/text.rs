@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use crate::etcd::health::EndpointHealth;
 use crate::layout::Found;
 use crate::migrate::Report;
 use crate::migrate::report::{CollectionSummary, IndexSummary, RepairKind};
 use crate::plan::Problem;
-use crate::report::outcome::{Ended, EndpointStatus, KeyChange, PlanOutcome, StatusOutcome};
+use crate::report::outcome::{Ended, KeyChange, PlanOutcome, StatusOutcome};
 
 /// Lists of names are cut after this many lines; `--verbose` logs every key.
 const MAX_LINES: usize = 40;
@@ -190,7 +191,7 @@ pub fn status(outcome: &StatusOutcome) -> String {
     text.0
 }
 
-fn endpoint_status(endpoint: &EndpointStatus) -> String {
+fn endpoint_status(endpoint: &EndpointHealth) -> String {
     if let Some(problem) = &endpoint.problem {
         return format!("{}: NOT reachable: {problem}", endpoint.endpoint);
     }

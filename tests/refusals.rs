@@ -177,6 +177,8 @@ fn bad_usage_is_refused_with_a_way_to_the_help() {
         (&["run", "--request-timeout", "0"], &["'0'", "--request-timeout", "1..=86400000"]),
         (&["run", "--source-version", "2.1"], &["'2.1'", "--source-version", "like 2.1.4"]),
         (&["run", "--rebuild-index", ""], &["--rebuild-index", "ANNOY"]),
+        (&["run", "--rename-collection", "a"], &["--rename-collection", "OLD=NEW"]),
+        (&["run", "--rename-alias", "a=b$"], &["--rename-alias", "letters, digits and underscores"]),
         (&["run", "--rebuild-index", "ANNOY", "--keep-index-files"], &["--rebuild-index", "cannot be used with"]),
     ] {
         assert_says(&refusal_of_usage(args), words);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::migrate;
+use crate::migrate::{self, Rename};
 
 /// Options of `backup`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
@@ -48,6 +48,14 @@ pub struct ConversionOptions {
     /// Have no index built anew, not even those whose files the new Milvus is known not to read
     #[arg(long, conflicts_with = "rebuild_index")]
     pub keep_index_files: bool,
+
+    /// Give a collection another name, one that the new Milvus takes ('pri$es=prices'); repeat it for more
+    #[arg(long, value_name = "OLD=NEW")]
+    pub rename_collection: Vec<Rename>,
+
+    /// Give an alias another name; repeat it for more
+    #[arg(long, value_name = "OLD=NEW")]
+    pub rename_alias: Vec<Rename>,
 }
 
 /// Options of `plan`.
@@ -111,7 +119,12 @@ pub struct InspectOptions {
 
 impl From<&ConversionOptions> for migrate::Options {
     fn from(chosen: &ConversionOptions) -> Self {
-        Self { rebuild_index: chosen.rebuild_index.clone(), keep_index_files: chosen.keep_index_files }
+        Self {
+            rebuild_index: chosen.rebuild_index.clone(),
+            keep_index_files: chosen.keep_index_files,
+            rename_collection: chosen.rename_collection.clone(),
+            rename_alias: chosen.rename_alias.clone(),
+        }
     }
 }
 

@@ -67,6 +67,7 @@ pub(super) async fn execute(context: &Context, options: &PlanOptions) -> Result<
         sessions: source.sessions,
         estimated_seconds: estimate(keys, &migration.plan, summary.transactions),
         migration: summary,
+        refusals: migration.refusals,
         diff,
     };
     context.console.result(&outcome, || text::plan(&outcome))?;
@@ -86,7 +87,7 @@ fn way_of(context: &Context) -> Result<Way> {
 }
 
 fn ended(migration: &Migration, is_obstructed: bool) -> Ended {
-    if is_obstructed || !migration.plan.problems.is_empty() {
+    if is_obstructed || !migration.plan.problems.is_empty() || !migration.refusals.is_empty() {
         Ended::NotOk
     } else if migration.plan.is_empty() {
         Ended::NothingToDo

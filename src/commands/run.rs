@@ -114,6 +114,9 @@ async fn ask(context: &Context, options: &RunOptions, migration: &Migration) -> 
 
 /// Whatever is wrong stops the migration before the first write, unless the user goes on without exactly that.
 fn check_problems(context: &Context, options: &RunOptions, migration: &Migration) -> Result<()> {
+    if !migration.refusals.is_empty() {
+        return Err(anyhow!("{}\nNothing was written", text::refusals(&migration.refusals)));
+    }
     let problems = &migration.plan.problems;
     if problems.is_empty() {
         return Ok(());

@@ -14,6 +14,7 @@ use crate::exit::{Exit, Failure};
 use crate::guard::sessions;
 use crate::layout::keys::MIGRATION_SESSION;
 use crate::migrate::Record;
+use crate::report::text;
 use crate::report::verification::{MAX_LISTED, verification as text_of};
 use crate::verify::comparison::{Comparison, Differences};
 use crate::verify::outcome::{ComparisonOutcome, Reading};
@@ -23,8 +24,9 @@ pub(super) async fn execute(context: &Context, options: &VerifyOptions) -> Resul
     if options.backup.is_none()
         && (options.skip_invalid.is_some() || options.conversion != ConversionOptions::default())
     {
-        let error =
-            anyhow!("--skip-invalid, --rebuild-index and --keep-index-files mean something with --backup <FILE> only");
+        let error = anyhow!(
+            "--skip-invalid, --rebuild-index, --keep-index-files, --rename-collection and --rename-alias mean something with --backup <FILE> only"
+        );
         return Err(error.into());
     }
     let comparison = options.backup.as_deref().map(|file| work_out(context, options, file)).transpose()?;
@@ -59,7 +61,7 @@ fn work_out(context: &Context, options: &VerifyOptions, file: &Path) -> Result<C
             context.config.meta_root
         ));
     }
-    Ok(Comparison::new(entries, &(&options.conversion).into()))
+    Comparison::new(entries, &(&options.conversion).into()).map_err(|refusals| anyhow!("{}", text::refusals(&refusals)))
 }
 
 async fn live_sessions(context: &Context, etcd: &Etcd) -> Result<Vec<String>> {

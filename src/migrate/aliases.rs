@@ -8,6 +8,8 @@ use prost::Message;
 use super::builder::{Builder, tombstone};
 use super::collections::Collection;
 use super::inventory::{Record, Versions, decode};
+use super::names::Names;
+use super::report::Renamed;
 use crate::layout::is_tombstone;
 use crate::layout::keys::{Key, Plain};
 use crate::layout::messages::common::CollectionInfo;
@@ -21,12 +23,16 @@ pub(super) fn convert(
     builder: &mut Builder,
     records: BTreeMap<String, Versions>,
     collections: &BTreeMap<i64, Collection>,
+    names: &Names,
 ) {
-    for (name, versions) in records {
+    for (old, versions) in records {
+        let name = Renamed { new: names.aliases.get(&old).unwrap_or(&old).clone(), old };
         let wanted = match &versions.plain {
             // Snapshots alone are history; it moves along.
             None => true,
-            Some(plain) if is_tombstone(&plain.value) => convert_dropped(builder, &name, plain, &versions.snapshots),
+            Some(plain) if is_tombstone(&plain.value) => {
+                convert_dropped(builder, &name.old, plain, &versions.snapshots)
+            }
             Some(plain) => convert_live(builder, &name, plain, collections),
         };
         if wanted {
@@ -61,9 +67,15 @@ fn prepare_unless_younger(builder: &mut Builder, name: &str, value: Vec<u8>, rev
 }
 
 /// Plans the plain record of a live alias. Returns whether its snapshots move along.
-fn convert_live(builder: &mut Builder, name: &str, plain: &Record, collections: &BTreeMap<i64, Collection>) -> bool {
-    let key = Plain::SourceAlias(name.to_owned()).to_string();
-    let id = match read(name, &plain.value) {
+fn convert_live(
+    builder: &mut Builder,
+    name: &Renamed,
+    plain: &Record,
+    collections: &BTreeMap<i64, Collection>,
+) -> bool {
+    let Renamed { old, new } = name;
+    let key = Plain::SourceAlias(old.clone()).to_string();
+    let id = match read(old, &plain.value) {
         Ok(id) => id,
         Err(what) => {
             builder.problems.add(&key, what, LOST);
@@ -78,31 +90,33 @@ fn convert_live(builder: &mut Builder, name: &str, plain: &Record, collections: 
             builder.problems.add_caused(&key, format!("its collection {id} cannot be used"), LOST, cause);
             return false;
         }
-        Some(Collection::Source(_)) => builder.prepare(&Key::Plain(Plain::Alias(name.to_owned())), encode(name, id, 0)),
+        Some(Collection::Source(_)) => builder.prepare(&Key::Plain(Plain::Alias(new.clone())), encode(new, id, 0)),
         Some(Collection::Gone) | None => {
-            let warning = format!(
-                "alias {name:?} leads nowhere: its collection {id} does not exist. It is carried over as it is"
-            );
+            let warning =
+                format!("alias {old:?} leads nowhere: its collection {id} does not exist. It is carried over as it is");
             builder.report.warnings.push(warning);
-            prepare_unless_younger(builder, name, encode(name, id, 0), plain.mod_revision);
+            prepare_unless_younger(builder, new, encode(new, id, 0), plain.mod_revision);
         }
     }
-    builder.report.aliases.insert(name.to_owned(), id);
+    if old != new {
+        builder.report.renamed_aliases.push(name.clone());
+    }
+    builder.report.aliases.insert(new.clone(), id);
     true
 }
 
-fn convert_snapshots(builder: &mut Builder, name: &str, snapshots: &BTreeMap<u64, Bytes>) {
+fn convert_snapshots(builder: &mut Builder, name: &Renamed, snapshots: &BTreeMap<u64, Bytes>) {
     let mut problems = Problems::default();
     for (timestamp, value) in snapshots {
-        let target = Key::Snapshot(Plain::Alias(name.to_owned()), *timestamp);
+        let target = Key::Snapshot(Plain::Alias(name.new.clone()), *timestamp);
         if is_tombstone(value) {
             builder.prepare(&target, tombstone());
             continue;
         }
-        match read(name, value) {
-            Ok(id) => builder.prepare(&target, encode(name, id, *timestamp)),
+        match read(&name.old, value) {
+            Ok(id) => builder.prepare(&target, encode(&name.new, id, *timestamp)),
             Err(what) => problems.add(
-                Key::Snapshot(Plain::SourceAlias(name.to_owned()), *timestamp).to_string(),
+                Key::Snapshot(Plain::SourceAlias(name.old.clone()), *timestamp).to_string(),
                 what,
                 "this older state of the alias would be left out",
             ),

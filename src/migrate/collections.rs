@@ -10,7 +10,8 @@ use prost::Message;
 
 use super::builder::Builder;
 use super::inventory::{Versions, decode, same_id};
-use super::report::CollectionSummary;
+use super::names::Names;
+use super::report::{CollectionSummary, Renamed};
 use crate::layout::keys::{Key, Plain};
 use crate::layout::messages::common::{CollectionInfo, FieldIndexInfo, FieldSchema};
 use crate::layout::messages::target::PartitionInfo;
@@ -21,6 +22,8 @@ use crate::layout::{TOMBSTONE, is_tombstone};
 const EMBEDDED: [u32; 4] = [4, 5, 6, 9];
 const FIELD_INDEXES: u32 = 6;
 const SCHEMA: u32 = 2;
+/// Field number of schema.CollectionSchema's name.
+const SCHEMA_NAME: u32 = 1;
 /// Field number of schema.CollectionSchema's fields.
 const SCHEMA_FIELDS: u32 = 4;
 
@@ -67,12 +70,37 @@ fn strip(value: &[u8]) -> Result<Vec<u8>, WireError> {
     wire::edit_nested(&bare, SCHEMA, |schema| wire::without(schema, &[SCHEMA_FIELDS]))
 }
 
-/// Plans all collections, and says of each what it is.
-pub(super) fn convert(builder: &mut Builder, records: BTreeMap<i64, Versions>) -> BTreeMap<i64, Collection> {
-    records.into_iter().map(|(id, versions)| (id, convert_one(builder, id, versions))).collect()
+/// The record with another name for the collection.
+fn rename(value: &[u8], name: &str) -> Result<Vec<u8>, WireError> {
+    wire::edit_nested(value, SCHEMA, |schema| {
+        let mut renamed = Vec::with_capacity(schema.len() + name.len());
+        prost::encoding::string::encode(SCHEMA_NAME, &name.to_owned(), &mut renamed);
+        renamed.extend(wire::without(schema, &[SCHEMA_NAME])?);
+        Ok(renamed)
+    })
 }
 
-fn convert_one(builder: &mut Builder, id: i64, versions: Versions) -> Collection {
+/// As [`strip`], with the name that the plain record has: an interrupted run may have changed it.
+fn strip_as(value: &[u8], plain: &[u8]) -> Result<Vec<u8>, WireError> {
+    let name = |record| CollectionInfo::decode(record).ok()?.schema.map(|schema| schema.name);
+    let stripped = strip(value)?;
+    match name(plain) {
+        Some(new) if name(value).is_some_and(|old| old != new) => rename(&stripped, &new),
+        _ => Ok(stripped),
+    }
+}
+
+/// Plans all collections, and says of each what it is.
+pub(super) fn convert(
+    builder: &mut Builder,
+    records: BTreeMap<i64, Versions>,
+    names: &Names,
+) -> BTreeMap<i64, Collection> {
+    let new_name = |id: &i64| names.collections.get(id).map(String::as_str);
+    records.into_iter().map(|(id, versions)| (id, convert_one(builder, id, versions, new_name(&id)))).collect()
+}
+
+fn convert_one(builder: &mut Builder, id: i64, versions: Versions, new_name: Option<&str>) -> Collection {
     let snapshots = sound_snapshots(builder, id, versions.snapshots);
     let newest = snapshots.last_key_value().map(|(timestamp, value)| (*timestamp, value.clone()));
     let collection = match &versions.plain {
@@ -83,17 +111,28 @@ fn convert_one(builder: &mut Builder, id: i64, versions: Versions) -> Collection
             }
             Collection::Gone
         }
-        Some(plain) => convert_live(builder, id, &plain.value, newest.as_ref()),
+        Some(plain) => convert_live(builder, id, &plain.value, newest.as_ref(), new_name),
     };
-    convert_snapshots(builder, id, &collection, &snapshots);
+    let plain = versions.plain.as_ref().map(|plain| &plain.value[..]);
+    convert_snapshots(builder, id, &collection, plain, &snapshots);
     collection
 }
 
-fn convert_live(builder: &mut Builder, id: i64, value: &[u8], newest: Option<&(u64, Bytes)>) -> Collection {
+fn convert_live(
+    builder: &mut Builder,
+    id: i64,
+    value: &[u8],
+    newest: Option<&(u64, Bytes)>,
+    new_name: Option<&str>,
+) -> Collection {
     let key = Key::Plain(Plain::Collection(id)).to_string();
     match read(id, value, newest) {
-        Ok(Read::Source(source)) => {
-            separate(builder, id, &source, value, newest);
+        Ok(Read::Source(mut source)) => {
+            if let Some(new) = new_name {
+                let old = std::mem::replace(&mut source.name, new.to_owned());
+                builder.report.renamed_collections.push(Renamed { old, new: new.to_owned() });
+            }
+            separate(builder, id, &source, value, newest, new_name);
             Collection::Source(source)
         }
         Ok(Read::Target(info)) => {
@@ -178,7 +217,14 @@ fn source_collection(info: CollectionInfo) -> Result<SourceCollection, String> {
 ///
 /// The new keys get a snapshot at the timestamp of the collection's newest one, so that a read at any time sees one consistent
 /// collection. Record and newest snapshot change in one transaction: that is the instant at which the layout changes.
-fn separate(builder: &mut Builder, id: i64, source: &SourceCollection, plain: &[u8], newest: Option<&(u64, Bytes)>) {
+fn separate(
+    builder: &mut Builder,
+    id: i64,
+    source: &SourceCollection,
+    plain: &[u8],
+    newest: Option<&(u64, Bytes)>,
+    new_name: Option<&str>,
+) {
     let timestamp = newest.map(|(timestamp, _)| *timestamp);
     for (partition, value) in partition_records(id, plain) {
         builder.prepare_versioned(Plain::Partition { collection: id, partition }, timestamp, value);
@@ -193,7 +239,12 @@ fn separate(builder: &mut Builder, id: i64, source: &SourceCollection, plain: &[
         fields: source.fields.len(),
         ..CollectionSummary::default()
     });
-    let stripped = |value: &[u8]| strip(value).unwrap_or_else(|_| value.to_vec());
+    let edited = |value: &[u8]| {
+        let stripped = strip(value)?;
+        new_name.map_or(Ok(stripped.clone()), |name| rename(&stripped, name))
+    };
+    // Both decode, so they can be cut.
+    let stripped = |value: &[u8]| edited(value).unwrap_or_else(|_: WireError| value.to_vec());
     builder.switch_collection(id, stripped(plain), newest.map(|(timestamp, value)| (*timestamp, stripped(value))));
 }
 
@@ -228,14 +279,21 @@ fn field_records(plain: &[u8]) -> Vec<(i64, Vec<u8>)> {
 }
 
 /// Older snapshots stay self-contained, without the field indexes. The newest of a live collection has been dealt with; that of
-/// one that has been switched already is stripped if its fields and partitions have snapshots of the same time.
-fn convert_snapshots(builder: &mut Builder, id: i64, collection: &Collection, snapshots: &BTreeMap<u64, Bytes>) {
+/// one that has been switched already is stripped (and renamed) like its record if its fields and partitions have snapshots of
+/// the same time.
+fn convert_snapshots(
+    builder: &mut Builder,
+    id: i64,
+    collection: &Collection,
+    plain: Option<&[u8]>,
+    snapshots: &BTreeMap<u64, Bytes>,
+) {
     let newest = snapshots.last_key_value().map(|(timestamp, _)| *timestamp);
     for (timestamp, value) in snapshots.iter().filter(|(_, value)| !is_tombstone(value)) {
         let edited = match collection {
             Collection::Source(_) if Some(*timestamp) == newest => continue,
             Collection::Target if Some(*timestamp) == newest && builder.has_field_snapshots(id, *timestamp) => {
-                strip(value)
+                strip_as(value, plain.unwrap_or_default())
             }
             _ => wire::without(value, &[FIELD_INDEXES]),
         };

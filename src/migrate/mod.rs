@@ -9,12 +9,14 @@ pub mod collections;
 mod indexes;
 pub mod inventory;
 mod load_state;
+pub mod names;
 pub mod report;
 mod segment_indexes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use inventory::{Inventory, Record};
+pub use names::Rename;
 pub use report::Report;
 
 use crate::layout::Found;
@@ -31,6 +33,10 @@ pub struct Options {
     pub rebuild_index: Vec<String>,
     /// Hand nothing over for a rebuild.
     pub keep_index_files: bool,
+    /// New names for collections.
+    pub rename_collection: Vec<Rename>,
+    /// New names for aliases.
+    pub rename_alias: Vec<Rename>,
 }
 
 /// A plan, and what it does by name.
@@ -40,6 +46,8 @@ pub struct Migration {
     pub plan: Plan,
     /// What that means.
     pub report: Report,
+    /// What the user asked for and cannot have, each with the reason: nothing may be written then.
+    pub refusals: Vec<String>,
 }
 
 /// Plans the migration of everything in the inventory, which was read at `revision`.
@@ -48,10 +56,11 @@ pub struct Migration {
 pub fn plan(mut inventory: Inventory, revision: i64, options: &Options) -> Migration {
     let found = inventory.found();
     let has_source_keys = inventory.has_source_keys();
+    let (names, refusals) = names::resolve(&inventory, &options.rename_collection, &options.rename_alias);
     let already_indexed = collections_with_target_indexes(&inventory);
     let mut builder = Builder::new(&mut inventory);
     builder.report.found = Some(found);
-    let collections = collections::convert(&mut builder, std::mem::take(&mut inventory.collections));
+    let collections = collections::convert(&mut builder, std::mem::take(&mut inventory.collections), &names);
     let any_in_target = collections.values().any(|collection| matches!(collection, Collection::Target));
     let any_in_source = collections.values().any(|collection| matches!(collection, Collection::Source(_)));
     // Once no collection is in the 2.1 layout, what is left of it is to be removed, right or wrong: the 2.2 records are complete,
@@ -65,7 +74,7 @@ pub fn plan(mut inventory: Inventory, revision: i64, options: &Options) -> Migra
         inventory.load_states.retain(|id, _| !already_indexed.contains(id));
     }
     if !(only_leftovers && any_in_target) {
-        aliases::convert(&mut builder, inventory.aliases, &collections);
+        aliases::convert(&mut builder, inventory.aliases, &collections, &names);
     }
     if !only_leftovers {
         let indexes = indexes::convert(&mut builder, inventory.indexes, &collections);
@@ -86,13 +95,13 @@ pub fn plan(mut inventory: Inventory, revision: i64, options: &Options) -> Migra
         });
     }
     let (plan, report) = builder.finish(revision);
-    Migration { plan, report }
+    Migration { plan, report, refusals }
 }
 
 /// No migration: everything stays as it is.
 pub fn none(inventory: Inventory, revision: i64) -> Migration {
     let report = Report { found: Some(inventory.found()), ..Report::default() };
-    Migration { plan: Plan { revision, untouched: inventory.present, ..Plan::default() }, report }
+    Migration { plan: Plan { revision, untouched: inventory.present, ..Plan::default() }, report, refusals: vec![] }
 }
 
 fn collections_with_target_indexes(inventory: &Inventory) -> BTreeSet<i64> {

@@ -15,6 +15,10 @@ pub struct Report {
     pub collections: Vec<CollectionSummary>,
     /// Names of aliases that get converted, with their collection's ID.
     pub aliases: BTreeMap<String, i64>,
+    /// Collections that get another name, because the user asks for it.
+    pub renamed_collections: Vec<Renamed>,
+    /// Aliases that get another name, because the user asks for it.
+    pub renamed_aliases: Vec<Renamed>,
     /// Aliases that were dropped; their tombstones move along.
     pub dropped_aliases: Vec<String>,
     /// Segment indexes by state.
@@ -39,11 +43,19 @@ pub struct Report {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct CollectionSummary {
     pub id: i64,
+    /// The name afterwards.
     pub name: String,
     pub partitions: Vec<String>,
     pub fields: usize,
     pub indexes: Vec<IndexSummary>,
     pub segment_indexes: u64,
+}
+
+/// A new name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Renamed {
+    pub old: String,
+    pub new: String,
 }
 
 /// An index that gets converted.
@@ -133,6 +145,8 @@ impl Report {
         self.released.sort_by(|a, b| (&a.collection, &a.partitions).cmp(&(&b.collection, &b.partitions)));
         self.loaded.sort_by(|a, b| a.collection.cmp(&b.collection));
         self.rebuilt.sort_by(|a, b| (&a.collection, &a.index).cmp(&(&b.collection, &b.index)));
+        self.renamed_collections.sort();
+        self.renamed_aliases.sort();
         self.dropped_aliases.sort();
         self.warnings.sort();
     }

@@ -139,6 +139,8 @@ pub struct PlanOutcome {
     /// Components that have to stop first.
     pub sessions: Vec<Session>,
     pub migration: MigrationSummary,
+    /// What the options ask for and the metadata cannot give: `run` would refuse.
+    pub refusals: Vec<String>,
     /// What keeps `run` from writing, beside problems in the metadata: no room in etcd, no right to write.
     pub obstacle: Option<String>,
     /// About how long `run` takes.

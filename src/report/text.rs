@@ -6,7 +6,7 @@ use std::fmt::Write;
 use crate::etcd::health::EndpointHealth;
 use crate::layout::Found;
 use crate::migrate::Report;
-use crate::migrate::report::{CollectionSummary, IndexSummary, RepairKind};
+use crate::migrate::report::{CollectionSummary, IndexSummary, Renamed, RepairKind};
 use crate::plan::Problem;
 use crate::report::outcome::{Ended, KeyChange, PlanOutcome, StatusOutcome};
 
@@ -57,6 +57,11 @@ pub fn problems(problems: &[Problem]) -> String {
     text
 }
 
+/// What the options ask for and cannot have.
+pub fn refusals(refusals: &[String]) -> String {
+    format!("this cannot be done as asked:\n  {}", refusals.join("\n  "))
+}
+
 /// What a migration does, by name; the same before and after.
 pub fn summary(report: &Report, untouched: &BTreeMap<String, u64>) -> String {
     let mut text = Text::default();
@@ -70,6 +75,8 @@ pub fn summary(report: &Report, untouched: &BTreeMap<String, u64>) -> String {
         report.dropped_aliases.len()
     ));
     text.line(&format!("segment indexes: {}", counts(&report.segment_indexes, ", ")));
+    text.list("collections with a new name", report.renamed_collections.iter().map(renamed));
+    text.list("aliases with a new name", report.renamed_aliases.iter().map(renamed));
     renamed_indexes(&mut text, report);
     rebuilt(&mut text, report);
     text.list(
@@ -136,6 +143,9 @@ pub fn plan(outcome: &PlanOutcome) -> String {
     if !migration.problems.is_empty() {
         text.line(&problems(&migration.problems));
     }
+    if !outcome.refusals.is_empty() {
+        text.line(&refusals(&outcome.refusals));
+    }
     for change in outcome.diff.iter().flatten() {
         text.line(&key_change(change));
     }
@@ -151,7 +161,7 @@ pub fn plan(outcome: &PlanOutcome) -> String {
         text.line(obstacle);
     }
     text.line(match (outcome.ended, outcome.sessions.is_empty()) {
-        (Ended::NotOk, _) if migration.problems.is_empty() => "`run` would refuse for this reason and write nothing",
+        (Ended::NotOk, _) if migration.problems.is_empty() || !outcome.refusals.is_empty() => "`run` would refuse for this reason and write nothing",
         (Ended::NotOk, _) => {
             "`run` would refuse because of the problems above and write nothing; with --skip-invalid it would go on without exactly these records"
         }
@@ -239,6 +249,10 @@ fn key_change(change: &KeyChange) -> String {
         }
     }
     text
+}
+
+fn renamed(name: &Renamed) -> String {
+    format!("{} becomes {}", name.old, name.new)
 }
 
 fn renamed_indexes(text: &mut Text, report: &Report) {

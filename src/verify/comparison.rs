@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::layout::keys::{SESSIONS, printable};
-use crate::migrate::{self, Inventory, Options, Record};
+use crate::migrate::{self, Inventory, Migration, Options, Record};
 use crate::plan::Problem;
 
 /// How etcd differs from what the migration of a backup gives.
@@ -40,15 +40,21 @@ pub struct Comparison {
 
 impl Comparison {
     /// Works the migration of a backup's keys (relative to the meta root) out again.
-    pub fn new(backup: impl IntoIterator<Item = (Bytes, Bytes)>, options: &Options) -> Self {
+    ///
+    /// # Errors
+    /// The options ask for what this backup cannot give, such as a new name for a collection that it does not have.
+    pub fn new(backup: impl IntoIterator<Item = (Bytes, Bytes)>, options: &Options) -> Result<Self, Vec<String>> {
         let mut expected: BTreeMap<Bytes, Bytes> = backup.into_iter().filter(|(key, _)| !is_session(key)).collect();
         let mut inventory = Inventory::default();
         for (key, value) in &expected {
             inventory.add(key.clone(), Record { value: value.clone(), mod_revision: 0 });
         }
-        let plan = migrate::plan(inventory, 0, options).plan;
+        let Migration { plan, refusals, .. } = migrate::plan(inventory, 0, options);
+        if !refusals.is_empty() {
+            return Err(refusals);
+        }
         plan.apply_to(&mut expected);
-        Self { expected, differences: Differences { problems: plan.problems, ..Differences::default() } }
+        Ok(Self { expected, differences: Differences { problems: plan.problems, ..Differences::default() } })
     }
 
     /// Takes in a key that is in etcd.

@@ -45,7 +45,9 @@ impl Tour {
     fn around_a_migration(&mut self, etcd: &Etcd, tool: &Tool) {
         self.call(tool, &["status"], 0);
         self.call(tool, &["verify"], 1);
-        self.call(tool, &["plan", "--diff"], 0);
+        let renames = ["--rename-collection=c_$pecial__name$=c_special", "--rename-alias=a_$pecial=a_special"];
+        self.call(tool, &[&["plan", "--diff"][..], &renames].concat(), 0);
+        self.call(tool, &["plan", "--rename-alias=none=some"], 1);
         self.call(tool, &["run", "--with-backup=false"], 1);
         self.call(tool, &["backup"], 0);
         // The file from before is moved.
@@ -54,10 +56,10 @@ impl Tour {
             self.call(tool, &[&["inspect", "migration.bak"], view].concat(), 0);
         }
         self.call(tool, &["inspect", "migration.bak", "--key", "none"], 1);
-        self.call(tool, &["run", "--with-backup"], 0);
+        self.call(tool, &[&["run", "--with-backup"][..], &renames].concat(), 0);
         self.call(tool, &["run"], 0);
         self.call(tool, &["run", "--target-version", "2.1.5"], 0);
-        self.call(tool, &["verify", "--backup", "migration.bak"], 0);
+        self.call(tool, &[&["verify", "--backup", "migration.bak"][..], &renames].concat(), 0);
         etcd.put("by-dev/meta/root-coord/fields/470605839296564545/100", "no protobuf");
         etcd.put("by-dev/meta/channelwatch/extra", "extra");
         etcd.delete("by-dev/meta/channelwatch/14/by-dev-rootcoord-dml_0_470605839296564545v0");

@@ -5,6 +5,7 @@ mod common;
 
 mod backup;
 mod facts;
+mod names;
 mod rollback;
 
 use std::path::Path;

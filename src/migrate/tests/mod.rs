@@ -6,6 +6,7 @@ mod collections;
 mod in_between;
 mod indexes;
 mod load_state;
+mod names;
 mod problems;
 mod resume;
 mod segment_indexes;

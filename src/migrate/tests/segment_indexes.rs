@@ -289,7 +289,8 @@ fn options_ask_for_more_rebuilds_or_for_none() {
         .segment_index(501, 9, 801);
     let rebuilt = |kinds: &[&str], keep_index_files| {
         let rebuild_index = kinds.iter().map(|kind| (*kind).to_owned()).collect();
-        let done = cluster.migrate_with(&Options { rebuild_index, keep_index_files });
+        let options = Options { rebuild_index, keep_index_files, ..Options::default() };
+        let done = cluster.migrate_with(&options);
         assert_eq!(done.migration.report.rebuilt.len(), own_ids(&done).len());
         own_ids(&done)
     };

@@ -2,7 +2,7 @@ use super::*;
 use crate::verify::comparison::{Comparison, Differences};
 
 fn compare(backup: &Keys, etcd: &Keys, options: &Options) -> Differences {
-    let mut comparison = Comparison::new(backup.clone(), options);
+    let mut comparison = Comparison::new(backup.clone(), options).unwrap();
     etcd.iter().for_each(|(key, value)| comparison.add(key, value));
     comparison.finish()
 }

@@ -7,7 +7,7 @@ fn outcome(keys: &Keys, with_backup: bool) -> VerifyOutcome {
     let reading =
         Reading { meta_root: "by-dev/meta".into(), revision: 42, live_sessions: vec!["session/proxy-3".into()] };
     let comparison = with_backup.then(|| {
-        let mut comparison = Comparison::new(sample(), &Options::default());
+        let mut comparison = Comparison::new(sample(), &Options::default()).unwrap();
         keys.iter().for_each(|(key, value)| comparison.add(key, value));
         ComparisonOutcome { backup: "a.bak".into(), skip_invalid: false, differences: comparison.finish() }
     });

@@ -67,7 +67,7 @@ proptest! {
         let backup: Keys = entries.into_iter().map(|(key, value)| (Bytes::from(key), Bytes::from(value))).collect();
         let mut keys = backup.clone();
         migrate::plan(inventory(&keys), 0, &Options::default()).plan.apply_to(&mut keys);
-        let mut comparison = Comparison::new(backup, &Options::default());
+        let mut comparison = Comparison::new(backup, &Options::default()).unwrap();
         keys.iter().for_each(|(key, value)| comparison.add(key, value));
         prop_assert!(comparison.finish().missing.is_empty());
     }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use etcd_client::{GetOptions, GetResponse, KeyValue};
+use tokio::task::JoinSet;
 
 use super::call::LARGEST_RESPONSE;
 use super::{Etcd, EtcdError};
@@ -69,24 +70,40 @@ impl ReadOptions {
     }
 }
 
-/// All keys of a prefix at one revision, in ascending order, read page by page.
+/// All keys of a prefix at one revision, in ascending order, read page by page: one page ahead of the caller.
 #[derive(Debug)]
 pub struct Snapshot {
-    etcd: Etcd,
-    prefix: Vec<u8>,
-    options: ReadOptions,
-    /// Whether the first page was read, and with it the revision and the total.
-    pinned: bool,
-    revision: i64,
+    request: PageRequest,
     cluster_id: u64,
     total: u64,
     delivered: u64,
-    /// How many keys to ask for next.
-    page: i64,
     /// The page that was read to learn the revision.
     first: Option<Vec<Entry>>,
-    /// Where the next page begins; `None` after the last.
-    cursor: Option<Vec<u8>>,
+    /// The page that is being read while the caller is busy with the one before; none after the last.
+    ahead: JoinSet<Result<Page, EtcdError>>,
+}
+
+/// What to ask etcd for.
+#[derive(Debug, Clone)]
+struct PageRequest {
+    etcd: Etcd,
+    prefix: Vec<u8>,
+    options: ReadOptions,
+    /// 0 until the first page tells it.
+    revision: i64,
+    /// How many keys to ask for.
+    keys: i64,
+    /// Where the page begins.
+    start: Vec<u8>,
+}
+
+/// What etcd answered.
+#[derive(Debug)]
+struct Page {
+    answer: GetResponse,
+    /// How many keys were asked for in the end.
+    asked_for: i64,
+    slow: bool,
 }
 
 impl Etcd {
@@ -104,20 +121,20 @@ impl Etcd {
     /// As [`Etcd::call`]; [`EtcdError::Compacted`] if the revision is gone.
     pub async fn snapshot_with(&self, prefix: impl Into<Vec<u8>>, options: ReadOptions) -> Result<Snapshot, EtcdError> {
         let prefix = prefix.into();
-        let mut snapshot = Snapshot {
+        let request = PageRequest {
             etcd: self.clone(),
-            cursor: Some(range_start(&prefix)),
+            start: range_start(&prefix),
             prefix,
-            pinned: false,
             revision: options.revision.unwrap_or(0),
-            cluster_id: 0,
-            total: 0,
-            delivered: 0,
-            page: options.first_page.max(1),
-            first: None,
+            keys: options.first_page.max(1),
             options,
         };
-        snapshot.first = snapshot.read_page().await?;
+        let page = request.clone().read().await?;
+        let header = page.answer.header().ok_or_else(|| request.unsound("the answer has no header".to_owned()))?;
+        let (revision, cluster_id, total) = (header.revision(), header.cluster_id(), count_of(&page.answer));
+        let mut snapshot = Snapshot { request, cluster_id, total, delivered: 0, first: None, ahead: JoinSet::new() };
+        snapshot.request.revision = snapshot.request.options.revision.unwrap_or(revision);
+        snapshot.first = Some(snapshot.take_in(page)?);
         Ok(snapshot)
     }
 
@@ -171,7 +188,7 @@ impl Etcd {
 impl Snapshot {
     /// The revision that all pages are read at.
     pub fn revision(&self) -> i64 {
-        self.revision
+        self.request.revision
     }
 
     /// The cluster that answers.
@@ -189,56 +206,59 @@ impl Snapshot {
     /// # Errors
     /// As [`Etcd::call`]; [`EtcdError::Compacted`] if etcd has dropped the revision since the first page.
     pub async fn next_page(&mut self) -> Result<Option<Vec<Entry>>, EtcdError> {
-        match self.first.take() {
-            Some(page) => Ok(Some(page)),
-            None => self.read_page().await,
+        if let Some(page) = self.first.take() {
+            return Ok(Some(page).filter(|page| !page.is_empty()));
+        }
+        match self.ahead.join_next().await {
+            None => Ok(None),
+            Some(Ok(page)) => {
+                let page = self.take_in(page?)?;
+                Ok(Some(page).filter(|page| !page.is_empty()))
+            }
+            Some(Err(error)) => Err(self.request.unsound(format!("reading broke off: {error}"))),
         }
     }
 
-    async fn read_page(&mut self) -> Result<Option<Vec<Entry>>, EtcdError> {
-        let Some(start) = self.cursor.clone() else { return Ok(None) };
-        let asked = Instant::now();
-        let mut answer = self.ask(start).await?;
-        if !self.pinned {
-            self.pin(&answer)?;
-        }
+    /// The keys of a page. Begins to read the next one.
+    fn take_in(&mut self, page: Page) -> Result<Vec<Entry>, EtcdError> {
+        let Page { mut answer, asked_for, slow } = page;
         let entries: Vec<_> = answer.take_kvs().into_iter().map(Entry::from).collect();
         self.delivered += entries.len() as u64;
-        // The smallest key after the last one.
-        self.cursor = entries.last().filter(|_| answer.more()).map(|last| [&last.key[..], &[0]].concat());
-        if self.cursor.is_none() && self.delivered != self.total {
+        let last = entries.last().filter(|_| answer.more());
+        if let Some(last) = last {
+            let bytes = entries.iter().map(|entry| entry.key.len() + entry.value.len()).sum();
+            self.request.keys = self.request.options.next_page(asked_for, entries.len(), bytes, slow);
+            // The smallest key after the last one.
+            self.request.start = [&last.key[..], &[0]].concat();
+            self.ahead.spawn(self.request.clone().read());
+        } else if self.delivered != self.total {
             let problem = format!("etcd counted {} keys but delivered {}: run again", self.total, self.delivered);
-            return Err(self.unsound(problem));
+            return Err(self.request.unsound(problem));
         }
-        let bytes = entries.iter().map(|entry| entry.key.len() + entry.value.len()).sum();
-        let slow = asked.elapsed() > self.etcd.shared.request_timeout / 4;
-        self.page = self.options.next_page(self.page, entries.len(), bytes, slow);
-        Ok(Some(entries).filter(|entries| !entries.is_empty()))
+        Ok(entries)
     }
+}
 
+impl PageRequest {
     /// Asks for half as much until the answer is small enough.
-    async fn ask(&mut self, start: Vec<u8>) -> Result<GetResponse, EtcdError> {
-        let (etcd, what, limit) = (self.etcd.clone(), self.what(), self.options.largest_response);
+    async fn read(mut self) -> Result<Page, EtcdError> {
+        let (asked, what) = (Instant::now(), self.what());
+        let (limit, slow_after) = (self.options.largest_response, self.etcd.shared.request_timeout / 4);
         let options = GetOptions::new().with_range(prefix_end(&self.prefix)).with_revision(self.revision);
         loop {
-            let options = options.clone().with_limit(self.page);
+            let options = options.clone().with_limit(self.keys);
+            let start = &self.start;
             let request = async |client: etcd_client::Client| {
                 client.kv_client().max_decoding_message_size(limit).get(start.clone(), Some(options.clone())).await
             };
-            match etcd.call(&what, request).await {
-                Err(EtcdError::ResponseTooLarge { .. }) if self.page > 1 => self.page /= 2,
-                outcome => return outcome,
+            match self.etcd.call(&what, request).await {
+                Err(EtcdError::ResponseTooLarge { .. }) if self.keys > 1 => self.keys /= 2,
+                outcome => {
+                    let slow = asked.elapsed() > slow_after;
+                    return outcome.map(|answer| Page { answer, asked_for: self.keys, slow });
+                }
             }
         }
-    }
-
-    fn pin(&mut self, first: &GetResponse) -> Result<(), EtcdError> {
-        let header = first.header().ok_or_else(|| self.unsound("the answer has no header".to_owned()))?;
-        self.revision = self.options.revision.unwrap_or(header.revision());
-        self.cluster_id = header.cluster_id();
-        self.total = count_of(first);
-        self.pinned = true;
-        Ok(())
     }
 
     fn what(&self) -> String {

@@ -14,8 +14,8 @@ on_both_versions![
     a_backup_told_to_stop_leaves_no_file,
 ];
 
-const RUN_POINTS: [i64; 11] = [1, 9, 25, 41, 47, 49, 50, 51, 52, 53, 54];
-const ROLLBACK_POINTS: [i64; 8] = [1, 9, 15, 17, 18, 19, 20, 22];
+const RUN_POINTS: [u64; 11] = [1, 9, 25, 41, 47, 49, 50, 51, 52, 53, 54];
+const ROLLBACK_POINTS: [u64; 8] = [1, 9, 15, 17, 18, 19, 20, 22];
 
 fn a_killed_run_can_be_finished_or_rolled_back(version: Version) {
     let scene = Scene::on(version);
@@ -98,7 +98,7 @@ fn a_run_told_to_stop_ends_in_order(version: Version) {
     for signal in ["TERM", "INT"] {
         let running = scene.run_caught_after(20);
         running.signal(signal);
-        running.signal("CONT");
+        running.go_on();
         let stopped = running.wait().code(2);
         assert!(said(&stopped).contains("stopped by a signal"), "{}", said(&stopped));
         assert!(said(&stopped).contains("Run again"), "{}", said(&stopped));

@@ -84,7 +84,7 @@ fn an_etcd_without_space_stops_the_run_and_lets_it_go_on_later(version: Version)
 
     let running = scene.run_caught_after(20);
     alarm(AlarmAction::Activate);
-    running.signal("CONT");
+    running.go_on();
     running.wait().code(2).stderr(remedy());
     assert_eq!(scene.etcd.get(LOCK), None, "etcd still lets leases go");
     let half = scene.etcd.dump();

@@ -34,17 +34,17 @@ impl Scene {
         Self { etcd, tool, before, migrated }
     }
 
-    /// A `run` over the sample that stands still (SIGSTOP) after it has written so many transactions.
+    /// A `run` over the sample that stands still after it has written so many transactions.
     ///
     /// 56 it is in all: 49 write 2.2 records, 5 switch the collections, 2 remove 2.1 records.
-    fn run_caught_after(&self, transactions: i64) -> Running {
+    fn run_caught_after(&self, transactions: u64) -> Running {
         self.tool.catch(&["run"], &self.etcd, transactions, || self.etcd.start_over(&self.before))
     }
 
     /// A `rollback` of the migrated sample that stands still after it has written so many transactions.
     ///
     /// 24 it is in all: 17 put 2.1 records back, 5 switch the collections, 2 remove 2.2 records.
-    fn rollback_caught_after(&self, transactions: i64) -> Running {
+    fn rollback_caught_after(&self, transactions: u64) -> Running {
         self.tool.catch(&["rollback"], &self.etcd, transactions, || self.etcd.start_over(&self.migrated))
     }
 

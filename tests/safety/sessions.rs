@@ -123,7 +123,7 @@ fn a_component_that_comes_up_during_a_rollback_stops_it_at_once(version: Version
 fn comes_up(etcd: &Etcd, running: Running, way_on: &str) {
     let lease = etcd.put_with_lease("by-dev/meta/session/rootcoord", ROOTCOORD, 3600);
     let revision = etcd.revision();
-    running.signal("CONT");
+    running.go_on();
     let stopped = running.wait().code(2).stderr(
         contains("rootcoord (server ID 18, at 10.0.0.1:53100, ends in 3")
             .and(contains("key by-dev/meta/session/rootcoord"))

@@ -32,6 +32,7 @@ fn a_killed_run_leaves_a_lock_that_is_told_until_it_ends(version: Version) {
             .stderr(is_match(format!(r"at [^ ]+:{id}, ends in [0-9]+ s unless it is renewed\), key {LOCK}")).unwrap())
             .stderr(contains("then run again"));
     }
+    scene.tool.call(&["status"]).code(0).stdout(contains("another migration is at work").and(contains("2.1 and 2.2")));
     assert_same(&half, &scene.dump(), "refused");
     assert_eq!(scene.etcd.revision(), revision);
     let lease = scene.etcd.lease_of(LOCK).unwrap();

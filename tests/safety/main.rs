@@ -2,17 +2,22 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../../examples/make-cluster.rs"]
+#[allow(dead_code, reason = "its main is not wanted here")]
+mod make_cluster;
 
 mod damage;
 mod kills;
 mod limits;
 mod lock;
 mod sessions;
+mod stress;
+mod whole;
 
 use common::state::{Dump, LOCK};
 use common::{Etcd, Running, Tool, Version};
 
-/// An etcd with the sample, a backup of it, and what becomes of it.
+/// An etcd with 2.1 metadata, a backup of it, and what becomes of it.
 struct Scene {
     etcd: Etcd,
     tool: Tool,
@@ -22,9 +27,22 @@ struct Scene {
 }
 
 impl Scene {
+    /// With the sample.
     fn on(version: Version) -> Self {
         let etcd = Etcd::start(version);
         etcd.load_milvus();
+        Self::of(etcd)
+    }
+
+    /// With a made cluster.
+    fn of_segments(segments: i64) -> Self {
+        let etcd = Etcd::start(Version::V3_5);
+        let keys = make_cluster::cluster(segments);
+        etcd.put_all(keys.into_iter().map(|(key, value)| (format!("by-dev/meta/{key}").into_bytes(), value, 0)));
+        Self::of(etcd)
+    }
+
+    fn of(etcd: Etcd) -> Self {
         let before = etcd.dump();
         let tool = Tool::new(&etcd);
         tool.call(&["backup"]).code(0);
@@ -32,6 +50,16 @@ impl Scene {
         let migrated = etcd.dump();
         etcd.start_over(&before);
         Self { etcd, tool, before, migrated }
+    }
+
+    /// Makes etcd what `run` or `rollback` is to begin with.
+    fn start_over_for(&self, command: &str) {
+        self.etcd.start_over(if command == "run" { &self.before } else { &self.migrated });
+    }
+
+    /// What etcd is after `run` or `rollback`.
+    fn after(&self, command: &str) -> &Dump {
+        if command == "run" { &self.migrated } else { &self.before }
     }
 
     /// A `run` over the sample that stands still after it has written so many transactions.

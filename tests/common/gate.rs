@@ -69,6 +69,9 @@ pub struct Gate {
     shared: Arc<Shared>,
 }
 
+/// What has come to a gate, also when that is gone.
+pub struct Counter(Arc<Shared>);
+
 struct Shared {
     target: SocketAddr,
     rule: Mutex<Rule>,
@@ -142,12 +145,24 @@ impl Gate {
 
     /// How many requests of a kind have come.
     pub fn count(&self, kind: &str) -> u64 {
-        self.shared.state.lock().unwrap().counts.get(kind).copied().unwrap_or(0)
+        self.counter().count(kind)
     }
 
     /// Requests so far, by kind.
     pub fn counts(&self) -> BTreeMap<String, u64> {
         self.shared.state.lock().unwrap().counts.clone()
+    }
+
+    /// Counts on when the gate belongs to a process.
+    pub fn counter(&self) -> Counter {
+        Counter(Arc::clone(&self.shared))
+    }
+}
+
+impl Counter {
+    /// How many requests of a kind have come.
+    pub fn count(&self, kind: &str) -> u64 {
+        self.0.state.lock().unwrap().counts.get(kind).copied().unwrap_or(0)
     }
 }
 
@@ -181,16 +196,15 @@ async fn connect(client: TcpStream, shared: Arc<Shared>) -> Result<(), Box<dyn s
     let server = TcpStream::connect(shared.target).await?;
     server.set_nodelay(true)?;
     client.set_nodelay(true)?;
-    let (sender, to_server) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(server)).await?;
+    let (sender, to_server) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(server)).await?;
     let cut = Arc::new(Notify::new());
     let mut ended = shared.ended.subscribe();
     let service = {
         let cut = Arc::clone(&cut);
         service_fn(move |request| pass(Arc::clone(&shared), sender.clone(), Arc::clone(&cut), request))
     };
-    let to_client = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-        .serve_connection(TokioIo::new(client), service);
+    let to_client =
+        hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(client), service);
     tokio::select! {
         done = to_client => done?,
         done = to_server => done?,

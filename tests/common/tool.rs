@@ -34,11 +34,13 @@ pub struct Running {
 }
 
 impl Tool {
-    /// Configured for a plain etcd: from 2.1.4 to 2.2.0, the rest by default.
+    /// Configured for a plain etcd, as root if it has users: from 2.1.4 to 2.2.0, the rest by default.
     pub fn new(etcd: &Etcd) -> Self {
+        let auth =
+            if etcd.auth_is_enabled() { ", auth: { enabled: true, userName: root, password: root }" } else { "" };
         Self::configured(&format!(
             "config: {{ sourceVersion: 2.1.4, targetVersion: 2.2.0, backupFilePath: migration.bak }}\n\
-             etcd: {{ endpoints: ['{}'] }}\n",
+             etcd: {{ endpoints: ['{}']{auth} }}\n",
             etcd.endpoint()
         ))
     }

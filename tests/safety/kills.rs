@@ -3,11 +3,11 @@
 use predicates::prelude::*;
 use predicates::str::contains;
 
-use crate::common::gate::{Gate, Moment};
+use crate::common::gate::Moment;
 use crate::common::state::{LOCK, assert_same};
 use crate::common::{Etcd, Tool, Version, on_both_versions, said};
 use crate::whole::assert_whole;
-use crate::{Scene, newest_change, stress};
+use crate::{SMALL, Scene, USUAL, newest_change, stress};
 
 on_both_versions![
     a_run_killed_at_any_transaction_can_be_finished_or_rolled_back,
@@ -18,10 +18,6 @@ on_both_versions![
     a_backup_told_to_stop_leaves_no_file,
 ];
 
-/// Small transactions: an odd number of operations, so that changes that come in pairs are not kept together by chance.
-const SMALL: &str = "--max-txn-ops=9";
-/// What etcd takes by default.
-const USUAL: &str = "--max-txn-ops=128";
 const BOTH: &[Moment] = &[Moment::Before, Moment::After];
 const AFTER: &[Moment] = &[Moment::After];
 
@@ -42,8 +38,7 @@ fn a_rollback_killed_at_any_transaction_can_be_finished_or_migrated_again(versio
 #[test]
 fn a_run_over_two_thousand_segments_is_killed_at_its_turning_points() {
     let scene = Scene::of_segments(2_000);
-    let count = |command| transactions(&scene, command, USUAL);
-    let (run, rollback) = (count("run"), count("rollback"));
+    let (run, rollback) = (scene.transactions("run", USUAL), scene.transactions("rollback", USUAL));
     assert!(run > 15 && rollback > 30, "{run} {rollback}");
     killed_everywhere(&scene, "run", USUAL, AFTER, |number| number == run / 2 || number + 1 == run);
     killed_everywhere(&scene, "rollback", USUAL, AFTER, |number| number == rollback / 2);
@@ -56,7 +51,10 @@ fn every_transaction_of_the_sample() {
         let scene = Scene::on(version);
         for (command, options) in [("run", USUAL), ("run", SMALL), ("rollback", USUAL), ("rollback", SMALL)] {
             let kills = killed_everywhere(&scene, command, options, BOTH, |_| true);
-            stress::report(&format!("SIGKILL around every transaction: {command} {options}, sample, {version:?}"), kills);
+            stress::report(
+                &format!("SIGKILL around every transaction: {command} {options}, sample, {version:?}"),
+                kills,
+            );
         }
     }
 }
@@ -71,15 +69,6 @@ fn every_transaction_of_two_thousand_segments() {
     }
 }
 
-/// How many write transactions a command takes if nobody disturbs it.
-fn transactions(scene: &Scene, command: &str, options: &str) -> u64 {
-    scene.start_over_for(command);
-    let gate = Gate::to(&scene.etcd);
-    scene.tool.call(&[command, options, "--endpoints", &gate.endpoint()]).code(0);
-    assert_same(scene.after(command), &scene.etcd.dump(), command);
-    gate.count("Write")
-}
-
 /// Kills a command just before or just after each of its write transactions (of which `chosen` says so) takes effect; goes on from
 /// there both ways. Returns the number of kills.
 fn killed_everywhere(
@@ -90,7 +79,7 @@ fn killed_everywhere(
     chosen: impl Fn(u64) -> bool,
 ) -> u64 {
     let mut kills = 0;
-    for number in (1..=transactions(scene, command, options)).filter(|number| chosen(*number)) {
+    for number in (1..=scene.transactions(command, options)).filter(|number| chosen(*number)) {
         for &moment in moments {
             scene.start_over_for(command);
             let running = scene.tool.catch_at(&[command, options], &scene.etcd, "Write", number, moment);

@@ -6,7 +6,9 @@ mod common;
 #[allow(dead_code, reason = "its main is not wanted here")]
 mod make_cluster;
 
+mod answers;
 mod damage;
+mod files;
 mod kills;
 mod limits;
 mod lock;
@@ -14,8 +16,13 @@ mod sessions;
 mod stress;
 mod whole;
 
-use common::state::{Dump, LOCK};
-use common::{Etcd, Running, Tool, Version};
+use common::state::{Dump, LOCK, assert_same};
+use common::{Etcd, Gate, Running, Tool, Version};
+
+/// Small transactions: an odd number of operations, so that changes that come in pairs are not kept together by chance.
+const SMALL: &str = "--max-txn-ops=9";
+/// What etcd takes by default.
+const USUAL: &str = "--max-txn-ops=128";
 
 /// An etcd with 2.1 metadata, a backup of it, and what becomes of it.
 struct Scene {
@@ -62,18 +69,20 @@ impl Scene {
         if command == "run" { &self.migrated } else { &self.before }
     }
 
+    /// How many write transactions a command takes if nobody disturbs it.
+    fn transactions(&self, command: &str, options: &str) -> u64 {
+        self.start_over_for(command);
+        let gate = Gate::to(&self.etcd);
+        self.tool.call(&[command, options, "--endpoints", &gate.endpoint()]).code(0);
+        assert_same(self.after(command), &self.etcd.dump(), command);
+        gate.count("Write")
+    }
+
     /// A `run` over the sample that stands still after it has written so many transactions.
     ///
     /// 56 it is in all: 49 write 2.2 records, 5 switch the collections, 2 remove 2.1 records.
     fn run_caught_after(&self, transactions: u64) -> Running {
         self.tool.catch(&["run"], &self.etcd, transactions, || self.etcd.start_over(&self.before))
-    }
-
-    /// A `rollback` of the migrated sample that stands still after it has written so many transactions.
-    ///
-    /// 24 it is in all: 17 put 2.1 records back, 5 switch the collections, 2 remove 2.2 records.
-    fn rollback_caught_after(&self, transactions: u64) -> Running {
-        self.tool.catch(&["rollback"], &self.etcd, transactions, || self.etcd.start_over(&self.migrated))
     }
 
     /// All that is in etcd but the migration lock.

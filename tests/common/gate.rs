@@ -30,8 +30,8 @@ type Rule = Arc<dyn Fn(&Call) -> Verdict + Send + Sync>;
 /// A request, or its answer, at the gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// `Write` for a transaction that changes metadata, `Lock` for the one that takes the lock, `Page` for a read with a limit, else
-    /// the name of the method, such as `Txn`, `Range`, `LeaseGrant`.
+    /// `Write` for a transaction that changes metadata, `Lock` for the one that takes the lock, `Page` for a read with a
+    /// limit, `NextPage` for one that is to go on at the revision of another, else the name of the method, such as `Txn`, `Range`, `LeaseGrant`.
     pub kind: String,
     /// The how-manieth of its kind, from 1.
     pub number: u64,
@@ -324,6 +324,8 @@ struct Txn {
 struct Range {
     #[prost(int64, tag = "3")]
     limit: i64,
+    #[prost(int64, tag = "4")]
+    revision: i64,
 }
 
 /// A gRPC message has 5 bytes of framing before it.
@@ -336,7 +338,11 @@ fn kind_of(method: String, body: &Bytes) -> String {
             [only] if only.windows(17).any(|part| part == b"session/migration") => Some("Lock"),
             _ => Some("Write"),
         }),
-        "Range" => Range::decode(message).ok().and_then(|range| (range.limit > 0).then_some("Page")),
+        "Range" => Range::decode(message).ok().and_then(|range| match range {
+            Range { limit: 0, .. } => None,
+            Range { revision: 0, .. } => Some("Page"),
+            _ => Some("NextPage"),
+        }),
         _ => None,
     };
     kind.map_or(method, str::to_owned)

@@ -38,7 +38,7 @@ pub use cluster::{Cluster, free_ports};
 pub use data::{testdata, unbase64};
 pub use etcd::{Builder, Etcd, Version, block_on};
 pub use gate::Gate;
-pub use process::wait_until;
+pub use process::{wait_until, wait_until_for};
 pub use tls::{Certs, Identity};
 pub use tool::{Running, Tool, said};
 pub use wire::{Harm, Wire};

@@ -12,6 +12,8 @@ mod files;
 mod kills;
 mod limits;
 mod lock;
+mod middle;
+mod outages;
 mod sessions;
 mod stress;
 mod whole;
@@ -59,14 +61,20 @@ impl Scene {
         Self { etcd, tool, before, migrated }
     }
 
-    /// Makes etcd what `run` or `rollback` is to begin with.
+    /// Makes etcd what a command is to begin with.
     fn start_over_for(&self, command: &str) {
-        self.etcd.start_over(if command == "run" { &self.before } else { &self.migrated });
+        self.etcd.start_over(match command {
+            "run" | "backup" => &self.before,
+            _ => &self.migrated,
+        });
     }
 
-    /// What etcd is after `run` or `rollback`.
+    /// What etcd is after a command.
     fn after(&self, command: &str) -> &Dump {
-        if command == "run" { &self.migrated } else { &self.before }
+        match command {
+            "run" | "verify" => &self.migrated,
+            _ => &self.before,
+        }
     }
 
     /// How many write transactions a command takes if nobody disturbs it.

@@ -32,11 +32,7 @@ fn main() -> Result<()> {
     let usage = "usage: make-cluster SEGMENTS FILE";
     let segments: i64 = args.next().context(usage)?.parse().context(usage)?;
     let file = args.next().context(usage)?;
-    let mut keys = BTreeMap::new();
-    for collection in 0..segments.div_euclid(SEGMENTS_A_COLLECTION).max(1) {
-        let here = segments.min(SEGMENTS_A_COLLECTION);
-        add_collection(&mut keys, FIRST_ID + collection * 1_000_000_000, here);
-    }
+    let keys = cluster(segments);
     let origin = Origin {
         created: "2022-12-01T00:00:00Z".into(),
         root_path: "by-dev".into(),
@@ -52,6 +48,16 @@ fn main() -> Result<()> {
     let written = writer.finish(Found::Source)?;
     println!("{}: {} keys", written.path.display(), written.manifest.keys);
     Ok(())
+}
+
+/// All keys, relative to the meta root, with their values.
+pub fn cluster(segments: i64) -> BTreeMap<String, Vec<u8>> {
+    let mut keys = BTreeMap::new();
+    for collection in 0..segments.div_euclid(SEGMENTS_A_COLLECTION).max(1) {
+        let here = segments.min(SEGMENTS_A_COLLECTION);
+        add_collection(&mut keys, FIRST_ID + collection * 1_000_000_000, here);
+    }
+    keys
 }
 
 fn add_collection(keys: &mut BTreeMap<String, Vec<u8>>, id: i64, segments: i64) {

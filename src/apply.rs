@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use etcd_client::{Compare, CompareOp, DeleteOptions, Txn, TxnOp};
+use etcd_client::{Compare, CompareOp, DeleteOptions, KvClient, Txn, TxnOp};
 use futures::future::ready;
 use futures::stream::{self, StreamExt};
 use thiserror::Error;
@@ -82,7 +82,8 @@ pub enum ApplyError {
 pub struct Done {
     /// Transactions that were sent; whether the last one was applied may not be known.
     pub sent: u64,
-    /// Transactions that were refused, and so changed nothing.
+    /// Transactions that are known to have changed nothing: refused, and that at the first attempt. Before a second one the first may
+    /// have been applied and only its answer lost.
     pub refused: u64,
 }
 
@@ -115,6 +116,15 @@ pub struct Applier<'a> {
 struct Counter {
     sent: AtomicU64,
     refused: AtomicU64,
+}
+
+impl Counter {
+    /// A transaction was refused after so many attempts.
+    fn refused(&self, attempts: u64) {
+        if attempts <= 1 {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Applier<'_> {
@@ -181,7 +191,6 @@ impl Applier<'_> {
                         let key = format!("{}{}", self.root, printable(change.key()));
                         return Err(ApplyError::TooLarge { key, bytes: change.bytes(), source });
                     };
-                    counter.refused.fetch_add(1, Ordering::Relaxed);
                     pending.extend([second, first]);
                 }
                 result => result?,
@@ -199,11 +208,23 @@ impl Applier<'_> {
         tracing::debug!("{what}");
         counter.sent.fetch_add(1, Ordering::Relaxed);
         let txn = self.build(changes, revision);
-        let answer = self.etcd.kv(&what, async |mut kv| kv.txn(txn.clone()).await).await?;
-        if answer.succeeded() {
-            return Ok(());
+        let attempts = AtomicU64::new(0);
+        let request = async |mut kv: KvClient| {
+            attempts.fetch_add(1, Ordering::Relaxed);
+            kv.txn(txn.clone()).await
+        };
+        let answer = self.etcd.kv(&what, request).await;
+        let attempts = attempts.load(Ordering::Relaxed);
+        match answer {
+            Ok(answer) if answer.succeeded() => return Ok(()),
+            Ok(_) => counter.refused(attempts),
+            Err(error) => {
+                if matches!(error, EtcdError::TooManyOps { .. } | EtcdError::RequestTooLarge { .. }) {
+                    counter.refused(attempts);
+                }
+                return Err(error.into());
+            }
         }
-        counter.refused.fetch_add(1, Ordering::Relaxed);
         self.guard.explain().await?;
         Err(ApplyError::Changed(format!(
             "etcd refused to {what}: a key that was to be deleted has been changed since the plan was made (revision {revision}), or \

@@ -259,8 +259,10 @@ async fn renew(etcd: &Etcd, lease: i64) -> bool {
 /// Gives a lease back. If that fails, the lease ends by itself a little later.
 async fn revoke(etcd: &Etcd, lease: i64) {
     let revoked = etcd.call("give the migration lock back", async |mut client| client.lease_revoke(lease).await).await;
-    if let Err(error) = revoked {
-        tracing::warn!("{error}; it ends by itself within {LEASE_SECONDS} s");
+    match revoked {
+        // Gone already: it ran out, or the answer to an earlier attempt was lost.
+        Ok(_) | Err(EtcdError::LeaseNotFound { .. }) => {}
+        Err(error) => tracing::warn!("{error}; it ends by itself within {LEASE_SECONDS} s"),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::migrate::{Inventory, Record};
 use crate::report::text::{self, thousands};
 
 /// How often reading starts over when etcd compacts the revision away meanwhile.
-pub(super) const ATTEMPTS: usize = 3;
+const ATTEMPTS: usize = 3;
 
 impl Context {
     /// All metadata at one revision, decoded. There must be some.
@@ -37,15 +37,19 @@ impl Context {
         etcd: &Etcd,
         mut each: impl FnMut(&Bytes, &Bytes),
     ) -> Result<(Inventory, i64)> {
-        for attempt in 1.. {
-            match self.try_read_inventory(etcd, &mut each).await {
-                Err(error) if attempt < ATTEMPTS && is_compacted(&error) => {
-                    self.console.warn(&format!("{error:#}; starting over"));
-                }
-                result => return result.with_context(|| format!("cannot read {}", self.config.meta_root)),
+        let read = self.starting_over(async || self.try_read_inventory(etcd, &mut each).await);
+        self.unless_stopped(read).await.with_context(|| format!("cannot read {}", self.config.meta_root))
+    }
+
+    /// Reads, anew from the beginning when etcd compacts the revision away meanwhile, three times at most.
+    pub(super) async fn starting_over<T>(&self, mut read: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+        for _ in 1..ATTEMPTS {
+            match read().await {
+                Err(error) if is_compacted(&error) => self.console.warn(&format!("{error:#}; starting over")),
+                result => return result,
             }
         }
-        bail!("reading was not tried")
+        read().await
     }
 
     async fn try_read_inventory(&self, etcd: &Etcd, each: &mut impl FnMut(&Bytes, &Bytes)) -> Result<(Inventory, i64)> {
@@ -99,17 +103,15 @@ impl Context {
         revision: Option<i64>,
         found: Found,
     ) -> Result<Written> {
-        for attempt in 1.. {
-            match self.try_write_backup(etcd, file, revision, found).await {
-                Err(error) if attempt < ATTEMPTS && revision.is_none() && is_compacted(&error) => {
-                    self.console.warn(&format!("{error:#}; starting over"));
-                }
-                Ok(None) => bail!("{}", self.nothing_here(etcd).await),
-                Ok(Some(written)) => return Ok(written),
-                Err(error) => return Err(error.context(format!("cannot back up {}", self.config.meta_root))),
-            }
+        let write = async || self.try_write_backup(etcd, file, revision, found).await;
+        let written = self.unless_stopped(async {
+            // Another revision than the given one would not do.
+            if revision.is_some() { write().await } else { self.starting_over(write).await }
+        });
+        match written.await.with_context(|| format!("cannot back up {}", self.config.meta_root))? {
+            Some(written) => Ok(written),
+            None => bail!("{}", self.nothing_here(etcd).await),
         }
-        bail!("the backup was not tried")
     }
 
     /// `None` if there is nothing but sessions.
@@ -197,6 +199,6 @@ impl Context {
     }
 }
 
-pub(super) fn is_compacted(error: &anyhow::Error) -> bool {
+fn is_compacted(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref::<EtcdError>(), Some(EtcdError::Compacted { .. }))
 }

@@ -85,10 +85,20 @@ impl Context {
     }
 
     async fn connect(&self) -> Result<Etcd> {
-        let etcd = Etcd::connect(&self.config.etcd).await?;
+        let endpoints: Vec<_> = self.config.etcd.endpoints.iter().map(|endpoint| endpoint.uri.as_str()).collect();
+        tracing::debug!("connecting to {}", endpoints.join(", "));
+        let etcd = self.unless_stopped(async { Ok(Etcd::connect(&self.config.etcd).await?) }).await?;
         let version = etcd.server().map_or_else(String::new, |server| format!(" (etcd {})", server.version));
         self.say(format!("etcd at {}{version}, meta root {}", etcd.endpoint(), self.config.meta_root));
         Ok(etcd)
+    }
+
+    /// Does what can be left off at any point: as soon as the process is told to stop, it is.
+    async fn unless_stopped<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            done = work => done,
+            stopped = self.stop.requested() => Err(stopped.into()),
+        }
     }
 
     fn backup_file(&self) -> Result<PathBuf> {
@@ -111,7 +121,8 @@ impl Context {
         if let Err(error) = result {
             return Err(interrupted(error, done.may_have_written(), way_on));
         }
-        let found = read_back(etcd, &self.root, plan, &self.progress)
+        let found = self
+            .starting_over(async || Ok(read_back(etcd, &self.root, plan, &self.progress).await?))
             .await
             .context("everything was written, but could not be read back and compared")
             .map_err(|error| Failure::interrupted(error.context(way_on.to_owned())))?;

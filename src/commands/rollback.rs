@@ -66,7 +66,8 @@ async fn restore_guarded(
     backup: &Backup,
     entries: Entries,
 ) -> Result<RollbackOutcome, Failure> {
-    let (plan, differences) = compare(context, etcd, entries).await?;
+    let compared = context.starting_over(async || compare(context, etcd, entries.clone()).await);
+    let (plan, differences) = context.unless_stopped(compared).await?;
     let totals = plan.totals();
     let mut outcome = RollbackOutcome {
         command: "rollback",

@@ -33,8 +33,8 @@ impl Context {
                 told = Some(Instant::now());
                 self.say(format!("waiting for sessions to end: {}", names(&refusal)));
             }
-            self.stop.check()?;
-            tokio::time::sleep(left.min(POLL)).await;
+            let pause = async { Ok(tokio::time::sleep(left.min(POLL)).await) };
+            self.unless_stopped(pause).await?;
         }
     }
 }

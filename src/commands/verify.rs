@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 use bytes::Bytes;
 
-use super::metadata::{ATTEMPTS, is_compacted};
 use super::{Context, describe};
 use crate::backup::Backup;
 use crate::cli::{ConversionOptions, VerifyOptions};
@@ -78,15 +77,8 @@ async fn read(
     etcd: &Etcd,
     comparison: Option<&Comparison>,
 ) -> Result<(Verification, Option<Differences>, i64)> {
-    for attempt in 1.. {
-        match try_read(context, etcd, comparison.cloned()).await {
-            Err(error) if attempt < ATTEMPTS && is_compacted(&error) => {
-                context.console.warn(&format!("{error:#}; starting over"));
-            }
-            result => return result.with_context(|| format!("cannot read {}", context.config.meta_root)),
-        }
-    }
-    bail!("reading was not tried")
+    let read = context.starting_over(async || try_read(context, etcd, comparison.cloned()).await);
+    context.unless_stopped(read).await.with_context(|| format!("cannot read {}", context.config.meta_root))
 }
 
 async fn try_read(

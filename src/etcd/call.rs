@@ -104,7 +104,7 @@ impl Etcd {
     }
 
     async fn give_up(&self, what: &str, tries: Tries) -> EtcdError {
-        let tried = tries.started.elapsed();
+        let tried = tries.pauses.started.elapsed();
         let explained = self.shared.links.iter().zip(tries.failures).filter_map(|(link, failure)| {
             let failure = failure?;
             Some(async { EndpointCause { endpoint: link.name().to_owned(), cause: link.explain(failure).await } })
@@ -113,12 +113,34 @@ impl Etcd {
     }
 }
 
-/// How often and how long a request has been tried.
-struct Tries {
+/// How long to wait before each further attempt: longer and longer, for about three request timeouts in all.
+pub(super) struct Pauses {
     started: Instant,
     until: Duration,
-    left: usize,
     pause: Duration,
+}
+
+impl Pauses {
+    pub(super) fn new(request_timeout: Duration) -> Self {
+        Self { started: Instant::now(), until: request_timeout * 3, pause: SHORTEST_PAUSE }
+    }
+
+    /// `None` when the time is over.
+    pub(super) fn next(&mut self) -> Option<Duration> {
+        (self.started.elapsed() + self.pause < self.until).then(|| self.longer())
+    }
+
+    fn longer(&mut self) -> Duration {
+        let pause = self.pause;
+        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        pause
+    }
+}
+
+/// How often and how long a request has been tried.
+struct Tries {
+    pauses: Pauses,
+    left: usize,
     /// The last failure of each link.
     failures: Vec<Option<Failure>>,
 }
@@ -127,10 +149,8 @@ impl Tries {
     fn new(etcd: &Etcd) -> Self {
         let links = etcd.shared.links.len();
         Self {
-            started: Instant::now(),
-            until: etcd.shared.request_timeout * 3,
+            pauses: Pauses::new(etcd.shared.request_timeout),
             left: FEWEST_ATTEMPTS.max(links),
-            pause: SHORTEST_PAUSE,
             failures: (0..links).map(|_| None).collect(),
         }
     }
@@ -138,11 +158,6 @@ impl Tries {
     /// How long to wait before the next attempt; `None` if there should be none.
     fn next_pause(&mut self) -> Option<Duration> {
         self.left = self.left.saturating_sub(1);
-        if self.left == 0 && self.started.elapsed() + self.pause >= self.until {
-            return None;
-        }
-        let pause = self.pause;
-        self.pause = (pause * 2).min(LONGEST_PAUSE);
-        Some(pause)
+        if self.left > 0 { Some(self.pauses.longer()) } else { self.pauses.next() }
     }
 }

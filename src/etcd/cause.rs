@@ -127,6 +127,12 @@ impl Cause {
         matches!(self, Self::WrongPassword(_) | Self::UserMissing)
     }
 
+    /// Whether it may pass by itself within moments. What never answered has been waited for already, and what is wrong in
+    /// the configuration stays wrong.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, Self::NoLeader(_) | Self::Other(_))
+    }
+
     /// The cause in an answer that came from a server, while connecting.
     pub(super) fn of_answer(status: &Status, user: Option<&str>) -> Self {
         let message = status.message();
@@ -135,7 +141,7 @@ impl Cause {
                 Self::WrongPassword(user.unwrap_or_default().to_owned())
             }
             Code::InvalidArgument if message.contains("user name is empty") => Self::UserMissing,
-            Code::Unavailable if message.contains("no leader") || message.contains("request timed out") => {
+            Code::Unavailable if message.contains("leader") || message.contains("request timed out") => {
                 Self::NoLeader(message.to_owned())
             }
             Code::Unimplemented => Self::NotEtcd(message.to_owned()),

@@ -27,6 +27,7 @@ pub use error::{ConnectError, EndpointCause, EtcdError};
 pub use read::{Entry, ReadOptions, Snapshot, prefix_end};
 
 use crate::config::EtcdConfig;
+use call::Pauses;
 use link::Link;
 
 /// A connection to one etcd cluster, through one or several endpoints. Cheap to clone.
@@ -56,7 +57,8 @@ pub struct Server {
 impl Etcd {
     /// Connects through the first endpoint that answers a linearizable read; all are tried at the same time.
     ///
-    /// Takes about `request_timeout` at most. The other endpoints are connected when the first one fails.
+    /// Takes about `request_timeout` at most, and three of them where a cluster without a leader may still elect one. The other
+    /// endpoints are connected when the first one fails.
     ///
     /// # Errors
     /// A certificate or key file is of no use, or no endpoint answers; then the error has the cause for each of them.
@@ -78,7 +80,7 @@ impl Etcd {
     async fn connect_first(&self) -> Result<(), ConnectError> {
         let links = &self.shared.links;
         let mut attempts: FuturesUnordered<_> =
-            links.iter().enumerate().map(|(index, link)| async move { (index, self.connection(link).await) }).collect();
+            links.iter().enumerate().map(|(index, link)| async move { (index, self.patiently(link).await) }).collect();
         let mut causes = Vec::new();
         while let Some((index, outcome)) = attempts.next().await {
             let Err(cause) = outcome else {
@@ -93,6 +95,20 @@ impl Etcd {
         }
         causes.sort_by_key(|(index, _)| *index);
         Err(ConnectError::NoAnswer { endpoints: causes.into_iter().map(|(_, cause)| cause).collect() })
+    }
+
+    /// As [`Etcd::connection`], again and again while the cause may pass: an election, an answer cut off.
+    async fn patiently(&self, link: &Link) -> Result<etcd_client::Client, Cause> {
+        let mut pauses = Pauses::new(self.shared.request_timeout);
+        loop {
+            let cause = match self.connection(link).await {
+                Err(cause) if cause.may_pass() => cause,
+                outcome => return outcome,
+            };
+            let Some(pause) = pauses.next() else { return Err(cause) };
+            tracing::warn!("cannot connect to etcd at {}: {cause}; trying again", link.name());
+            tokio::time::sleep(pause).await;
+        }
     }
 
     /// What the server said about itself when the connection was made; `None` if it did not want to.

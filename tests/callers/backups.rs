@@ -103,7 +103,7 @@ fn a_run_that_fails_after_its_backup_is_exit_2(version: Version) {
     let running = scene.tool.catch(&["run", "--with-backup"], &scene.etcd, 0, begin);
     assert_eq!(scene.backups(), Vec::<String>::new());
     let lease = scene.etcd.put_with_lease("by-dev/meta/session/proxy-3", r#"{"ServerName":"proxy"}"#, 3600);
-    running.signal("CONT");
+    running.go_on();
     running
         .wait()
         .code(2)
@@ -204,7 +204,7 @@ fn a_failed_backup_leaves_the_earlier_one_alone(version: Version) {
     let running = scene.tool.catch(&["backup"], &scene.etcd, 0, || ());
     let lease = scene.etcd.put_with_lease("by-dev/meta/session/proxy-3", "{}", 3600);
     assert_eq!((scene.backup(), scene.backups()), (good.clone(), vec!["migration.bak".to_owned()]));
-    running.signal("CONT");
+    running.go_on();
     running.wait().code(2).stderr(contains("make it again before migrating"));
     scene.etcd.revoke(lease);
     assert_eq!(std::fs::read(scene.tool.dir().join("migration.bak.1")).unwrap(), good);

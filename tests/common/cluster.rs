@@ -52,6 +52,12 @@ impl Cluster {
         self.members.iter().map(Etcd::endpoint).collect()
     }
 
+    /// Starts these members again, at the same time: alone, none would answer.
+    pub fn restart(&mut self, members: &[usize]) {
+        members.iter().for_each(|member| self.members[*member].relaunch());
+        members.iter().for_each(|member| self.members[*member].wait_until_back());
+    }
+
     /// Which member leads, as member `asked` sees it.
     pub fn leader(&self, asked: usize) -> Option<usize> {
         let leader = self.members[asked].leader_id();

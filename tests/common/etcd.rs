@@ -194,8 +194,18 @@ impl Etcd {
 
     /// Starts it again on the same ports, with the same data.
     pub fn restart(&mut self) {
+        self.relaunch();
+        self.wait_until_back();
+    }
+
+    /// Starts it again and does not wait: a member alone answers nothing.
+    pub(super) fn relaunch(&mut self) {
         self.process.kill();
         self.process = self.builder.spawn(self.dir.path(), self.plain_port, self.tls_port.unwrap_or(0));
+    }
+
+    /// Waits until it answers again.
+    pub(super) fn wait_until_back(&mut self) {
         let login = self.auth_is_enabled().then_some("root");
         self.wait_until_ready().unwrap_or_else(|problem| panic!("etcd does not start again: {problem}"));
         self.client = Mutex::new(client_of(&self.plain_endpoint(), login));
@@ -239,7 +249,7 @@ impl Etcd {
         self.dir.path().join("auth-enabled")
     }
 
-    fn auth_is_enabled(&self) -> bool {
+    pub(super) fn auth_is_enabled(&self) -> bool {
         self.auth_mark().exists()
     }
 
@@ -314,7 +324,7 @@ impl Etcd {
 }
 
 fn client_of(endpoint: &str, login: Option<&str>) -> Client {
-    let mut options = ConnectOptions::new().with_timeout(Duration::from_secs(20));
+    let mut options = ConnectOptions::new().with_timeout(Duration::from_secs(20)).with_auto_token_refresh(true);
     if let Some(user) = login {
         options = options.with_user(user, user);
     }

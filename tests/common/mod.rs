@@ -26,20 +26,22 @@ mod cluster;
 mod data;
 mod etcd;
 pub mod files;
+pub mod gate;
 mod process;
 pub mod readable;
-mod slow;
 pub mod state;
 mod tls;
 pub mod tool;
+mod wire;
 
 pub use cluster::{Cluster, free_ports};
 pub use data::{testdata, unbase64};
 pub use etcd::{Builder, Etcd, Version, block_on};
-pub use process::wait_until;
-pub use slow::SlowLink;
+pub use gate::Gate;
+pub use process::{wait_until, wait_until_for};
 pub use tls::{Certs, Identity};
 pub use tool::{Running, Tool, said};
+pub use wire::{Harm, Wire};
 
 /// Makes two tests of every function named: one with etcd 3.4, one with etcd 3.5.
 macro_rules! on_both_versions {

@@ -14,9 +14,14 @@ type Order = (Command, Sender<io::Result<Child>>);
 
 /// Looks again and again until the condition holds.
 pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    wait_until_for(what, 30, condition);
+}
+
+/// As [`wait_until`], for what takes longer.
+pub fn wait_until_for(what: &str, seconds: u64, condition: impl Fn() -> bool) {
     let started = Instant::now();
     while !condition() {
-        assert!(started.elapsed() < Duration::from_secs(30), "waited 30 s, but never: {what}");
+        assert!(started.elapsed() < Duration::from_secs(seconds), "waited {seconds} s, but never: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

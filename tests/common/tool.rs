@@ -11,7 +11,7 @@ use assert_cmd::assert::{Assert, OutputAssertExt};
 use tempfile::TempDir;
 
 use super::etcd::Etcd;
-use super::slow::SlowLink;
+use super::gate::{Gate, Moment};
 use super::state::LOCK;
 
 /// The binary under test.
@@ -29,16 +29,18 @@ pub struct Running {
     child: Child,
     stdout: File,
     stderr: File,
-    /// Its way to etcd, if that is a slow one.
-    link: Option<SlowLink>,
+    /// Its way to etcd, if that is one that can be closed.
+    gate: Option<Gate>,
 }
 
 impl Tool {
-    /// Configured for a plain etcd: from 2.1.4 to 2.2.0, the rest by default.
+    /// Configured for a plain etcd, as root if it has users: from 2.1.4 to 2.2.0, the rest by default.
     pub fn new(etcd: &Etcd) -> Self {
+        let auth =
+            if etcd.auth_is_enabled() { ", auth: { enabled: true, userName: root, password: root }" } else { "" };
         Self::configured(&format!(
             "config: {{ sourceVersion: 2.1.4, targetVersion: 2.2.0, backupFilePath: migration.bak }}\n\
-             etcd: {{ endpoints: ['{}'] }}\n",
+             etcd: {{ endpoints: ['{}']{auth} }}\n",
             etcd.endpoint()
         ))
     }
@@ -87,35 +89,34 @@ impl Tool {
         self.spawn(command)
     }
 
-    /// Starts it with small transactions on a slow way to etcd, and stops it in its tracks (SIGSTOP) as soon as it has
-    /// written so many of them. At most a few that are under way can be written after that.
+    /// Starts it with small transactions, and lets it go no further than so many of them (0: than the first page of reading).
     ///
     /// They have 9 operations: an odd number, so that changes that come in pairs are not kept together by chance.
     ///
-    /// `begin` brings etcd to where the tool is to start from: if it was too fast to be caught, that is done once more.
-    pub fn catch(&self, args: &[&str], etcd: &Etcd, transactions: i64, begin: impl Fn()) -> Running {
-        // Four are under way at the same time, and may be found written together.
-        let latest = if transactions == 0 { 0 } else { 3 };
-        for _ in 0..10 {
-            begin();
-            let link = SlowLink::to(etcd);
-            // The migration lock is written first.
-            let caught_at = etcd.revision() + 1 + transactions;
-            let mut running = self.start(&[args, &["--max-txn-ops=9", "--endpoints", &link.endpoint()]].concat());
-            running.link = Some(link);
-            if running.wait_for_revision(etcd, caught_at) {
-                running.signal("STOP");
-                let is_early = etcd.revision() <= caught_at + latest;
-                if is_early && running.is_running() && etcd.get(LOCK).is_some() {
-                    return running;
-                }
-            }
-            running.kill();
-            if etcd.get(LOCK).is_some() {
-                etcd.end_lock();
-            }
+    /// `begin` brings etcd to where the tool is to start from.
+    pub fn catch(&self, args: &[&str], etcd: &Etcd, transactions: u64, begin: impl Fn()) -> Running {
+        begin();
+        let args = [args, &["--max-txn-ops=9"]].concat();
+        match transactions {
+            0 => self.catch_at(&args, etcd, "Page", 1, Moment::After),
+            done => self.catch_at(&args, etcd, "Write", done + 1, Moment::Before),
         }
-        panic!("{args:?} is never caught after {transactions} transactions");
+    }
+
+    /// Starts it, and waits until its `number`th request of a kind is held at that moment, see [`Gate::hold`].
+    pub fn catch_at(&self, args: &[&str], etcd: &Etcd, kind: &'static str, number: u64, moment: Moment) -> Running {
+        let gate = Gate::to(etcd);
+        gate.hold(kind, number, moment);
+        let mut running = self.start_through(gate, args);
+        running.wait_until_held();
+        running
+    }
+
+    /// Starts it with this gate between it and etcd.
+    pub fn start_through(&self, gate: Gate, args: &[&str]) -> Running {
+        let mut running = self.start(&[args, &["--endpoints", &gate.endpoint()]].concat());
+        running.gate = Some(gate);
+        running
     }
 
     /// Starts any command in the folder; of our variables its environment has only what the command itself sets.
@@ -134,7 +135,7 @@ impl Tool {
             .stderr(stderr.try_clone().unwrap())
             .spawn()
             .unwrap();
-        Running { child, stdout, stderr, link: None }
+        Running { child, stdout, stderr, gate: None }
     }
 }
 
@@ -164,16 +165,24 @@ impl Running {
         }
     }
 
-    /// Waits until the revision of etcd is `revision` at least; `false` if the process ended before.
-    pub fn wait_for_revision(&mut self, etcd: &Etcd, revision: i64) -> bool {
+    /// Waits until its gate holds something.
+    pub fn wait_until_held(&mut self) {
         let started = Instant::now();
-        while self.is_running() {
-            assert!(started.elapsed() < PATIENCE, "nothing happens:\n{}", self.output_so_far());
-            if etcd.revision() >= revision {
-                return self.is_running();
-            }
+        while !self.gate().is_holding() {
+            assert!(self.is_running(), "it ended before it was held:\n{}", self.output_so_far());
+            assert!(started.elapsed() < PATIENCE, "never held:\n{}", self.output_so_far());
+            std::thread::sleep(Duration::from_millis(1));
         }
-        false
+    }
+
+    /// Its gate.
+    pub fn gate(&self) -> &Gate {
+        self.gate.as_ref().expect("a process that was started through a gate")
+    }
+
+    /// Opens its gate.
+    pub fn go_on(&self) {
+        self.gate().open();
     }
 
     /// Sends a signal, like `TERM`.

@@ -124,7 +124,7 @@ impl Tour {
         let tool = Tool::new(&etcd);
         let running = tool.catch(&["run", "--force", "--output", "json"], &etcd, 3, || etcd.start_over(&before));
         etcd.end_lock();
-        running.signal("CONT");
+        running.go_on();
         self.keep(object(&running.wait().code(2)));
     }
 }

@@ -1,135 +1,172 @@
 //! A process that is killed or told to stop, at any point.
 
-use meta_migration::layout::keys::{Key, Plain, Side, side};
+use predicates::prelude::*;
+use predicates::str::contains;
 
-use crate::common::state::{Dump, LOCK, assert_same, below};
+use crate::common::gate::Moment;
+use crate::common::state::{LOCK, assert_same};
 use crate::common::{Etcd, Tool, Version, on_both_versions, said};
-use crate::{Scene, newest_change};
+use crate::whole::assert_whole;
+use crate::{SMALL, Scene, USUAL, newest_change, stress};
 
 on_both_versions![
-    a_killed_run_can_be_finished_or_rolled_back,
-    a_killed_rollback_can_be_finished_or_migrated_again,
+    a_run_killed_at_any_transaction_can_be_finished_or_rolled_back,
+    a_rollback_killed_at_any_transaction_can_be_finished_or_migrated_again,
     a_run_told_to_stop_ends_in_order,
     a_run_told_to_stop_before_the_first_write_says_so,
+    a_run_told_to_stop_while_it_connects_stops_at_once,
     a_backup_told_to_stop_leaves_no_file,
 ];
 
-const RUN_POINTS: [i64; 11] = [1, 9, 25, 41, 47, 49, 50, 51, 52, 53, 54];
-const ROLLBACK_POINTS: [i64; 8] = [1, 9, 15, 17, 18, 19, 20, 22];
+const BOTH: &[Moment] = &[Moment::Before, Moment::After];
+const AFTER: &[Moment] = &[Moment::After];
 
-fn a_killed_run_can_be_finished_or_rolled_back(version: Version) {
+fn a_run_killed_at_any_transaction_can_be_finished_or_rolled_back(version: Version) {
     let scene = Scene::on(version);
-    let mut mixed = 0;
-    for point in RUN_POINTS {
-        assert!(scene.run_caught_after(point).kill(), "{point}");
-        let half = scene.dump();
-        assert_whole(&scene, &half);
-        mixed += usize::from(half != scene.before && half != scene.migrated);
-
-        scene.etcd.end_lock();
-        scene.tool.call(&["run"]).code(0);
-        assert_same(&scene.migrated, &scene.etcd.dump(), ("run again after a kill", point));
-
-        scene.etcd.start_over(&half);
-        scene.tool.call(&["rollback"]).code(0);
-        assert_same(&scene.before, &scene.etcd.dump(), ("rollback after a kill", point));
-    }
-    assert!(mixed > RUN_POINTS.len() / 2, "only {mixed} kills came in the middle");
+    assert_eq!(killed_everywhere(&scene, "run", USUAL, BOTH, |_| true), 12);
+    // 49 write 2.2 records, 5 switch the collections, 2 remove 2.1 records.
+    killed_everywhere(&scene, "run", SMALL, AFTER, |number| matches!(number, 25 | 49 | 50 | 54 | 55));
 }
 
-fn a_killed_rollback_can_be_finished_or_migrated_again(version: Version) {
+fn a_rollback_killed_at_any_transaction_can_be_finished_or_migrated_again(version: Version) {
     let scene = Scene::on(version);
-    for point in ROLLBACK_POINTS {
-        assert!(scene.rollback_caught_after(point).kill(), "{point}");
-        let half = scene.dump();
-        assert_whole(&scene, &half);
+    assert!(killed_everywhere(&scene, "rollback", USUAL, BOTH, |_| true) >= 6);
+    // 17 put 2.1 records back, 5 switch the collections, 2 remove 2.2 records.
+    killed_everywhere(&scene, "rollback", SMALL, AFTER, |number| matches!(number, 9 | 17 | 18 | 22 | 23));
+}
 
-        scene.etcd.end_lock();
-        scene.tool.call(&["rollback"]).code(0);
-        assert_same(&scene.before, &scene.etcd.dump(), ("rollback again after a kill", point));
+#[test]
+fn a_run_over_two_thousand_segments_is_killed_at_its_turning_points() {
+    let scene = Scene::of_segments(2_000);
+    let (run, rollback) = (scene.transactions("run", USUAL), scene.transactions("rollback", USUAL));
+    assert!(run > 15 && rollback > 30, "{run} {rollback}");
+    killed_everywhere(&scene, "run", USUAL, AFTER, |number| number == run / 2 || number + 1 == run);
+    killed_everywhere(&scene, "rollback", USUAL, AFTER, |number| number == rollback / 2);
+}
 
-        scene.etcd.start_over(&half);
-        scene.tool.call(&["run"]).code(0);
-        assert_same(&scene.migrated, &scene.etcd.dump(), ("run after a killed rollback", point));
+#[test]
+#[ignore = "takes minutes; scripts/stress.sh"]
+fn every_transaction_of_the_sample() {
+    for version in [Version::V3_4, Version::V3_5] {
+        let scene = Scene::on(version);
+        for (command, options) in [("run", USUAL), ("run", SMALL), ("rollback", USUAL), ("rollback", SMALL)] {
+            let kills = killed_everywhere(&scene, command, options, BOTH, |_| true);
+            stress::report(
+                &format!("SIGKILL around every transaction: {command} {options}, sample, {version:?}"),
+                kills,
+            );
+        }
     }
 }
 
-/// Every collection is in exactly one of the layouts, and in that one nothing of it is missing.
-fn assert_whole(scene: &Scene, half: &Dump) {
-    let is_as_in = |key: &[u8], dump: &Dump| half.get(key) == dump.get(key);
-    let (mut old, mut new) = (Vec::new(), Vec::new());
-    for (relative, value) in below(&scene.before, "root-coord/collection/") {
-        let key = format!("by-dev/meta/{relative}").into_bytes();
-        if scene.migrated[&key] == value {
-            // A tombstone in both.
-            continue;
-        }
-        let in_new_layout = is_as_in(&key, &scene.migrated);
-        let expected = if in_new_layout { &scene.migrated } else { &scene.before };
-        assert!(is_as_in(&key, expected), "{relative} is in neither layout");
-        let snapshots = format!("by-dev/meta/snapshots/{relative}_ts").into_bytes();
-        let newest = expected.keys().rfind(|key| key.starts_with(&snapshots)).unwrap();
-        assert!(is_as_in(newest, expected), "{relative} and its newest snapshot are in different layouts");
-        if in_new_layout { new.push(relative) } else { old.push(relative) }
+#[test]
+#[ignore = "takes minutes; scripts/stress.sh"]
+fn every_transaction_of_two_thousand_segments() {
+    let scene = Scene::of_segments(2_000);
+    for (command, options) in [("run", USUAL), ("rollback", USUAL), ("run", "--max-txn-ops=40")] {
+        let kills = killed_everywhere(&scene, command, options, BOTH, |_| true);
+        stress::report(&format!("SIGKILL around every transaction: {command} {options}, 2,000 segments"), kills);
     }
-    // Where any collection needs them, the records of a layout are all there.
-    for (collections, dump, its_side) in [(&old, &scene.before, Side::Source), (&new, &scene.migrated, Side::Target)] {
-        if collections.is_empty() {
-            continue;
-        }
-        for (relative, value) in below(dump, "").filter(|(key, _)| side(key.as_bytes()) == its_side) {
-            let found = half.get(format!("by-dev/meta/{relative}").as_bytes()).map(Vec::as_slice);
-            assert_eq!(found, Some(value), "{relative} is missing or changed while {} need it", collections.len());
+}
+
+/// Kills a command just before or just after each of its write transactions (of which `chosen` says so) takes effect; goes on from
+/// there both ways. Returns the number of kills.
+fn killed_everywhere(
+    scene: &Scene,
+    command: &str,
+    options: &str,
+    moments: &[Moment],
+    chosen: impl Fn(u64) -> bool,
+) -> u64 {
+    let mut kills = 0;
+    for number in (1..=scene.transactions(command, options)).filter(|number| chosen(*number)) {
+        for &moment in moments {
+            scene.start_over_for(command);
+            let running = scene.tool.catch_at(&[command, options], &scene.etcd, "Write", number, moment);
+            assert!(running.kill());
+            check_what_a_kill_left(scene, (command, options, number, moment));
+            kills += 1;
         }
     }
-    let other = |dump: &Dump| -> Dump {
-        let changes = |key: &[u8]| match key.strip_prefix(b"by-dev/meta/").map(Key::parse) {
-            Some(Ok(Key::Plain(Plain::Collection(_)) | Key::Snapshot(Plain::Collection(_), _))) => true,
-            Some(key) => key.unwrap().side() != Side::Neither,
-            None => false,
-        };
-        dump.iter().filter(|(key, _)| !changes(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
-    };
-    assert_same(&other(&scene.before), &other(half), "what neither layout changes");
+    kills
+}
+
+/// Nothing is lost, `status` tells the way on, and both ways on work.
+fn check_what_a_kill_left(scene: &Scene, point: impl std::fmt::Debug + Copy) {
+    let half = scene.dump();
+    assert_whole(&scene.before, &scene.migrated, &half, point);
+    scene.etcd.end_lock();
+    if half != scene.before && half != scene.migrated {
+        scene.tool.call(&["status"]).code(0).stdout(
+            contains("`run` again: it finishes the interrupted migration").and(contains("or `rollback --backup-file")),
+        );
+    }
+    scene.tool.call(&["run"]).code(0);
+    assert_same(&scene.migrated, &scene.etcd.dump(), ("run after a kill", point));
+    scene.etcd.start_over(&half);
+    scene.tool.call(&["rollback"]).code(0);
+    assert_same(&scene.before, &scene.etcd.dump(), ("rollback after a kill", point));
 }
 
 fn a_run_told_to_stop_ends_in_order(version: Version) {
     let scene = Scene::on(version);
-    for signal in ["TERM", "INT"] {
-        let running = scene.run_caught_after(20);
+    for (signal, transactions, in_flight) in [("TERM", 20, 4), ("INT", 51, 1)] {
+        let mut running = scene.run_caught_after(transactions);
+        let revision = scene.etcd.revision();
         running.signal(signal);
-        running.signal("CONT");
+        running.wait_for_output("told to stop");
+        running.go_on();
         let stopped = running.wait().code(2);
         assert!(said(&stopped).contains("stopped by a signal"), "{}", said(&stopped));
         assert!(said(&stopped).contains("Run again"), "{}", said(&stopped));
-        assert_eq!(scene.etcd.get(LOCK), None);
-        assert_eq!(scene.etcd.leases().len(), 0);
-        assert_whole(&scene, &scene.dump());
+        assert_eq!((scene.etcd.get(LOCK), scene.etcd.leases().len()), (None, 0));
+        // What was in flight is finished, nothing else was begun; the end of the lock is a revision, too.
+        let written = scene.etcd.revision() - revision - 1;
+        assert!((1..=in_flight).contains(&written), "{written}");
+        assert_whole(&scene.before, &scene.migrated, &scene.dump(), signal);
         scene.tool.call(&["run"]).code(0);
         assert_same(&scene.migrated, &scene.etcd.dump(), "finished afterwards");
     }
 }
 
 fn a_run_told_to_stop_before_the_first_write_says_so(version: Version) {
+    let scene = Scene::on(version);
+    for (kind, moment) in [("Lock", Moment::After), ("Page", Moment::Before), ("Page", Moment::After)] {
+        let mut running = scene.tool.catch_at(&["run"], &scene.etcd, kind, 1, moment);
+        running.signal("TERM");
+        running.wait_for_output("told to stop");
+        running.go_on();
+        let stopped = running.wait().code(1);
+        assert!(said(&stopped).contains("stopped by a signal"), "{}", said(&stopped));
+        assert_same(&scene.before, &scene.etcd.dump(), (kind, moment));
+        assert_eq!(scene.etcd.leases().len(), 0);
+    }
+}
+
+fn a_run_told_to_stop_while_it_connects_stops_at_once(version: Version) {
     let (etcd, tool) = paused(version);
-    let mut running = tool.start(&["run"]);
-    running.wait_for_output("run: the metadata");
-    running.signal("TERM");
-    running.wait_for_output("told to stop");
+    for command in ["run", "backup", "status"] {
+        let mut running = tool.start(&[command, "--verbose"]);
+        running.wait_for_output("connecting to");
+        running.signal("TERM");
+        // etcd does not answer before this is over.
+        running.wait().code(1).stderr(contains("stopped by a signal"));
+    }
     etcd.resume();
-    let stopped = running.wait().code(1);
-    assert!(said(&stopped).contains("stopped by a signal"), "{}", said(&stopped));
     assert_untouched(&etcd);
+    let files: Vec<_> = tool.dir().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(files, ["migration.yaml"]);
 }
 
 fn a_backup_told_to_stop_leaves_no_file(version: Version) {
-    let (etcd, tool) = paused(version);
-    let mut running = tool.start(&["backup"]);
-    running.wait_for_output("backup: every key");
+    let etcd = Etcd::start(version);
+    etcd.load_milvus();
+    let tool = Tool::new(&etcd);
+    let mut running = tool.catch_at(&["backup"], &etcd, "Page", 1, Moment::Before);
     running.signal("TERM");
     running.wait_for_output("told to stop");
-    etcd.resume();
-    running.wait().code(1);
+    running.go_on();
+    running.wait().code(1).stderr(contains("stopped by a signal"));
     assert_untouched(&etcd);
     let files: Vec<_> = tool.dir().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(files, ["migration.yaml"]);

@@ -1,19 +1,14 @@
-//! What etcd takes at once, and when it takes nothing more.
-
-use etcd_client::{AlarmAction, AlarmType};
-use meta_migration::layout::keys::Plain;
-use predicates::prelude::*;
-use predicates::str::contains;
+//! What etcd takes at once.
 
 use crate::Scene;
-use crate::common::state::{LOCK, assert_same, copy, value};
+use crate::common::state::{assert_same, copy, value};
 use crate::common::{Etcd, Tool, Version, on_both_versions, said};
+use meta_migration::layout::keys::Plain;
 
 on_both_versions![
     an_etcd_with_small_transactions_gets_smaller_ones,
     an_etcd_with_small_requests_gets_smaller_ones,
     a_value_as_large_as_etcd_takes_is_carried_over,
-    an_etcd_without_space_stops_the_run_and_lets_it_go_on_later,
 ];
 
 fn an_etcd_with_small_transactions_gets_smaller_ones(version: Version) {
@@ -75,24 +70,4 @@ fn varint(mut number: usize) -> Vec<u8> {
     }
     bytes.push(number as u8);
     bytes
-}
-
-fn an_etcd_without_space_stops_the_run_and_lets_it_go_on_later(version: Version) {
-    let scene = Scene::on(version);
-    let alarm = |action| scene.etcd.run(async |mut client| client.alarm(action, AlarmType::Nospace, None).await);
-    let remedy = || contains("space quota").and(contains("etcdctl alarm disarm"));
-
-    let running = scene.run_caught_after(20);
-    alarm(AlarmAction::Activate);
-    running.signal("CONT");
-    running.wait().code(2).stderr(remedy());
-    assert_eq!(scene.etcd.get(LOCK), None, "etcd still lets leases go");
-    let half = scene.etcd.dump();
-    for command in ["run", "rollback"] {
-        scene.tool.call(&[command]).code(1).stderr(remedy());
-    }
-    assert_same(&half, &scene.etcd.dump(), "refused");
-    alarm(AlarmAction::Deactivate);
-    scene.tool.call(&["run"]).code(0);
-    assert_same(&scene.migrated, &scene.etcd.dump(), "finished afterwards");
 }

@@ -32,6 +32,7 @@ fn a_killed_run_leaves_a_lock_that_is_told_until_it_ends(version: Version) {
             .stderr(is_match(format!(r"at [^ ]+:{id}, ends in [0-9]+ s unless it is renewed\), key {LOCK}")).unwrap())
             .stderr(contains("then run again"));
     }
+    scene.tool.call(&["status"]).code(0).stdout(contains("another migration is at work").and(contains("2.1 and 2.2")));
     assert_same(&half, &scene.dump(), "refused");
     assert_eq!(scene.etcd.revision(), revision);
     let lease = scene.etcd.lease_of(LOCK).unwrap();
@@ -52,7 +53,7 @@ fn of_two_tools_at_once_one_is_refused(version: Version) {
             .code(1)
             .stderr(contains("another migration is at work").and(contains(format!(":{}, ends in", first.id()))));
     }
-    first.signal("CONT");
+    first.go_on();
     first.wait().code(0);
     assert_same(&scene.migrated, &scene.etcd.dump(), "the first one");
 }
@@ -109,7 +110,7 @@ fn a_lock_that_is_gone_stops_the_run(version: Version) {
         let running = scene.run_caught_after(transactions);
         scene.etcd.delete(LOCK);
         let revision = scene.etcd.revision();
-        running.signal("CONT");
+        running.go_on();
         let stopped = running
             .wait()
             .code(2)
@@ -126,7 +127,7 @@ fn a_lock_that_is_somebody_elses_now_stops_the_run(version: Version) {
     scene.etcd.delete(LOCK);
     let lease = scene.etcd.put_with_lease(LOCK, ORIGINAL, 60);
     let revision = scene.etcd.revision();
-    running.signal("CONT");
+    running.go_on();
     running.wait().code(2).stderr(contains("our migration lock is gone"));
     assert_eq!(scene.etcd.revision(), revision);
     assert_eq!(scene.etcd.get(LOCK).as_deref(), Some(ORIGINAL.as_bytes()), "the other's lock stays");

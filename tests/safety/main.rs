@@ -2,17 +2,31 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../../examples/make-cluster.rs"]
+#[allow(dead_code, reason = "its main is not wanted here")]
+mod make_cluster;
 
+mod answers;
 mod damage;
+mod files;
 mod kills;
 mod limits;
 mod lock;
+mod middle;
+mod outages;
 mod sessions;
+mod stress;
+mod whole;
 
-use common::state::{Dump, LOCK};
-use common::{Etcd, Running, Tool, Version};
+use common::state::{Dump, LOCK, assert_same};
+use common::{Etcd, Gate, Running, Tool, Version};
 
-/// An etcd with the sample, a backup of it, and what becomes of it.
+/// Small transactions: an odd number of operations, so that changes that come in pairs are not kept together by chance.
+const SMALL: &str = "--max-txn-ops=9";
+/// What etcd takes by default.
+const USUAL: &str = "--max-txn-ops=128";
+
+/// An etcd with 2.1 metadata, a backup of it, and what becomes of it.
 struct Scene {
     etcd: Etcd,
     tool: Tool,
@@ -22,9 +36,22 @@ struct Scene {
 }
 
 impl Scene {
+    /// With the sample.
     fn on(version: Version) -> Self {
         let etcd = Etcd::start(version);
         etcd.load_milvus();
+        Self::of(etcd)
+    }
+
+    /// With a made cluster.
+    fn of_segments(segments: i64) -> Self {
+        let etcd = Etcd::start(Version::V3_5);
+        let keys = make_cluster::cluster(segments);
+        etcd.put_all(keys.into_iter().map(|(key, value)| (format!("by-dev/meta/{key}").into_bytes(), value, 0)));
+        Self::of(etcd)
+    }
+
+    fn of(etcd: Etcd) -> Self {
         let before = etcd.dump();
         let tool = Tool::new(&etcd);
         tool.call(&["backup"]).code(0);
@@ -34,18 +61,36 @@ impl Scene {
         Self { etcd, tool, before, migrated }
     }
 
-    /// A `run` over the sample that stands still (SIGSTOP) after it has written so many transactions.
-    ///
-    /// 56 it is in all: 49 write 2.2 records, 5 switch the collections, 2 remove 2.1 records.
-    fn run_caught_after(&self, transactions: i64) -> Running {
-        self.tool.catch(&["run"], &self.etcd, transactions, || self.etcd.start_over(&self.before))
+    /// Makes etcd what a command is to begin with.
+    fn start_over_for(&self, command: &str) {
+        self.etcd.start_over(match command {
+            "run" | "backup" => &self.before,
+            _ => &self.migrated,
+        });
     }
 
-    /// A `rollback` of the migrated sample that stands still after it has written so many transactions.
+    /// What etcd is after a command.
+    fn after(&self, command: &str) -> &Dump {
+        match command {
+            "run" | "verify" => &self.migrated,
+            _ => &self.before,
+        }
+    }
+
+    /// How many write transactions a command takes if nobody disturbs it.
+    fn transactions(&self, command: &str, options: &str) -> u64 {
+        self.start_over_for(command);
+        let gate = Gate::to(&self.etcd);
+        self.tool.call(&[command, options, "--endpoints", &gate.endpoint()]).code(0);
+        assert_same(self.after(command), &self.etcd.dump(), command);
+        gate.count("Write")
+    }
+
+    /// A `run` over the sample that stands still after it has written so many transactions.
     ///
-    /// 24 it is in all: 17 put 2.1 records back, 5 switch the collections, 2 remove 2.2 records.
-    fn rollback_caught_after(&self, transactions: i64) -> Running {
-        self.tool.catch(&["rollback"], &self.etcd, transactions, || self.etcd.start_over(&self.migrated))
+    /// 56 it is in all: 49 write 2.2 records, 5 switch the collections, 2 remove 2.1 records.
+    fn run_caught_after(&self, transactions: u64) -> Running {
+        self.tool.catch(&["run"], &self.etcd, transactions, || self.etcd.start_over(&self.before))
     }
 
     /// All that is in etcd but the migration lock.

@@ -5,16 +5,17 @@ use std::path::Path;
 use predicates::prelude::*;
 use predicates::str::{contains, is_match};
 
+use crate::common::gate::Moment;
 use crate::common::state::{LOCK, assert_same};
 use crate::common::{Etcd, Running, Tool, Version, on_both_versions, said, testdata};
-use crate::{Scene, newest_change};
+use crate::whole::assert_whole;
+use crate::{SMALL, Scene, USUAL, newest_change, stress};
 
 on_both_versions![
     nothing_is_done_while_components_are_alive_and_each_is_named,
     a_session_without_a_lease_is_told_with_the_way_to_remove_it,
     any_other_key_among_the_sessions_counts_as_one,
-    a_component_that_comes_up_during_a_run_stops_it_at_once,
-    a_component_that_comes_up_during_a_rollback_stops_it_at_once,
+    a_component_that_comes_up_at_any_transaction_stops_all_writing,
 ];
 
 fn nothing_is_done_while_components_are_alive_and_each_is_named(version: Version) {
@@ -100,44 +101,62 @@ fn any_other_key_among_the_sessions_counts_as_one(version: Version) {
 
 const ROOTCOORD: &str = r#"{"ServerID":18,"ServerName":"rootcoord","Address":"10.0.0.1:53100","Exclusive":true}"#;
 
-fn a_component_that_comes_up_during_a_run_stops_it_at_once(version: Version) {
+fn a_component_that_comes_up_at_any_transaction_stops_all_writing(version: Version) {
     let scene = Scene::on(version);
-    for transactions in [1, 30, 51] {
-        let running = scene.run_caught_after(transactions);
-        comes_up(&scene.etcd, running, "Run again");
-        scene.tool.call(&["run"]).code(0);
-        assert_same(&scene.migrated, &scene.etcd.dump(), ("finished afterwards", transactions));
+    assert_eq!(comes_up_everywhere(&scene, "run", USUAL, |_| true), 6);
+    comes_up_everywhere(&scene, "run", SMALL, |number| matches!(number, 31 | 51 | 56));
+    assert!(comes_up_everywhere(&scene, "rollback", USUAL, |_| true) >= 3);
+}
+
+#[test]
+#[ignore = "takes minutes; scripts/stress.sh"]
+fn every_transaction_finds_a_component() {
+    for version in [Version::V3_4, Version::V3_5] {
+        let scene = Scene::on(version);
+        for command in ["run", "rollback"] {
+            let times = comes_up_everywhere(&scene, command, SMALL, |_| true);
+            stress::report(
+                &format!("component comes up before every transaction: {command} {SMALL}, {version:?}"),
+                times,
+            );
+        }
+    }
+    let scene = Scene::of_segments(2_000);
+    for command in ["run", "rollback"] {
+        let times = comes_up_everywhere(&scene, command, USUAL, |_| true);
+        stress::report(&format!("component comes up before every transaction: {command}, 2,000 segments"), times);
     }
 }
 
-fn a_component_that_comes_up_during_a_rollback_stops_it_at_once(version: Version) {
-    let scene = Scene::on(version);
-    for transactions in [1, 18] {
-        let running = scene.rollback_caught_after(transactions);
-        comes_up(&scene.etcd, running, "Run `rollback` again");
-        scene.tool.call(&["rollback"]).code(0);
-        assert_same(&scene.before, &scene.etcd.dump(), ("finished afterwards", transactions));
+/// A component comes up just before each write transaction (of which `chosen` says so) reaches etcd; not one is applied after that.
+/// Returns how many times.
+fn comes_up_everywhere(scene: &Scene, command: &str, options: &str, chosen: impl Fn(u64) -> bool) -> u64 {
+    let mut times = 0;
+    for number in (1..=scene.transactions(command, options)).filter(|number| chosen(*number)) {
+        scene.start_over_for(command);
+        let running = scene.tool.catch_at(&[command, options], &scene.etcd, "Write", number, Moment::Before);
+        comes_up(scene, running, number == 1);
+        scene.tool.call(&[command]).code(0);
+        assert_same(scene.after(command), &scene.etcd.dump(), ("finished afterwards", command, number));
+        times += 1;
     }
+    times
 }
 
-fn comes_up(etcd: &Etcd, running: Running, way_on: &str) {
-    let lease = etcd.put_with_lease("by-dev/meta/session/rootcoord", ROOTCOORD, 3600);
-    let revision = etcd.revision();
-    running.signal("CONT");
-    let stopped = running.wait().code(2).stderr(
+fn comes_up(scene: &Scene, running: Running, is_first: bool) {
+    let lease = scene.etcd.put_with_lease("by-dev/meta/session/rootcoord", ROOTCOORD, 3600);
+    let revision = scene.etcd.revision();
+    running.go_on();
+    let (code, says) = if is_first { (1, "the metadata is as it was") } else { (2, "Run ") };
+    let stopped = running.wait().code(code).stderr(
         contains("rootcoord (server ID 18, at 10.0.0.1:53100, ends in 3")
             .and(contains("key by-dev/meta/session/rootcoord"))
-            .and(contains(way_on)),
+            .and(contains(says)),
     );
-    // What was under way when it came up may have come first; nothing came after it but the end of the lock.
-    assert_eq!(newest_change(etcd), newest_session(etcd), "{}", said(&stopped));
-    assert_eq!(etcd.get(LOCK), None);
-    assert!(etcd.revision() <= revision + 1, "{}", said(&stopped));
-    etcd.revoke(lease);
-}
-
-fn newest_session(etcd: &Etcd) -> i64 {
-    let entries = etcd.entries();
-    let session = entries.iter().find(|entry| entry.key() == b"by-dev/meta/session/rootcoord").unwrap();
-    session.create_revision()
+    // Nothing came after it but the end of the lock.
+    assert_eq!(newest_change(&scene.etcd), revision, "{}", said(&stopped));
+    assert_eq!(scene.etcd.revision(), revision + 1, "{}", said(&stopped));
+    assert_eq!(scene.etcd.get(LOCK), None);
+    scene.etcd.revoke(lease);
+    assert_whole(&scene.before, &scene.migrated, &scene.dump(), "a component came up");
 }

@@ -1,0 +1,49 @@
+//! The invariant: at every instant each collection is whole in exactly one of the layouts.
+
+use std::fmt::Debug;
+
+use meta_migration::layout::keys::{Key, Plain, Side, side};
+
+use crate::common::state::{Dump, assert_same, below};
+
+/// Every collection is in exactly one of the layouts, and in that one nothing of it is missing.
+pub fn assert_whole(before: &Dump, migrated: &Dump, half: &Dump, what: impl Debug) {
+    let is_as_in = |key: &[u8], dump: &Dump| half.get(key) == dump.get(key);
+    let (mut old, mut new) = (Vec::new(), Vec::new());
+    for (relative, value) in below(before, "root-coord/collection/") {
+        let key = format!("by-dev/meta/{relative}").into_bytes();
+        if migrated[&key] == value {
+            // A tombstone in both.
+            continue;
+        }
+        let in_new_layout = is_as_in(&key, migrated);
+        let expected = if in_new_layout { migrated } else { before };
+        assert!(is_as_in(&key, expected), "{what:?}: {relative} is in neither layout");
+        let snapshots = format!("by-dev/meta/snapshots/{relative}_ts").into_bytes();
+        let newest = expected.keys().rfind(|key| key.starts_with(&snapshots)).unwrap();
+        assert!(is_as_in(newest, expected), "{what:?}: {relative} and its newest snapshot are in different layouts");
+        if in_new_layout { new.push(relative) } else { old.push(relative) }
+    }
+    // Where any collection needs them, the records of a layout are all there.
+    for (collections, dump, its_side) in [(&old, before, Side::Source), (&new, migrated, Side::Target)] {
+        if collections.is_empty() {
+            continue;
+        }
+        for (relative, value) in below(dump, "").filter(|(key, _)| side(key.as_bytes()) == its_side) {
+            let found = half.get(format!("by-dev/meta/{relative}").as_bytes()).map(Vec::as_slice);
+            let needed = collections.len();
+            assert_eq!(found, Some(value), "{what:?}: {relative} is missing or changed while {needed} need it");
+        }
+    }
+    assert_same(&neither(before), &neither(half), ("what neither layout changes", what));
+}
+
+/// What no layout changes.
+fn neither(dump: &Dump) -> Dump {
+    let changes = |key: &[u8]| match key.strip_prefix(b"by-dev/meta/").map(Key::parse) {
+        Some(Ok(Key::Plain(Plain::Collection(_)) | Key::Snapshot(Plain::Collection(_), _))) => true,
+        Some(key) => key.unwrap().side() != Side::Neither,
+        None => false,
+    };
+    dump.iter().filter(|(key, _)| !changes(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
+}

@@ -103,11 +103,7 @@ fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("backup file");
     group.sample_size(20).throughput(Throughput::Bytes(bytes));
     group.bench_function("write", |bencher| {
-        bencher.iter_batched(
-            || _ = std::fs::remove_file(&file),
-            |()| write(&keys, &file),
-            BatchSize::PerIteration,
-        );
+        bencher.iter_batched(|| _ = std::fs::remove_file(&file), |()| write(&keys, &file), BatchSize::PerIteration);
     });
     group.bench_function("read", |bencher| bencher.iter(|| read(&file)));
     group.finish();

@@ -37,8 +37,7 @@ async fn read(client: Client) -> Result<()> {
     let mut kv = client.kv_client().max_decoding_message_size(usize::MAX);
     let (mut start, mut revision) = (b"by-dev/meta/".to_vec(), 0);
     loop {
-        let options =
-            GetOptions::new().with_range("by-dev/meta0").with_limit(KEYS_A_PAGE).with_revision(revision);
+        let options = GetOptions::new().with_range("by-dev/meta0").with_limit(KEYS_A_PAGE).with_revision(revision);
         let page = kv.get(start, Some(options)).await?;
         revision = page.header().context("no header")?.revision();
         match page.kvs().last() {

@@ -147,21 +147,21 @@ impl Applier<'_> {
     }
 
     async fn phase(&self, phase: &Phase, revision: i64, counter: &Counter) -> Result<(), ApplyError> {
-        let bar = self.progress.phase(phase.name, phase.changes.len() as u64, "changes");
+        let bar = self.progress.writing(phase);
         let at_once = if phase.in_order { 1 } else { IN_FLIGHT };
         let failed = AtomicBool::new(false);
         let batches = batches(phase, self.limits, self.root.len());
         let result = stream::iter(batches)
             .take_while(|_| ready(!failed.load(Ordering::Relaxed)))
             .map(|batch| async {
-                let changes = batch.len() as u64;
-                self.commit(phase, batch, revision, counter).await.map(|()| changes)
+                let written = (batch.len() as u64, phase.changes[batch.clone()].iter().map(Change::cost).sum());
+                self.commit(phase, batch, revision, counter).await.map(|()| written)
             })
             .buffer_unordered(at_once)
             // After a failure nothing new begins, but what is in flight is waited for: its outcome is known then.
             .fold(Ok(()), |result: Result<(), ApplyError>, outcome| {
                 match &outcome {
-                    Ok(changes) => bar.advance(*changes),
+                    Ok((changes, cost)) => bar.wrote(*changes, *cost),
                     Err(_) => failed.store(true, Ordering::Relaxed),
                 }
                 ready(result.and(outcome.map(drop)))

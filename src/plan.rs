@@ -36,6 +36,14 @@ impl Change {
         }
     }
 
+    /// What the change costs etcd, about, in units of a key that is deleted in a range.
+    pub fn cost(&self) -> u64 {
+        match self {
+            Self::Put { .. } => 4,
+            Self::Delete { keys, .. } => *keys,
+        }
+    }
+
     /// Bytes that the change takes in a request, without etcd's few bytes of framing.
     pub fn bytes(&self) -> usize {
         match self {
@@ -62,6 +70,11 @@ impl Phase {
     /// A phase without changes.
     pub fn new(name: &'static str) -> Self {
         Self { name, ..Self::default() }
+    }
+
+    /// What all changes cost etcd, about.
+    pub fn cost(&self) -> u64 {
+        self.changes.iter().map(Change::cost).sum()
     }
 
     /// Adds a put.

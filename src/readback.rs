@@ -45,7 +45,7 @@ pub async fn read_back(etcd: &Etcd, root: &str, plan: &Plan, progress: &Progress
     let mut untouched = 0u64;
     let mut snapshot = etcd.snapshot(root).await?;
     found.revision = snapshot.revision();
-    let bar = progress.phase("reading back and comparing", snapshot.total(), "keys");
+    let bar = progress.reading("reading back and comparing", snapshot.total());
     while let Some(page) = snapshot.next_page().await? {
         for entry in &page {
             let key = &entry.key[root.len()..];
@@ -63,7 +63,7 @@ pub async fn read_back(etcd: &Etcd, root: &str, plan: &Plan, progress: &Progress
                 None => untouched += 1,
             }
         }
-        bar.advance(page.len() as u64);
+        bar.read(page.len() as u64);
     }
     bar.finish();
     for key in expected.puts.keys() {

@@ -55,10 +55,10 @@ impl Context {
     async fn try_read_inventory(&self, etcd: &Etcd, each: &mut impl FnMut(&Bytes, &Bytes)) -> Result<(Inventory, i64)> {
         let mut inventory = Inventory::default();
         let mut snapshot = etcd.snapshot(self.root.as_str()).await?;
-        let bar = self.progress.phase("reading the metadata", snapshot.total(), "keys");
+        let bar = self.progress.reading("reading the metadata", snapshot.total());
         while let Some(page) = snapshot.next_page().await? {
             self.stop.check()?;
-            bar.advance(page.len() as u64);
+            bar.read(page.len() as u64);
             for entry in page {
                 let key = entry.key.slice(self.root.len()..);
                 each(&key, &entry.value);
@@ -147,7 +147,7 @@ impl Context {
     }
 
     async fn copy(&self, snapshot: &mut Snapshot, writer: &mut Writer) -> Result<()> {
-        let bar = self.progress.phase("backing up", snapshot.total(), "keys");
+        let bar = self.progress.reading("backing up", snapshot.total());
         while let Some(page) = snapshot.next_page().await? {
             self.stop.check()?;
             for Entry { key, value, lease, .. } in &page {
@@ -155,7 +155,7 @@ impl Context {
                     writer.add(&key[self.root.len()..], value)?;
                 }
             }
-            bar.advance(page.len() as u64);
+            bar.read(page.len() as u64);
         }
         bar.finish();
         Ok(())

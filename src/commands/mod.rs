@@ -115,6 +115,7 @@ impl Context {
     /// Carries a plan out, reads everything back, and tells both.
     async fn carry_out(&self, etcd: &Etcd, guard: &Guard, plan: &Plan, way_on: &str) -> Result<i64, Failure> {
         plan.changes().for_each(log_change);
+        self.progress.expect(plan);
         let applier =
             Applier { etcd, guard, root: &self.root, limits: self.limits, stop: &self.stop, progress: &self.progress };
         let (done, result) = applier.apply(plan).await;

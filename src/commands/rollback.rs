@@ -113,10 +113,10 @@ async fn restore_guarded(
 async fn compare(context: &Context, etcd: &Etcd, entries: Entries) -> Result<(Plan, Differences)> {
     let mut comparison = Comparison::new(entries);
     let mut snapshot = etcd.snapshot(context.root.as_str()).await?;
-    let bar = context.progress.phase("comparing with the backup", snapshot.total(), "keys");
+    let bar = context.progress.reading("comparing with the backup", snapshot.total());
     while let Some(page) = snapshot.next_page().await? {
         context.stop.check()?;
-        bar.advance(page.len() as u64);
+        bar.read(page.len() as u64);
         for entry in page {
             comparison.add(entry.key.slice(context.root.len()..), &entry.value);
         }

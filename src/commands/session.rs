@@ -33,7 +33,10 @@ impl Context {
                 told = Some(Instant::now());
                 self.say(format!("waiting for sessions to end: {}", names(&refusal)));
             }
-            let pause = async { Ok(tokio::time::sleep(left.min(POLL)).await) };
+            let pause = async {
+                tokio::time::sleep(left.min(POLL)).await;
+                Ok(())
+            };
             self.unless_stopped(pause).await?;
         }
     }

@@ -88,10 +88,10 @@ async fn try_read(
 ) -> Result<(Verification, Option<Differences>, i64)> {
     let mut verifier = Verifier::default();
     let mut snapshot = etcd.snapshot(context.root.as_str()).await?;
-    let bar = context.progress.phase("verifying", snapshot.total(), "keys");
+    let bar = context.progress.reading("verifying", snapshot.total());
     while let Some(page) = snapshot.next_page().await? {
         context.stop.check()?;
-        bar.advance(page.len() as u64);
+        bar.read(page.len() as u64);
         for entry in page {
             let key = &entry.key[context.root.len()..];
             if let Some(comparison) = comparison.as_mut().filter(|_| entry.lease == 0) {

@@ -3,6 +3,7 @@
 pub mod console;
 pub mod inspect;
 pub mod outcome;
+mod outlook;
 pub mod progress;
 pub mod text;
 pub mod verification;

@@ -1,12 +1,15 @@
 //! Progress: a bar on a terminal, a log line every few seconds elsewhere.
 
 use std::fmt::Write;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
+use super::outlook::{Kind, Outlook};
 use super::text::thousands;
+use crate::plan::{Phase, Plan};
 
 /// In a pod's log, a line at most this often.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
@@ -16,12 +19,13 @@ const LINE_INTERVAL: Duration = Duration::from_secs(5);
 pub struct Progress {
     /// Bars, on a terminal.
     bars: Option<MultiProgress>,
+    outlook: Arc<Mutex<Outlook>>,
 }
 
 impl Progress {
     /// Progress as bars.
     pub fn bars(bars: MultiProgress) -> Self {
-        Self { bars: Some(bars) }
+        Self { bars: Some(bars), ..Self::default() }
     }
 
     /// Progress as log lines.
@@ -29,26 +33,78 @@ impl Progress {
         Self::default()
     }
 
-    /// Begins a phase of `total` steps, which are counted in `unit`.
-    pub fn phase(&self, name: &str, total: u64, unit: &'static str) -> Bar {
+    /// From now on there is just this plan to carry out, and everything to be read back.
+    pub fn expect(&self, plan: &Plan) {
+        let read = plan.untouched_keys() + plan.totals().puts;
+        let write: u64 = plan.phases.iter().map(Phase::cost).sum();
+        locked(&self.outlook).expect(read as f64, write as f64);
+    }
+
+    /// Begins to read `total` keys.
+    pub fn reading(&self, name: &str, total: u64) -> Bar {
+        self.begin(name, total, "keys", Kind::Read)
+    }
+
+    /// Begins to write a phase of a plan.
+    pub fn writing(&self, phase: &Phase) -> Bar {
+        self.begin(phase.name, phase.changes.len() as u64, "changes", Kind::Write)
+    }
+
+    fn begin(&self, name: &str, total: u64, unit: &'static str, kind: Kind) -> Bar {
+        let clock =
+            Arc::new(Clock { kind, begun: Instant::now(), amount: AtomicU64::new(0), outlook: self.outlook.clone() });
         let bar = self.bars.as_ref().map(|bars| {
             let bar = bars.add(ProgressBar::new(total));
-            let template =
-                format!("{{msg:34}} [{{bar:30}}] {{human_pos}}/{{human_len}} {unit}, {{rate}}, {{eta}} left");
-            if let Ok(style) = ProgressStyle::with_template(&template) {
-                let rate = |state: &ProgressState, to: &mut dyn Write| {
-                    // Writing into indicatif's own buffer cannot fail.
-                    let _ = write!(to, "{:.0} a second", state.per_sec());
-                };
-                bar.set_style(style.with_key("rate", rate).progress_chars("=> "));
-            }
+            bar.set_style(style(unit, clock.clone()));
             bar.set_message(name.to_owned());
             bar
         });
-        let now = Instant::now();
-        let lines = Mutex::new(Lines { done: 0, last: now });
-        Bar { name: name.to_owned(), total, unit, begun: now, bar, lines }
+        let lines = Mutex::new(Lines { done: 0, last: clock.begun });
+        Bar { name: name.to_owned(), total, unit, clock, bar, lines }
     }
+}
+
+fn style(unit: &str, clock: Arc<Clock>) -> ProgressStyle {
+    let template =
+        format!("{{msg:34}} [{{bar:30}}] {{human_pos}}/{{human_len}} {unit}, {{rate}}, {{eta}} left{{in_all}}");
+    // Writing into indicatif's own buffer cannot fail.
+    let rate = |state: &ProgressState, to: &mut dyn Write| _ = write!(to, "{:.0} a second", state.per_sec());
+    let in_all = move |_: &ProgressState, to: &mut dyn Write| _ = write!(to, "{}", clock.in_all());
+    ProgressStyle::with_template(&template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("rate", rate)
+        .with_key("in_all", in_all)
+        .progress_chars("=> ")
+}
+
+/// How long a phase has been going on, and how much of it is done.
+#[derive(Debug)]
+struct Clock {
+    kind: Kind,
+    begun: Instant,
+    amount: AtomicU64,
+    outlook: Arc<Mutex<Outlook>>,
+}
+
+impl Clock {
+    fn seconds(&self) -> f64 {
+        self.begun.elapsed().as_secs_f64()
+    }
+
+    fn amount(&self) -> f64 {
+        self.amount.load(Ordering::Relaxed) as f64
+    }
+
+    /// The time left with all phases to come, in words; nothing where it is not known.
+    fn in_all(&self) -> String {
+        let left = locked(&self.outlook).seconds_left(self.kind, self.amount(), self.seconds());
+        left.map_or_else(String::new, |seconds| format!(", {seconds:.0} s with all that follows"))
+    }
+}
+
+/// A panic elsewhere does not make the numbers worse.
+fn locked(outlook: &Mutex<Outlook>) -> std::sync::MutexGuard<'_, Outlook> {
+    outlook.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The progress of one phase.
@@ -57,7 +113,7 @@ pub struct Bar {
     name: String,
     total: u64,
     unit: &'static str,
-    begun: Instant,
+    clock: Arc<Clock>,
     bar: Option<ProgressBar>,
     lines: Mutex<Lines>,
 }
@@ -69,8 +125,18 @@ struct Lines {
 }
 
 impl Bar {
-    /// So many steps more are done.
-    pub fn advance(&self, steps: u64) {
+    /// So many keys more have been read.
+    pub fn read(&self, keys: u64) {
+        self.advance(keys, keys);
+    }
+
+    /// So many changes more have been written, which cost so much.
+    pub fn wrote(&self, changes: u64, cost: u64) {
+        self.advance(changes, cost);
+    }
+
+    fn advance(&self, steps: u64, amount: u64) {
+        self.clock.amount.fetch_add(amount, Ordering::Relaxed);
         if let Some(bar) = &self.bar {
             bar.inc(steps);
             return;
@@ -79,16 +145,15 @@ impl Bar {
         lines.done += steps;
         if lines.last.elapsed() >= LINE_INTERVAL {
             lines.last = Instant::now();
-            let seconds = self.begun.elapsed().as_secs_f64();
-            let rate = lines.done as f64 / seconds;
+            let rate = lines.done as f64 / self.clock.seconds();
             let left = self.total.saturating_sub(lines.done) as f64 / rate;
             tracing::info!(
-                "{}: {} of {} {} ({:.0} a second, about {left:.0} s left)",
+                "{}: {} of {} {} ({rate:.0} a second, about {left:.0} s left{})",
                 self.name,
                 thousands(lines.done),
                 thousands(self.total),
                 self.unit,
-                rate
+                self.clock.in_all()
             );
         }
     }
@@ -98,7 +163,8 @@ impl Bar {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        let seconds = self.begun.elapsed().as_secs_f64();
+        let seconds = self.clock.seconds();
+        locked(&self.clock.outlook).finished(self.clock.kind, self.clock.amount(), seconds);
         tracing::info!("{}: {} {} in {seconds:.1} s", self.name, thousands(self.total), self.unit);
     }
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use clap::CommandFactory;
+use common::docs::blocks;
 use common::state::assert_same;
 use common::tool::PROGRAM;
 use common::{Etcd, Tool, Version, on_both_versions, said};
@@ -22,21 +23,6 @@ const NOT_THERE: [&str; 3] = ["completions", "man", "help"];
 
 fn runbook() -> String {
     fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operating.md")).unwrap()
-}
-
-/// The contents of the blocks of a language, indented ones (in lists) too.
-fn blocks(markdown: &str, language: &str) -> Vec<String> {
-    let mut blocks = Vec::new();
-    let mut lines = markdown.lines();
-    while let Some(line) = lines.next() {
-        let fence = line.trim_start();
-        if fence == format!("```{language}") {
-            let indent = line.len() - fence.len();
-            let inside = lines.by_ref().take_while(|line| line.trim() != "```");
-            blocks.push(inside.map(|line| format!("{}\n", line.get(indent..).unwrap_or_default())).collect());
-        }
-    }
-    blocks
 }
 
 /// A program that succeeds, and writes down how it was called.

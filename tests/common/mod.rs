@@ -24,6 +24,7 @@
 
 mod cluster;
 mod data;
+pub mod docs;
 mod etcd;
 pub mod files;
 pub mod gate;

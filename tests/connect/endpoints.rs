@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use meta_migration::etcd::{Cause, ConnectError, EtcdError};
 use tokio::net::{TcpSocket, TcpStream};
+use tonic::Code;
 
+use crate::common::gate::{Gate, Moment, Verdict};
 use crate::common::{Cluster, Etcd, Version, block_on, free_ports, on_both_versions, wait_until};
 use crate::{cause, config, config_for, connect, connect_error};
 
@@ -16,6 +18,8 @@ on_both_versions![
     never_goes_on_with_an_endpoint_of_another_cluster,
     tells_that_the_cluster_has_no_leader,
     tells_that_a_stopped_etcd_is_silent,
+    connects_though_a_leader_is_being_elected,
+    connects_though_its_first_answers_are_lost,
 ];
 
 fn connects_and_knows_the_server(version: Version) {
@@ -67,6 +71,41 @@ fn tells_that_the_cluster_has_no_leader(version: Version) {
     wait_until("the last member knows that it is alone", || cluster.members[follower].leader_id() == 0);
     let cause = cause(&config_for(&cluster.members[follower]));
     assert!(matches!(cause, Cause::NoLeader(_)), "{cause:?}");
+}
+
+fn connects_though_a_leader_is_being_elected(version: Version) {
+    let mut cluster = Cluster::start(version);
+    let leader = cluster.leader(0).unwrap();
+    cluster.members[leader].kill();
+    let endpoints: Vec<_> =
+        cluster.endpoints().into_iter().filter(|one| *one != cluster.members[leader].endpoint()).collect();
+    let mut config = config(endpoints);
+    // Three times this is longer than any election.
+    config.request_timeout = Duration::from_millis(2500);
+    assert_eq!(block_on(connect(&config).get("a")).unwrap(), None);
+}
+
+fn connects_though_its_first_answers_are_lost(version: Version) {
+    let etcd = Etcd::start(version);
+    for (moment, verdict) in [
+        (Moment::Before, Verdict::Refuse(Code::Unavailable, "etcdserver: leader changed")),
+        (Moment::Before, Verdict::Refuse(Code::Unavailable, "etcdserver: no leader")),
+        (Moment::After, Verdict::Lose),
+        (Moment::After, Verdict::Cut),
+    ] {
+        let gate = Gate::to(&etcd);
+        let fault = verdict.clone();
+        gate.rule(move |call| if call.number <= 2 && call.moment == moment { fault.clone() } else { Verdict::Pass });
+        connect(&config([gate.endpoint()]));
+        assert!(gate.count("Range") >= 3, "{verdict:?}");
+    }
+    // For ever, it is told.
+    let gate = Gate::to(&etcd);
+    gate.rule(|_| Verdict::Refuse(Code::Unavailable, "etcdserver: leader changed"));
+    let started = Instant::now();
+    let cause = cause(&config([gate.endpoint()]));
+    assert!(matches!(&cause, Cause::NoLeader(text) if text.contains("leader changed")), "{cause:?}");
+    assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
 }
 
 fn tells_that_a_stopped_etcd_is_silent(version: Version) {

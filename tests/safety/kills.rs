@@ -110,22 +110,49 @@ fn check_what_a_kill_left(scene: &Scene, point: impl std::fmt::Debug + Copy) {
 
 fn a_run_told_to_stop_ends_in_order(version: Version) {
     let scene = Scene::on(version);
-    for (signal, transactions, in_flight) in [("TERM", 20, 4), ("INT", 51, 1)] {
-        let mut running = scene.run_caught_after(transactions);
-        let revision = scene.etcd.revision();
-        running.signal(signal);
-        running.wait_for_output("told to stop");
-        running.go_on();
-        let stopped = running.wait().code(2);
-        assert!(said(&stopped).contains("stopped by a signal"), "{}", said(&stopped));
-        assert!(said(&stopped).contains("Run again"), "{}", said(&stopped));
-        assert_eq!((scene.etcd.get(LOCK), scene.etcd.leases().len()), (None, 0));
-        // What was in flight is finished, nothing else was begun; the end of the lock is a revision, too.
+    told_to_stop(&scene, "TERM", 21, 4);
+    told_to_stop(&scene, "INT", 52, 1);
+}
+
+/// Tells a `run` to stop while its `number`th transaction is in flight, of at most so many at the same time.
+fn told_to_stop(scene: &Scene, signal: &str, number: u64, in_flight: i64) {
+    scene.start_over_for("run");
+    let mut running = scene.tool.catch_at(&["run", SMALL], &scene.etcd, "Write", number, Moment::Before);
+    let revision = scene.etcd.revision();
+    running.signal(signal);
+    running.wait_for_output("told to stop");
+    running.go_on();
+    let stopped = running.wait();
+    // What was in flight is finished, nothing else was begun; the end of the lock is a revision, too.
+    assert_eq!((scene.etcd.get(LOCK), scene.etcd.leases().len()), (None, 0));
+    let half = scene.dump();
+    if said(&stopped).contains("stopped by a signal") {
         let written = scene.etcd.revision() - revision - 1;
-        assert!((1..=in_flight).contains(&written), "{written}");
-        assert_whole(&scene.before, &scene.migrated, &scene.dump(), signal);
-        scene.tool.call(&["run"]).code(0);
-        assert_same(&scene.migrated, &scene.etcd.dump(), "finished afterwards");
+        assert!((1..=in_flight).contains(&written), "{number}: {written}");
+        stopped.code(2).stderr(contains("stopped in the middle of writing").and(contains("Run again")));
+    } else {
+        // It was the last one: nothing is left but to read back.
+        stopped.code(0);
+        assert_same(&scene.migrated, &half, number);
+    }
+    assert_whole(&scene.before, &scene.migrated, &half, (signal, number));
+    scene.tool.call(&["run"]).code(0);
+    assert_same(&scene.migrated, &scene.etcd.dump(), "finished afterwards");
+}
+
+#[test]
+#[ignore = "takes minutes; scripts/stress.sh"]
+fn every_transaction_is_told_to_stop() {
+    for version in [Version::V3_4, Version::V3_5] {
+        let scene = Scene::on(version);
+        let times = scene.transactions("run", SMALL);
+        for number in 1..=times {
+            told_to_stop(&scene, if number % 2 == 0 { "TERM" } else { "INT" }, number, 4);
+        }
+        stress::report(
+            &format!("SIGTERM or Ctrl-C while each transaction is in flight: run {SMALL}, {version:?}"),
+            times,
+        );
     }
 }
 

@@ -1,8 +1,10 @@
 //! The migration lock: one tool at a time, be it this one or the original.
 
+use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp};
 use predicates::prelude::*;
 use predicates::str::{contains, is_match};
 
+use crate::common::gate::Moment;
 use crate::common::state::{LOCK, assert_same};
 use crate::common::{Etcd, Tool, Version, on_both_versions, said};
 use crate::{Scene, newest_change};
@@ -12,6 +14,7 @@ on_both_versions![
     of_two_tools_at_once_one_is_refused,
     of_two_tools_started_together_exactly_one_migrates,
     the_original_tool_at_work_is_told,
+    of_this_tool_and_the_original_exactly_one_gets_the_lock,
     a_lock_that_is_gone_stops_the_run,
     a_lock_that_is_somebody_elses_now_stops_the_run,
     the_lock_is_given_back_at_the_end_and_after_a_refusal,
@@ -102,6 +105,31 @@ fn the_original_tool_at_work_is_told(version: Version) {
         .code(1)
         .stderr(contains("without a lease").and(contains(format!("etcdctl del '{LOCK}'"))));
     assert_eq!(scene.etcd.get(LOCK).as_deref(), Some(&b"by hand"[..]));
+}
+
+/// Both look, see nobody, and then take the lock as they do: if there is none.
+fn of_this_tool_and_the_original_exactly_one_gets_the_lock(version: Version) {
+    let scene = Scene::on(version);
+    for (moment, ours) in [(Moment::Before, false), (Moment::After, true)] {
+        scene.start_over_for("run");
+        let running = scene.tool.catch_at(&["run"], &scene.etcd, "Lock", 1, moment);
+        let lease = scene.etcd.run(async |mut client| client.lease_grant(60, None).await).id();
+        let absent = Compare::version(LOCK, CompareOp::Equal, 0);
+        let register = TxnOp::put(LOCK, ORIGINAL, Some(PutOptions::new().with_lease(lease)));
+        let registered =
+            scene.etcd.run(async |mut client| client.txn(Txn::new().when([absent]).and_then([register])).await);
+        assert_eq!(registered.succeeded(), !ours);
+        running.go_on();
+        let ended = running.wait();
+        if ours {
+            ended.code(0);
+            assert_same(&scene.migrated, &scene.dump(), "ours");
+        } else {
+            ended.code(1).stderr(contains("another migration is at work: migration (server ID 1, at 10.9.8.7"));
+            assert_same(&scene.before, &scene.dump(), "the original's");
+        }
+        scene.etcd.revoke(lease);
+    }
 }
 
 fn a_lock_that_is_gone_stops_the_run(version: Version) {

@@ -14,6 +14,7 @@ mod limits;
 mod lock;
 mod middle;
 mod outages;
+mod rights;
 mod sessions;
 mod stress;
 mod whole;

@@ -9,4 +9,5 @@ mod load_state;
 mod problems;
 mod resume;
 mod segment_indexes;
+mod unknown;
 mod whole;

@@ -10,6 +10,8 @@ use meta_migration::migrate::{self, Inventory, Migration, Options, Record};
 use meta_migration::plan::{Change, Phase, Plan};
 use meta_migration::verify::{Invariant, Severity, Verifier};
 
+use crate::source;
+
 pub type Keys = BTreeMap<Bytes, Bytes>;
 
 const REVISION: i64 = 7;
@@ -90,7 +92,9 @@ pub fn conversion(before: &Keys, options: &Options, cut: usize) {
     if !made.problems.is_empty() || report.found != Some(Found::Source) {
         return;
     }
-    verify_finds_nothing(&after);
+    if !source::is_odd(before) {
+        verify_finds_nothing(&after);
+    }
     let again = plan(&after, options).plan;
     assert!(again.is_empty() && again.problems.is_empty(), "a second run has something to do: {again:#?}");
     a_killed_run_goes_on(before, &made, options, cut, &after);

@@ -4,3 +4,4 @@ pub mod checks;
 pub mod file;
 pub mod mutate;
 pub mod pairs;
+pub mod source;

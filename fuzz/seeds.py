@@ -23,7 +23,7 @@ Keys = dict[bytes, bytes]
 ROOT = b"by-dev/meta/"
 VALID, DAMAGED = range(150), range(100)
 # Larger inputs make every execution slow.
-LARGEST = 16 << 10
+LARGEST = 6 << 10
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     every = [*by_collection(sample), *clusters, *damaged]
     chance = random.Random(1)
     write(folder / "convert", (encode(keys, number % 4) for number, keys in enumerate(every)))
-    write(folder / "restore", (encode(keys, number % 2, chance) for number, keys in enumerate(every)))
+    write(folder / "restore", (encode(keys, number % 4, chance) for number, keys in enumerate(every)))
     write(folder / "backup", backups(every))
     write(folder / "keys", lines([sample, *clusters[:40]]))
     write(folder / "config", configurations())

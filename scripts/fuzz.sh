@@ -24,14 +24,14 @@ install_tools() {
     cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked
 }
 
-# The limits make an allocation out of proportion, or a hang, a crash. Inputs are 64 KiB at most.
+# The limits make an allocation out of proportion, or a hang, a crash. Inputs are 16 KiB at most.
 fuzz() {
     local target=$1 program=$2
     local log=$DIR/$target.log
     mkdir -p "$DIR/corpus/$target" "$DIR/artifacts"
     local TIMEFORMAT='%R %U %S' status=0
     { time nice -n 19 "$program" "$DIR/corpus/$target" "$DIR/seeds/$target" -max_total_time="$SECONDS_EACH" \
-        -max_len=65536 -timeout=20 -rss_limit_mb=2048 -malloc_limit_mb=512 -print_final_stats=1 \
+        -max_len=16384 -timeout=20 -rss_limit_mb=2048 -malloc_limit_mb=512 -print_final_stats=1 \
         -artifact_prefix="$DIR/artifacts/$target-" >"$log" 2>&1 || status=$?; } 2>"$DIR/$target.time"
     echo "$status" >"$DIR/$target.status"
 }
@@ -53,6 +53,7 @@ row() {
 
 install_tools
 mkdir -p "$DIR"
+rm -rf "$DIR/seeds"
 python3 -B fuzz/seeds.py "$DIR/seeds"
 cargo +nightly fuzz build --target-dir "$BUILD" --fuzz-dir fuzz
 programs=$BUILD/$(rustc +nightly -vV | sed -n 's/^host: //p')/release

@@ -6,12 +6,12 @@ use super::cluster::{Cluster, everything};
 const UNKNOWN: &[u8] = b"\xa0\x1f\x01";
 
 fn with_unknown(cluster: Cluster, key: &str) -> Cluster {
-    let value = [cluster.value(key), UNKNOWN].concat();
+    let value = [&cluster.value(key)[..], UNKNOWN].concat();
     cluster.put(key, value)
 }
 
 fn nested(cluster: Cluster, key: &str, number: u8, inner: &[u8]) -> Cluster {
-    let value = [cluster.value(key), &[number << 3 | 2, inner.len() as u8], inner].concat();
+    let value = [&cluster.value(key)[..], &[number << 3 | 2, inner.len() as u8], inner].concat();
     cluster.put(key, value)
 }
 

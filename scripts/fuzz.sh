@@ -29,6 +29,8 @@ fuzz() {
     local target=$1 program=$2
     local log=$DIR/$target.log
     mkdir -p "$DIR/corpus/$target" "$DIR/artifacts"
+    # Where memory was allocated is known from running an input again; to note it each time is slow.
+    export ASAN_OPTIONS=malloc_context_size=0:quarantine_size_mb=16:${ASAN_OPTIONS:-}
     local TIMEFORMAT='%R %U %S' status=0
     { time nice -n 19 "$program" "$DIR/corpus/$target" "$DIR/seeds/$target" -max_total_time="$SECONDS_EACH" \
         -max_len=16384 -timeout=20 -rss_limit_mb=2048 -malloc_limit_mb=512 -print_final_stats=1 \

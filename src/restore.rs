@@ -137,6 +137,10 @@ fn count(counts: &mut BTreeMap<String, u64>, key: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
 
     fn bytes(text: &str) -> Bytes {
@@ -230,5 +234,41 @@ mod tests {
                 (b"field-index/1/5", b"field-index/1/6")
             ]
         );
+    }
+
+    fn any_key() -> impl Strategy<Value = Bytes> {
+        let kinds = select(
+            &[
+                "indexes/",
+                "root-coord/collection/",
+                "field-index/1/",
+                "session/",
+                "snapshots/root-coord/collection/1_ts",
+                "",
+            ][..],
+        );
+        let rest = prop_oneof![(0..9u8).prop_map(|digit| vec![b'0' + digit]), vec(any::<u8>(), 0..4)];
+        (kinds, rest).prop_map(|(kind, rest)| [kind.as_bytes(), &rest].concat().into())
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_there_is_in_the_end_it_is_what_the_backup_holds(
+            backup in btree_map(any_key(), 0..3u8, 0..40),
+            etcd in btree_map(any_key(), 0..3u8, 0..40),
+        ) {
+            let value = |value: u8| Bytes::from(vec![value]);
+            let backup: Vec<_> = backup.into_iter().map(|(key, of)| (key, value(of))).collect();
+            let mut etcd: BTreeMap<_, _> = etcd.into_iter().map(|(key, of)| (key, value(of))).collect();
+            let mut comparison = Comparison::new(backup.iter().rev().cloned().collect());
+            for (key, value) in &etcd {
+                comparison.add(key.clone(), value);
+            }
+            let is_session = |key: &Bytes| key.starts_with(SESSIONS.as_bytes());
+            let mut expected: BTreeMap<_, _> = etcd.clone().into_iter().filter(|(key, _)| is_session(key)).collect();
+            expected.extend(backup.into_iter().filter(|(key, _)| !is_session(key)));
+            comparison.finish(7).0.apply_to(&mut etcd);
+            prop_assert_eq!(etcd, expected);
+        }
     }
 }

@@ -8,12 +8,14 @@ mod json;
 mod names;
 mod printer;
 mod text;
+mod unknown;
 
 use std::fmt;
 
 use crate::layout::keys::Key;
 use crate::layout::{is_tombstone, wire};
 use names::Message;
+pub use unknown::unknown_fields;
 
 /// A value, and what it is. `Display` gives indented lines, [`Decoded::one_line`] the same in one.
 #[derive(Debug, Clone, Copy)]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::Bytes;
 use prost::Message;
 
+use super::unknown::UnknownFields;
 use crate::layout::keys::{self, Key, KeyError, Plain, Side};
 use crate::layout::messages::source;
 use crate::layout::{Found, is_tombstone};
@@ -84,6 +85,8 @@ pub struct Inventory {
     pub(super) problems: Problems,
     /// Keys among the collection records that are none.
     pub(super) stray: Vec<Bytes>,
+    /// What cannot be carried over.
+    pub(super) unknown_fields: UnknownFields,
     sessions: u64,
 }
 
@@ -158,6 +161,7 @@ impl Inventory {
     }
 
     fn sort(&mut self, parsed: Key, key: Bytes, record: Record) {
+        self.unknown_fields.look(&parsed, &key, &record.value);
         match parsed {
             Key::Plain(Plain::Collection(id)) => self.collections.entry(id).or_default().plain = Some(record),
             Key::Snapshot(Plain::Collection(id), timestamp) => {

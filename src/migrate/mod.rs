@@ -12,6 +12,7 @@ mod load_state;
 pub mod names;
 pub mod report;
 mod segment_indexes;
+mod unknown;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,6 +69,7 @@ pub fn plan(mut inventory: Inventory, revision: i64, options: &Options) -> Migra
     let only_leftovers = matches!(found, Found::Mixed | Found::Target) && !any_in_source;
     if !only_leftovers {
         builder.problems.append(std::mem::take(&mut inventory.source_problems));
+        builder.report.warnings.extend(std::mem::take(&mut inventory.unknown_fields).into_warnings());
     }
     if !has_source_keys {
         report_other_migrations(&mut builder.problems, &collections, &already_indexed);

@@ -6,7 +6,7 @@ from cluster import Cluster
 from indexes import put_indexes, put_orphaned_builds
 from shapes import make_fields, sprinkle, unknown_field
 from source import TOMBSTONE
-from wire import f_int, f_packed, f_raw, f_str, f_strs, f_unpacked
+from wire import f_int, f_packed, f_raw, f_str, f_strs, f_unpacked, scan
 
 # Shapes that come only when asked for by name, because it is not settled what becomes of them (README.md).
 CONTESTED = ["small-build-ids", "params-key-twice", "loaded-partition-twice", "partition-state-twice"]
@@ -62,7 +62,7 @@ class Collection:
     def __init__(self, cluster):
         self.id = cluster.id()
         self.fields = make_fields(cluster.r, cluster.with_unknown)
-        self.name = cluster.r.choice([f"c_{self.id}", "коллекция", "c_$pecial", "a_ts1_ts2"])
+        self.name = cluster.r.choice(["c", "коллекция", "c_$pecial", "a_ts1_ts2"]) + f"_{self.id}"
         self.created = cluster.number()
         self.consistency = cluster.r.choice([0, 2])
         self.schema = f_str(1, self.name) + f_str(2, cluster.r.choice(["", "описание"])) + f_int(3, cluster.chance(0.3))
@@ -77,15 +77,17 @@ class Collection:
         raw = (f_int(1, self.id) + f_raw(2, self.schema) + f_int(3, self.created)
                + self.numbers(4, [partition.id for partition in partitions])
                + f_strs(5, [partition.name for partition in partitions])
-               + b"".join(f_raw(6, f_int(1, field) + f_int(2, index)) for field, index in field_indexes)
                + f_strs(7, [f"{channel}_{self.id}v0"]) + f_strs(8, [channel])
                + self.numbers(9, [partition.created for partition in partitions])
                + f_int(10, 2) + f_raw(11, f_str(1, channel) + f_raw(2, b"\x01\x00\xf8\x16"))
                + f_int(12, self.consistency))
+        indexes = b"".join(f_raw(6, f_int(1, field) + f_int(2, index)) for field, index in field_indexes)
+        # Without its indexes, a record is the same before and after they are made.
+        same_every_time = random.Random(self.id)
         if self.has_unknown:
-            same_every_time = random.Random(self.id)
             raw = sprinkle(same_every_time, raw, same_every_time.choice([14, 20]))
-        return raw
+        at = same_every_time.choice([end for _, _, _, _, end in scan(raw)])
+        return raw[:at] + indexes + raw[at:]
 
 
 def put_collection(cluster):

@@ -142,7 +142,7 @@ def put_build(cluster, build, index, segment, marked):
     version = r.choice([1, 1, 1, 2, 7]) if state > 1 else r.choice([0, 1])
     fail_reason = 'fail: "причина"' if state == FAILED else ""
     files = []
-    if finished or cluster.chance(0.1):
+    if finished or (state > 1 and cluster.chance(0.1)):
         directory = f"{cluster.bucket}index_files/{build}/{version}/{segment.partition}/{segment.id}"
         if finished and index.is_float_sort() and not (marked or index.deleted) and cluster.chance(0.3):
             directory = "elsewhere"         # they are built anew, so nobody looks for them

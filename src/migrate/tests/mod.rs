@@ -10,4 +10,5 @@ mod names;
 mod problems;
 mod resume;
 mod segment_indexes;
+mod unknown;
 mod whole;

@@ -150,8 +150,9 @@ matches() {
 is_name() { matches "$1" '[a-z0-9]([-a-z0-9.]*[a-z0-9])?'; }
 
 check_names() {
-    is_name "$instance" && [ ${#instance} -le 53 ] ||
+    if ! is_name "$instance" || [ ${#instance} -gt 53 ]; then
         usage_error "-i '$instance' is no name of a Helm release (lower case letters, digits, - and ., at most 53)"
+    fi
     is_name "$namespace" || usage_error "-n '$namespace' is no name of a namespace"
     local flag_and_name name
     for flag_and_name in "c:$storage_class" "a:$auth_secret" "l:$tls_secret"; do
@@ -222,7 +223,6 @@ joined() {
 
 check_cluster() {
     command -v kubectl >/dev/null || fail "kubectl is missing: install it, and set up its access to the cluster"
-    k get configmaps --limit=1 >/dev/null || fail "cannot talk to the cluster, or not read ConfigMaps in namespace $namespace"
     local context
     context=$(kubectl config current-context 2>/dev/null) || context="(none: inside of the cluster?)"
     say "Milvus $instance in namespace $namespace, kubectl's context $context"
@@ -230,21 +230,29 @@ check_cluster() {
 
 # A right that is missing is noticed now, not with Milvus down.
 check_rights() {
-    local right missing=
-    for right in 'create pods' 'delete pods' 'get pods/log' 'create configmaps' 'patch configmaps' \
-        'create persistentvolumeclaims' 'patch deployments.apps' 'patch deployments.apps/scale'; do
-        # shellcheck disable=SC2086 # verb and resource are two words
-        k auth can-i $(can_i_words $right) --quiet || missing="$missing, $right"
+    local kinds=deployments right reviews='' answers missing='' index=0
+    case " ${refs[*]}" in *' statefulset/'*) kinds="$kinds statefulsets" ;; esac
+    set -- 'create pods' 'delete pods' 'get pods/log' 'create configmaps' 'patch configmaps' 'create persistentvolumeclaims'
+    for right in $kinds; do set -- "$@" "patch $right" "patch $right/scale"; done
+    for right in "$@"; do reviews="$reviews${reviews:+, }$(review "$right")"; done
+    # As kubectl auth can-i asks, but all at once.
+    answers=$(k create -f - -o go-template='{{.status.allowed}} ' <<<"{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [$reviews]}") ||
+        fail "cannot ask the cluster for the rights that are needed"
+    for right in $answers; do
+        index=$((index + 1))
+        [ "$right" = true ] || missing="$missing, ${!index}"
     done
     [ -z "$missing" ] || fail "rights are missing in namespace $namespace: ${missing#, } (docs/kubernetes.md lists them all)"
 }
 
-# can-i takes the subresource as a flag.
-can_i_words() {
-    case $2 in
-        */*) printf '%s %s --subresource=%s' "$1" "${2%/*}" "${2#*/}" ;;
-        *) printf '%s %s' "$1" "$2" ;;
-    esac
+# review 'VERB RESOURCE[/SUBRESOURCE]'
+review() {
+    local resource=${1#* } group='' subresource=
+    case $resource in deployments* | statefulsets*) group=apps ;; esac
+    case $resource in */*) subresource=${resource#*/} ;; esac
+    printf '{"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "metadata": {"name": "x"}, "spec": {"resourceAttributes": {'
+    printf '"namespace": %s, "verb": "%s", "group": "%s", "resource": "%s", "subresource": "%s"}}}' \
+        "$(quoted "$namespace")" "${1%% *}" "$group" "${resource%/*}" "$subresource"
 }
 
 # --- The record: what there was before, and what has been done ---------------------------------------------------------
@@ -610,15 +618,15 @@ read_placement() {
         case $number$line in
             1\[*) pod_pull_secrets=$line ;;
             2\[*) pod_tolerations=$line ;;
-            3{*) pod_node_selector=$line ;;
+            3'{'*) pod_node_selector=$line ;;
         esac
     done <<<"$text"
     [ -n "$pull_secrets" ] || return 0
-    local name list='' old_ifs=$IFS
+    local name named='' old_ifs=$IFS
     IFS=,
-    for name in $pull_secrets; do list="$list${list:+, }{\"name\": $(quoted "$name")}"; done
+    for name in $pull_secrets; do named="$named${named:+, }{\"name\": $(quoted "$name")}"; done
     IFS=$old_ifs
-    pod_pull_secrets="[$list]"
+    pod_pull_secrets="[$named]"
 }
 
 # --- Pods --------------------------------------------------------------------------------------------------------------
@@ -703,7 +711,7 @@ run_pod() {
     pod_exit='not started'
     # The original tool takes no commands: it would migrate where it is told to look.
     local guard="$TOOL --version || { echo 'the image $tool_image does not hold this meta-migration: give another one with -m' >&2; exit 1; }"
-    pod_manifest "$what" "$guard; exec $2" | k create -f - >/dev/null || fail "cannot create the pod $pod"
+    pod_manifest "$what" "$guard; $2" | k create -f - >/dev/null || fail "cannot create the pod $pod"
     note "pod $pod"
     follow_pod
     [ "$pod_exit" = 0 ] && return
@@ -805,39 +813,32 @@ call() { printf '%s -config=%s%s' "$TOOL" "$CONFIG_FILE" "${1:+ $1}"; }
 # Everything that can go wrong beforehand goes wrong here, with Milvus untouched: the image, the volume, etcd, the metadata.
 look_first() {
     local command
-    command="test -w /milvus/data || { echo '/milvus/data cannot be written by the user of this container: its storage class ignores fsGroup' >&2; exit 1; }; "
+    command="test -w /milvus/data || { echo '/milvus/data cannot be written by the user of this container: does its storage class ignore fsGroup?' >&2; exit 1; }; "
     command="$command$(call plan)"
-    # Whether it refuses for the metadata or for etcd, status tells.
+    # Whether it refuses because of the metadata or of etcd, status tells.
     [ "$skip_invalid" = false ] ||
         command="$command || { echo 'going on without what is listed above, as -k true says'; $(call status); }"
-    # run_pod puts exec before it.
-    run_pod plan "/bin/sh -c $(shell_quoted "$command")" ||
-        fail "the migration would not go through (exit code $pod_exit), see the log above; nothing has been touched"
-}
-
-shell_quoted() {
-    local text=$1
-    printf "'%s'" "${text//\'/\'\\\'\'}"
+    run_pod plan "$command" || fail "the migration would not go through (exit code $pod_exit), see the log above"
 }
 
 # Numbers and images as they are now, but a workload that is at 0 keeps its number from an earlier attempt.
 record_what_runs() {
-    local index ref recorded number list='' images=''
+    local index ref recorded number numbers='' images=''
     for index in "${!refs[@]}"; do
         ref=${refs[index]}
         number=${replicas[index]}
         recorded=$(recorded_replicas "$ref")
         [ "$number" -ne 0 ] || number=${recorded:-0}
-        list="$list${list:+ }${ref#deployment/}:$number"
+        numbers="$numbers${numbers:+ }${ref#deployment/}:$number"
     done
     for index in "${!container_refs[@]}"; do
         images="$images${container_refs[index]} ${container_names[index]} ${container_images[index]}"$'\n'
     done
-    record_replicas=$list
+    record_replicas=$numbers
     record_images=$images
     if ! matches "$record_replicas" '.*:[1-9].*'; then
         fail "all of Milvus is at 0 replicas, and nothing tells how many there were. Write it down, then run again:
-  kubectl --namespace $namespace create configmap $record --from-literal=replicas='$(sed 's/:0/:1/g' <<<"$record_replicas")'"
+  kubectl --namespace $namespace create configmap $record --from-literal=replicas='${record_replicas//:0/:1}'"
     fi
     write_record stopping
     note "replicas and images are kept in ConfigMap $record"
@@ -884,7 +885,7 @@ back_up() {
         return
     fi
     note "waiting for the last component of Milvus to end, if need be for $((longest_grace + LEASE_SECONDS)) s"
-    run_pod backup "$(call backup)" || fail "the backup failed (exit code $pod_exit), see the log above"
+    run_pod backup "exec $(call backup)" || fail "the backup failed (exit code $pod_exit), see the log above"
     remember backed-up "$fingerprint"
 }
 
@@ -899,7 +900,7 @@ migrate_metadata() {
     fi
     exit_code=2
     remember migrating
-    if run_pod run "$(call "$with_backup")"; then
+    if run_pod run "exec $(call "$with_backup")"; then
         remember migrated
         return
     fi
@@ -915,7 +916,7 @@ migrate_metadata() {
 }
 
 verify_metadata() {
-    run_pod verify "$(call "verify --backup $BACKUP_FILE")" ||
+    run_pod verify "exec $(call "verify --backup $BACKUP_FILE")" ||
         fail "the migrated metadata could not be verified (exit code $pod_exit), see the log above"
     remember verified
 }
@@ -929,6 +930,9 @@ start_milvus() {
             note "${refs[index]} was not there when the migration began: it stays at ${replicas[index]} replicas"
             continue
         fi
+        case $(container_lines "${refs[index]}" "${2:-}") in
+            *' ') fail "the image of ${refs[index]} is not recorded: give it with -w" ;;
+        esac
         note "${refs[index]}: $number replicas$(images_to_be "${refs[index]}" "${2:-}")"
         k patch "${refs[index]}" --type strategic --patch "{\"spec\": {\"replicas\": $number, \"template\": {\"spec\": {\"containers\": [$(
             containers_to_be "${refs[index]}" "${2:-}"
@@ -1010,13 +1014,12 @@ migrate() {
             return
             ;;
         rolling-back | rolled-back | restarted)
-            has_begun=true
             fail "a rollback has begun and is not finished: finish it first"
             ;;
         migrating | migrated | verified | started) exit_code=2 ;;
     esac
     case $record_step in
-        migrated | verified | started) has_begun=true ;;
+        migrated | verified | started) ;;
         *)
             step "1/7  Look: would it go through? Milvus is not touched yet"
             check_rights
@@ -1073,14 +1076,13 @@ rollback() {
     esac
     case $record_step in
         stopping | backed-up)
-            has_begun=true
             step "1/2  Start Milvus as it was: no metadata has been written, so none is to be restored"
             remove_pods
             start_milvus restarted
             ;;
-        restarted) has_begun=true ;;
+        restarted) ;;
         rolled-back)
-            has_begun=true exit_code=2
+            exit_code=2
             start_old_milvus
             ;;
         *)
@@ -1118,14 +1120,14 @@ restore() {
     check_rights
     write_configuration
     remove_pods
-    run_pod inspect "$TOOL inspect $BACKUP_FILE" || fail "the backup cannot be used (exit code $pod_exit), see the log above; nothing has been touched"
+    run_pod inspect "exec $TOOL inspect $BACKUP_FILE" || fail "the backup cannot be used (exit code $pod_exit), see the log above"
     step "2/5  Stop Milvus"
     has_begun=true
     remember rolling-back
     scale_down
     step "3/5  Roll the metadata back"
     note "waiting for the last component of Milvus to end, if need be for $((longest_grace + LEASE_SECONDS)) s"
-    run_pod rollback "$(call rollback)" || fail "the rollback failed (exit code $pod_exit), see the log above"
+    run_pod rollback "exec $(call rollback)" || fail "the rollback failed (exit code $pod_exit), see the log above"
     remember rolled-back
 }
 
@@ -1138,7 +1140,7 @@ plan() {
     step "Plan"
     write_configuration
     remove_pods look
-    run_pod look "$(call plan)" || fail "the migration would not go through (exit code $pod_exit), see the log above"
+    run_pod look "exec $(call plan)" || fail "the migration would not go through (exit code $pod_exit), see the log above"
 }
 
 status() {
@@ -1149,14 +1151,14 @@ status() {
     step "etcd"
     write_configuration
     remove_pods status
-    run_pod status "$(call status)" || fail "etcd could not be looked at (exit code $pod_exit), see the log above"
+    run_pod status "exec $(call status)" || fail "etcd could not be looked at (exit code $pod_exit), see the log above"
     case $record_step in '' | done | undone) ;; *) tell_next ;; esac
 }
 
 cleanup() {
     case $record_step in
         '' | done | undone) ;;
-        *) has_begun=true && fail "the work is not finished (step '$record_step'): the backup and the record are still needed" ;;
+        *) fail "the work is not finished (step '$record_step'): the backup and the record are still needed" ;;
     esac
     step "Delete everything of ours"
     remove_pods
@@ -1228,9 +1230,9 @@ at_exit() {
     {
         say
         if [ -n "$failure" ]; then
-            say "FAILED${current_step:+ at '$current_step'}: $failure"
+            say "FAILED${current_step:+ at step $current_step}: $failure"
         else
-            say "STOPPED UNEXPECTEDLY${current_step:+ at '$current_step'}, exit code $code: a defect of this script"
+            say "STOPPED UNEXPECTEDLY${current_step:+ at step $current_step}, exit code $code: a defect of this script"
             code=100
         fi
         if [ "$has_begun" = true ]; then
@@ -1248,8 +1250,9 @@ at_exit() {
 
 interrupted() {
     failure="interrupted by a signal"
-    [ -z "$pod" ] || [ -n "$pod_exit" ] && [ "$pod_exit" != lost ] ||
-        failure="$failure; the pod $pod goes on by itself, and running again stops it first"
+    case $pod_exit in
+        lost | 'not started') failure="$failure; the pod $pod goes on by itself, and running again stops it first" ;;
+    esac
     exit "$exit_code"
 }
 
@@ -1264,6 +1267,8 @@ main() {
     read_record
     find_workloads
     read_placement
+    # What an earlier attempt has left is worth telling about, whatever fails now.
+    case $record_step in '' | done | undone) ;; *) has_begun=true ;; esac
     if [ "$operation" = migrate ] && [ -z "$milvus_image" ]; then milvus_image=milvusdb/milvus:v${target_version#v}; fi
     "$operation"
 }

@@ -898,8 +898,8 @@ migrate_metadata() {
         note "Milvus has been changed or started since the backup was made"
         with_backup='run --with-backup'
     fi
-    exit_code=2
     remember migrating
+    exit_code=2
     if run_pod run "exec $(call "$with_backup")"; then
         remember migrated
         return
@@ -1019,7 +1019,11 @@ migrate() {
         migrating | migrated | verified | started) exit_code=2 ;;
     esac
     case $record_step in
-        migrated | verified | started) ;;
+        migrated)
+            write_configuration
+            remove_pods verify
+            ;;
+        verified | started) ;;
         *)
             step "1/7  Look: would it go through? Milvus is not touched yet"
             check_rights
@@ -1037,11 +1041,7 @@ migrate() {
     esac
     step "5/7  Verify"
     case $record_step in
-        migrated)
-            write_configuration
-            remove_pods verify
-            verify_metadata
-            ;;
+        migrated) verify_metadata ;;
         *) note "done already" ;;
     esac
     step "6/7  Start Milvus with $milvus_image"

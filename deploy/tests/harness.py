@@ -152,7 +152,7 @@ class Case(unittest.TestCase):
     # --- Running the script ---
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        own = {"KUBECONFIG": str(self.folder / "kubeconfig"), "HOME": str(self.folder), "MIGRATE_POLL": "0.2"}
+        own = {"KUBECONFIG": str(self.folder / "kubeconfig"), "HOME": str(self.folder), "MIGRATE_POLL": "0.4"}
         own |= {"MIGRATE_START_TIMEOUT": "4", "MIGRATE_READY_TIMEOUT": "4", "PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
         self.process = subprocess.Popen(
             ["bash", SCRIPT, *arguments],

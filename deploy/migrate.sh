@@ -761,6 +761,7 @@ follow_pod() {
         case $state in
             exited*)
                 show_log
+                [ "$shown" -gt 0 ] || note "its log is empty, or cannot be read: kubectl --namespace $namespace logs $pod"
                 pod_exit=${state#exited }
                 pod_exit=${pod_exit%% *}
                 if [ "$pod_exit" != 0 ]; then note "the pod ended with exit code ${state#exited }"; fi
@@ -821,7 +822,7 @@ look_first() {
     run_pod plan "$command" || fail "the migration would not go through (exit code $pod_exit), see the log above"
 }
 
-# Numbers and images as they are now, but a workload that is at 0 keeps its number from an earlier attempt.
+# record_what_runs STEP: numbers and images as they are now, but a workload that is at 0 keeps its number from an earlier attempt.
 record_what_runs() {
     local index ref recorded number numbers='' images=''
     for index in "${!refs[@]}"; do
@@ -840,7 +841,7 @@ record_what_runs() {
         fail "all of Milvus is at 0 replicas, and nothing tells how many there were. Write it down, then run again:
   kubectl --namespace $namespace create configmap $record --from-literal=replicas='${record_replicas//:0/:1}'"
     fi
-    write_record stopping
+    write_record "$1"
     note "replicas and images are kept in ConfigMap $record"
 }
 
@@ -871,10 +872,10 @@ stop_milvus() {
                 return
             fi
             note "Milvus has been changed or started since the backup was made, so both are done again"
-            record_what_runs
+            record_what_runs stopping
             ;;
         migrating) ;;
-        *) record_what_runs ;;
+        *) record_what_runs stopping ;;
     esac
     scale_down
 }
@@ -985,7 +986,8 @@ wait_until_ready() {
                 [ "${ready[index]}" = yes ] || waiting="$waiting, ${refs[index]}"
             done
             if [ -z "$waiting" ]; then break; fi
-            [ "$waiting" = "$last" ] || note "not ready yet: ${waiting#, }"
+            waiting="${waiting#, }$(pod_troubles)"
+            [ "$waiting" = "$last" ] || note "not ready yet: $waiting"
             last=$waiting
         fi
         if [ $((SECONDS - begun)) -ge "$READY_TIMEOUT" ]; then
@@ -994,6 +996,13 @@ wait_until_ready() {
         sleep "$POLL"
     done
     note "all of Milvus is ready"
+}
+
+# What keeps pods of Milvus from running, such as an image that cannot be pulled.
+pod_troubles() {
+    # shellcheck disable=SC2016
+    k get pods -l "app.kubernetes.io/instance=$instance,app.kubernetes.io/name=milvus" -o go-template='{{range .items}}{{$pod := .metadata.name
+        }}{{range .status.containerStatuses}}{{with .state.waiting}}; {{$pod}}: {{.reason}}{{end}}{{end}}{{end}}' 2>/dev/null || true
 }
 
 delete_if_asked() {
@@ -1017,6 +1026,13 @@ migrate() {
             fail "a rollback has begun and is not finished: finish it first"
             ;;
         migrating | migrated | verified | started) exit_code=2 ;;
+        '')
+            if has_new_image; then fail "all of Milvus $instance has the image $milvus_image already: nothing is to be migrated"; fi
+            ;;
+    esac
+    case $milvus_image in
+        *"${target_version#v}"*) ;;
+        *) note "mind: the image $milvus_image does not say that it is $target_version" ;;
     esac
     case $record_step in
         migrated)
@@ -1045,7 +1061,7 @@ migrate() {
         *) note "done already" ;;
     esac
     step "6/7  Start Milvus with $milvus_image"
-    if [ "$record_step" = started ]; then note "done already"; else start_milvus started "$milvus_image"; fi
+    if [ "$record_step" = started ] && has_new_image; then note "done already"; else start_milvus started "$milvus_image"; fi
     step "7/7  Wait until Milvus is ready"
     wait_until_ready
     remember 'done'
@@ -1057,13 +1073,17 @@ migrate() {
 }
 
 already_migrated() {
-    local index
-    for index in "${!container_refs[@]}"; do
-        [ "${container_images[index]}" = "$milvus_image" ] ||
-            fail "Milvus $instance has been migrated already, but ${container_refs[index]} has the image ${container_images[index]}, not $milvus_image. To change the image, use helm upgrade. If this is another Milvus than then: $(again '-o cleanup'), and run again"
-    done
+    has_new_image ||
+        fail "Milvus $instance has been migrated already, but not all of it has the image $milvus_image. To change the image, use helm upgrade. If this is another Milvus than then: $(again '-o cleanup'), and run again"
     say "Nothing to do: Milvus $instance has been migrated already."
     delete_if_asked
+}
+
+has_new_image() {
+    local image
+    for image in "${container_images[@]}"; do
+        [ "$image" = "$milvus_image" ] || return 1
+    done
 }
 
 rollback() {
@@ -1104,15 +1124,9 @@ adopt_unknown() {
     [ -n "$milvus_image" ] ||
         fail "nothing is recorded about a migration of $instance (ConfigMap $record). To restore the backup in PersistentVolumeClaim $volume all the same, give the old image of Milvus with -w"
     [ -n "$(k get pvc "$volume" --ignore-not-found -o name)" ] || fail "there is no PersistentVolumeClaim $volume, so there is no backup"
-    record_what_runs_with_image
-}
-
-record_what_runs_with_image() {
     local index
     for index in "${!container_images[@]}"; do container_images[index]=$milvus_image; done
-    record_what_runs
-    exit_code=2
-    remember started
+    record_what_runs started
 }
 
 restore() {
@@ -1265,11 +1279,14 @@ main() {
     volume=milvus-meta-migration-backup-$instance
     check_cluster
     read_record
-    find_workloads
-    read_placement
+    # Milvus may be gone when it is time to clean up.
+    if [ "$operation" != cleanup ]; then
+        find_workloads
+        read_placement
+    fi
     # What an earlier attempt has left is worth telling about, whatever fails now.
     case $record_step in '' | done | undone) ;; *) has_begun=true ;; esac
-    if [ "$operation" = migrate ] && [ -z "$milvus_image" ]; then milvus_image=milvusdb/milvus:v${target_version#v}; fi
+    if [ "$operation" = migrate ]; then milvus_image=${milvus_image:-milvusdb/milvus:v${target_version#v}}; fi
     "$operation"
 }
 

@@ -155,7 +155,8 @@ class Cluster:
         def run() -> None:
             while not self._stopping:
                 with self.store.changed:
-                    new = [pod for pod in self.store.list("pods", NAMESPACE) if pod["metadata"]["uid"] not in known]
+                    ours = self.store.list("pods", NAMESPACE, "app.kubernetes.io/name=milvus-meta-migration")
+                    new = [pod for pod in ours if pod["metadata"]["uid"] not in known]
                     if not new:
                         self.store.changed.wait(1.0)
                 for pod in new:

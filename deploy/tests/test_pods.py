@@ -134,8 +134,17 @@ class Pods(Case):
 
     def test_a_milvus_that_does_not_get_ready(self) -> None:
         self.cluster.crash_images.add(NEW_IMAGE)
+        labels = {"app.kubernetes.io/instance": "my-release", "app.kubernetes.io/name": "milvus"}
+        self.cluster.add("Pod", "proxy-x7", metadata={"labels": labels}, spec={})
+        status = {"containerStatuses": [{"name": "proxy", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}
+        self.cluster.store.patch("pods", NAMESPACE, "proxy-x7", {"status": status})
         failed = self.script(code=2)
         self.assertIn("not ready", failed.text)
+        self.assertIn("proxy-x7: ImagePullBackOff", failed.text)
+        # Another image, and it goes on; that one is no better.
+        again = self.script("-w", f"{NEW_IMAGE}-patched", code=0)
+        self.assertIn("6/7  Start Milvus with", again.text)
+        self.assertEqual(self.workloads()["my-release-milvus-proxy"], (2, (f"proxy={NEW_IMAGE}-patched",)))
         back = self.told(failed, "or go back to before")
         self.assertEqual(back.code, 0, back.text)
         self.assert_restored()

@@ -161,6 +161,7 @@ class Refusals(Case):
     def test_what_is_not_there(self) -> None:
         self.refuse("there is no Milvus other", instance="other")
         self.refuse("nothing is recorded", "-o", "rollback")
+        self.refuse("nothing is to be migrated", "-w", OLD_IMAGE)
         self.refuse("there is no PersistentVolumeClaim", "-o", "rollback", "-w", OLD_IMAGE)
         self.refuse("cannot read the Secret nope", "-a", "nope")
         self.cluster.add("Secret", "empty", data={})

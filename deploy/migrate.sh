@@ -250,7 +250,7 @@ review() {
     local resource=${1#* } group='' subresource=
     case $resource in deployments* | statefulsets*) group=apps ;; esac
     case $resource in */*) subresource=${resource#*/} ;; esac
-    printf '{"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "metadata": {"name": "x"}, "spec": {"resourceAttributes": {'
+    printf '{"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": {'
     printf '"namespace": %s, "verb": "%s", "group": "%s", "resource": "%s", "subresource": "%s"}}}' \
         "$(quoted "$namespace")" "${1%% *}" "$group" "${resource%/*}" "$subresource"
 }
@@ -495,8 +495,8 @@ find_etcd() {
     [ -z "$etcd_endpoints" ] || return 0
     local services
     # shellcheck disable=SC2016
-    services=$(k get services -l "app.kubernetes.io/instance=$instance,app.kubernetes.io/name=etcd" -o go-template='{{range .items
-        }}{{if ne .spec.clusterIP "None"}}{{.metadata.name}}{{"\n"}}{{end}}{{end}}') || fail "cannot look for etcd's service"
+    services=$(k get services -l "app.kubernetes.io/instance=$instance,app.kubernetes.io/name=etcd" -o go-template='{{range $service := .items
+        }}{{with .spec.clusterIP}}{{if ne . "None"}}{{$service.metadata.name}}{{"\n"}}{{end}}{{end}}{{end}}') || fail "cannot look for etcd's service"
     case $services in
         '') fail "no etcd was installed with $instance (no service app.kubernetes.io/instance=$instance,app.kubernetes.io/name=etcd): give -e HOST:PORT" ;;
         *$'\n'*) fail "several services of etcd: $(tr '\n' ' ' <<<"$services"): choose one with -e HOST:PORT" ;;

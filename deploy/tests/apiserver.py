@@ -51,6 +51,8 @@ class ApiServer:
     """Verb, resource, subresource."""
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     """Method, path and body of everything but GET."""
+    rights: set[tuple[str, str]] = field(default_factory=set)
+    """Verb and resource, with its subresource, of all that was asked for."""
 
     def start(self) -> str:
         handler = type("Handler", (_Handler,), {"api": self})
@@ -146,6 +148,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not match or not resource:
             raise Refused(404, "NotFound", f"the server could not find the requested resource {path}")
         namespace, name, subresource = match[1], match[3], match[4]
+        verb = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}.get(method)
+        verb = verb or ("get" if name else "watch" if "watch" in query else "list")
+        self.api.rights.add((verb, f"{resource.plural}/{subresource}" if subresource else resource.plural))
         if subresource == "log":
             self._stream(self.api.log_of(namespace, name, query.get("follow") == "true"), "text/plain")
             return None
@@ -207,6 +212,8 @@ class _Handler(BaseHTTPRequestHandler):
         }
 
     def _may(self, review: Object) -> Object:
+        if any(review.get("metadata", {}).values()):
+            raise Refused(422, "Invalid", "metadata: must be empty")
         asked = review["spec"]["resourceAttributes"]
         key = (asked["verb"], asked["resource"], asked.get("subresource", ""))
         return {**review, "metadata": {}, "status": {"allowed": key not in self.api.denied}}

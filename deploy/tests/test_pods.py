@@ -52,18 +52,31 @@ class Pods(Case):
         # The backup was recognised.
         self.assertEqual(self.cluster.pods_run, ["plan", "backup", "run", "plan", "run", "verify"])
 
-    def test_a_backup_is_made_again_when_milvus_ran_meanwhile(self) -> None:
-        self.break_next("run")
-        self.script(code=1)
-        # Somebody starts Milvus by hand to mend something, and stops it again by hand.
+    def run_milvus_meanwhile(self) -> None:
+        """Somebody starts Milvus by hand to mend something, and stops it again by hand."""
         for replicas in (1, 0):
             self.cluster.store.patch("deployments", NAMESPACE, "my-release-milvus-rootcoord", {"spec": {"replicas": replicas}})
             self.cluster.wait_until_settled()
         self.etcd.put("by-dev/meta/datacoord-meta/channel-cp/old", "written by 2.1")
+
+    def test_a_backup_is_made_again_when_milvus_ran_meanwhile(self) -> None:
+        self.break_next("run")
+        self.script(code=1)
+        self.run_milvus_meanwhile()
         changed = self.etcd.digest()
         self.cluster.starts.clear()
         self.script()
         self.assertEqual(self.workloads()["my-release-milvus-querynode"][0], 3)
+        self.rollback()
+        self.assertEqual(self.etcd.digest(), changed)
+        self.assertEqual(self.workloads(), self.before)
+
+    def test_a_backup_is_made_again_when_milvus_ran_after_a_migration_that_never_wrote(self) -> None:
+        self.break_next("run", PodFault(script="kill -9 $$"))
+        self.script(code=2)
+        self.run_milvus_meanwhile()
+        changed = self.etcd.digest()
+        self.script()
         self.rollback()
         self.assertEqual(self.etcd.digest(), changed)
         self.assertEqual(self.workloads(), self.before)

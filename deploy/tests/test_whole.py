@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+from pathlib import Path
 
 from cluster import NAMESPACE
+from etcd import REPOSITORY
 from harness import NEW_IMAGE, OLD_IMAGE, Case, shared
+
+
+def rights_of_the_manual() -> set[tuple[str, str]]:
+    """Verb and resource of each rule of the Role in docs/kubernetes.md."""
+    text = (REPOSITORY / "docs" / "kubernetes.md").read_text()
+    rules = re.findall(r"resources: \[([^]]*)\], verbs: \[([^]]*)\]", text)
+    return {(verb, resource) for resources, verbs in rules for resource in resources.split(", ") for verb in verbs.split(", ")}
 
 
 class Whole(Case):
@@ -19,6 +29,7 @@ class Whole(Case):
         for number in range(1, 8):
             self.assertIn(f"  {number}/7  ", result.text)
         self._inspect_what_is_left()
+        self.script("-o", "status")
 
         changes = len(self.changes())
         again = self.script()
@@ -44,10 +55,11 @@ class Whole(Case):
         self.assertEqual(self.etcd.digest(), changed)
 
         self.script("-o", "cleanup")
+        self.assertEqual(self.cluster.api.rights - rights_of_the_manual(), set())
         for kind in ("pods", "configmaps", "persistentvolumeclaims"):
             self.assertEqual(self.cluster.store.list(kind, NAMESPACE), [])
 
-    def _volume(self):
+    def _volume(self) -> Path:
         return self.cluster.volume("milvus-meta-migration-backup-my-release")
 
     def _inspect_what_is_left(self) -> None:
@@ -63,6 +75,8 @@ class Whole(Case):
             self.assertTrue(container["securityContext"]["readOnlyRootFilesystem"])
             self.assertEqual(container["command"], ["/bin/sh"])
         run = self.cluster.store.get("pods", NAMESPACE, "milvus-meta-migration-my-release-run")
+        # The longest grace period of Milvus, and the lease of its sessions.
+        self.assertEqual(run["spec"]["containers"][0]["env"][0]["value"], "100s")
         self.assertTrue(run["spec"]["containers"][0]["args"][1].endswith("exec /milvus/bin/meta-migration -config=/milvus/configs/meta/migration.yaml"))
         self.assertNotIn("annotations", json.dumps(self.cluster.store.list("persistentvolumeclaims", NAMESPACE)))
 

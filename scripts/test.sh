@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Passes all tests: formatting, lints, unit tests, and the binary against real etcd servers 3.4 and 3.5.
+# Passes all tests: formatting, lints, unit tests, the binary against real etcd servers 3.4 and 3.5, and migrate.sh with kubectl.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -8,3 +8,4 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 cargo fmt --all --check
 cargo clippy --locked --all-targets -- -D warnings
 cargo test --locked
+./deploy/tests/run.sh

@@ -1,0 +1,206 @@
+"""Pods that fail, vanish, never start, or are killed in the middle of writing."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+from cluster import NAMESPACE, PodFault
+from harness import NEW_IMAGE, TOOL_IMAGE, Case
+
+FAILS = PodFault(script="echo boom; exit 1")
+
+
+class Pods(Case):
+    def break_next(self, what: str, fault: PodFault = FAILS) -> None:
+        self.cluster.pod_faults[what] = fault
+
+    def test_a_plan_that_would_not_go_through_stops_nothing(self) -> None:
+        self.etcd.put("by-dev/meta/root-coord/collection/7", "not a message")
+        before = self.etcd.digest()
+        result = self.script(code=1)
+        self.assertIn("root-coord/collection/7", result.text)
+        self.assertIn("Milvus has not been touched", result.text)
+        self.assertEqual(self.workloads(), self.before)
+        self.assertEqual(self.record(), {})
+        # With -k it goes on without that record.
+        told = self.script("-k", "true")
+        self.assertIn("as -k true says", told.text)
+        self.assertEqual(self.record()["step"], "done")
+        self.rollback()
+        self.assertEqual(self.etcd.digest(), before)
+
+    def test_a_failed_backup_leaves_metadata_alone_and_both_ways_open(self) -> None:
+        self.break_next("backup")
+        failed = self.script(code=1)
+        self.assertIn("| boom", failed.text)
+        self.assertIn("SCALED DOWN", failed.text)
+        back = self.told(failed, "or start Milvus as it was")
+        self.assertEqual(back.code, 0, back.text)
+        self.assert_restored()
+        self.assertNotIn("rollback", self.cluster.pods_run)
+        self.script()
+        self.assert_migrated()
+
+    def test_a_migration_that_wrote_nothing(self) -> None:
+        self.break_next("run")
+        failed = self.script(code=1)
+        self.assertIn("metadata:  untouched; backed up", failed.text)
+        on = self.told(failed, "mend what is wrong and go on")
+        self.assertEqual(on.code, 0, on.text)
+        self.assert_migrated()
+        # The backup was recognised.
+        self.assertEqual(self.cluster.pods_run, ["plan", "backup", "run", "plan", "run", "verify"])
+
+    def run_milvus_meanwhile(self) -> None:
+        """Somebody starts Milvus by hand to mend something, and stops it again by hand."""
+        for replicas in (1, 0):
+            self.cluster.store.patch("deployments", NAMESPACE, "my-release-milvus-rootcoord", {"spec": {"replicas": replicas}})
+            self.cluster.wait_until_settled()
+        self.etcd.put("by-dev/meta/datacoord-meta/channel-cp/old", "written by 2.1")
+
+    def test_a_backup_is_made_again_when_milvus_ran_meanwhile(self) -> None:
+        self.break_next("run")
+        self.script(code=1)
+        self.run_milvus_meanwhile()
+        changed = self.etcd.digest()
+        self.cluster.starts.clear()
+        self.script()
+        self.assertEqual(self.workloads()["my-release-milvus-querynode"][0], 3)
+        self.rollback()
+        self.assertEqual(self.etcd.digest(), changed)
+        self.assertEqual(self.workloads(), self.before)
+
+    def test_a_backup_is_made_again_when_milvus_ran_after_a_migration_that_never_wrote(self) -> None:
+        self.break_next("run", PodFault(script="kill -9 $$"))
+        self.script(code=2)
+        self.run_milvus_meanwhile()
+        changed = self.etcd.digest()
+        self.script()
+        self.rollback()
+        self.assertEqual(self.etcd.digest(), changed)
+        self.assertEqual(self.workloads(), self.before)
+
+    def kill_in_the_middle(self, **fault: bool) -> None:
+        self.break_next("run", PodFault(kill_after="root-coord/partitions/", **fault))  # type: ignore[arg-type]
+        # Small transactions, so that there is a middle.
+        self.cluster.environment["META_MIGRATION_MAX_TXN_OPS"] = "8"
+        self.failed = self.script(code=2)
+        self.cluster.environment.clear()
+        self.assertIn("possibly half migrated", self.failed.text)
+        self.assertEqual(self.record()["step"], "migrating")
+
+    def test_killed_in_the_middle_of_writing_then_on(self) -> None:
+        self.kill_in_the_middle()
+        self.assertIn("OOMKilled", self.failed.text)
+        on = self.told(self.failed, "go on where it ended")
+        self.assertEqual(on.code, 0, on.text)
+        self.assert_migrated()
+        self.assertEqual(self.cluster.pods_run.count("backup"), 1)
+
+    def test_evicted_in_the_middle_of_writing_then_back(self) -> None:
+        self.kill_in_the_middle(delete=True)
+        back = self.told(self.failed, "or go back to before")
+        self.assertEqual(back.code, 0, back.text)
+        self.assert_restored()
+
+    def test_metadata_that_cannot_be_verified_is_not_started_on(self) -> None:
+        self.break_next("verify")
+        failed = self.script(code=2)
+        self.assertIn("do not start Milvus yet", failed.text)
+        self.assertEqual(self.cluster.starts, [])
+        self.script()
+        self.assert_migrated()
+        self.assertEqual(self.cluster.pods_run.count("run"), 1)
+
+    def test_a_failed_rollback_is_run_again(self) -> None:
+        self.script()
+        self.break_next("rollback")
+        failed = self.rollback(code=2)
+        refused = self.script(code=1)
+        self.assertIn("finish it first", refused.text)
+        back = self.told(failed, "finish the rollback")
+        self.assertEqual(back.code, 0, back.text)
+        self.assert_restored()
+
+    def test_a_damaged_backup_is_noticed_with_milvus_up(self) -> None:
+        self.script()
+        self.break_next("inspect")
+        failed = self.rollback(code=2)
+        self.assert_migrated()
+        self.assertIn("the backup cannot be used", failed.text)
+
+    def test_an_image_that_cannot_be_pulled(self) -> None:
+        self.cluster.missing_images.add(TOOL_IMAGE)
+        failed = self.script(code=1)
+        self.assertIn("ImagePullBackOff", failed.text)
+        self.assertEqual(self.workloads(), self.before)
+        # It must not start after all later on.
+        self.assertEqual(self.cluster.store.list("pods", NAMESPACE), [])
+
+    def test_a_volume_that_never_comes_is_made_again_with_another_class(self) -> None:
+        self.cluster.full_classes.add("full")
+        failed = self.script("-c", "full", code=1)
+        self.assertIn("unbound PersistentVolumeClaims", failed.text)
+        self.script("-c", "roomy")
+        self.assert_migrated()
+
+    def test_a_milvus_that_does_not_get_ready(self) -> None:
+        self.cluster.crash_images.add(NEW_IMAGE)
+        labels = {"app.kubernetes.io/instance": "my-release", "app.kubernetes.io/name": "milvus"}
+        self.cluster.add("Pod", "proxy-x7", metadata={"labels": labels}, spec={})
+        status = {"containerStatuses": [{"name": "proxy", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}
+        self.cluster.store.patch("pods", NAMESPACE, "proxy-x7", {"status": status})
+        failed = self.script(code=2)
+        self.assertIn("not ready", failed.text)
+        self.assertIn("proxy-x7: ImagePullBackOff", failed.text)
+        # Another image, and it goes on; that one is no better.
+        again = self.script("-w", f"{NEW_IMAGE}-patched", code=0)
+        self.assertIn("6/7  Start Milvus with", again.text)
+        self.assertEqual(self.workloads()["my-release-milvus-proxy"], (2, (f"proxy={NEW_IMAGE}-patched",)))
+        back = self.told(failed, "or go back to before")
+        self.assertEqual(back.code, 0, back.text)
+        self.assert_restored()
+
+    def test_stopped_by_a_signal_it_tells_how_things_stand(self) -> None:
+        held = threading.Event()
+        self.addCleanup(held.set)
+        self.break_next("backup", PodFault(hold=held))
+        process = self.start(*self.usual())
+        assert process.stdout
+        seen = ""
+        while "-backup\n" not in seen:
+            seen += process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        result = self.finish()
+        self.assertEqual(result.code, 1)
+        self.assertIn("interrupted by a signal; the pod milvus-meta-migration-my-release-backup goes on", result.text)
+        self.assertIn("SCALED DOWN", result.text)
+        held.set()
+        self.script()
+        self.assert_migrated()
+
+    def test_stopped_by_a_signal_while_a_log_is_shown(self) -> None:
+        self.break_next("backup", PodFault(script="echo begun; sleep 60"))
+        process = self.start(*self.usual())
+        assert process.stdout
+        while "begun" not in process.stdout.readline():
+            pass
+        process.send_signal(signal.SIGTERM)
+        result = self.finish()
+        self.assertEqual(result.code, 1)
+        self.assertIn("SCALED DOWN", result.text)
+        self.rollback()
+        self.assert_restored()
+
+    def test_the_log_is_shown_while_the_pod_runs(self) -> None:
+        go = self.folder / "go"
+        self.break_next("plan", PodFault(script=f"echo first; while [ ! -e {go} ]; do sleep 0.1; done; echo last; exit 1"))
+        process = self.start(*self.usual())
+        assert process.stdout
+        while "| first" not in process.stdout.readline():
+            pass
+        go.touch()
+        result = self.finish()
+        self.assertEqual(result.text.count("| last"), 1)
+        self.assertEqual(result.text.count("| first"), 0, "shown twice")

@@ -6,6 +6,7 @@ mod common;
 mod access;
 mod backups;
 mod command_lines;
+mod operator;
 mod output;
 
 use std::process::Command;

@@ -19,6 +19,7 @@ fuzz_target!(|data: &[u8]| {
     let options = Options {
         rebuild_index: if input.choices & 1 == 0 { Vec::new() } else { vec!["HNSW".into(), "ivf_flat".into()] },
         keep_index_files: input.choices & 2 != 0,
+        ..Options::default()
     };
     checks::conversion(&keys, &options, cut * 7);
 });

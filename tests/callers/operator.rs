@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use predicates::str::contains;
 
+use crate::common::gate::{Gate, Moment};
 use crate::common::state::{Dump, LOCK, assert_same};
-use crate::common::{Cluster, Etcd, Running, SlowLink, Tool, Version, on_both_versions};
+use crate::common::{Cluster, Etcd, Running, Tool, Version, on_both_versions, wait_until};
 use crate::{by_operator, host_and_port};
 
 on_both_versions![
@@ -209,9 +210,9 @@ fn a_run_that_fails_half_way_is_rolled_back(version: Version) {
     let mut scene = Scene::new(std::slice::from_ref(&etcd));
     assert_eq!(scene.back_up(|_| ()), [0]);
     let backup = scene.backup();
-    let (run, _link) = catch_run(&mut scene, &etcd, &before);
+    let (run, gate) = catch_run(&mut scene, &etcd);
     let lease = etcd.put_with_lease(SESSION, "{}", 3600);
-    run.signal("CONT");
+    gate.open();
     run.wait().code(2);
     // The operator stops Milvus before it starts the pod.
     etcd.revoke(lease);
@@ -226,7 +227,7 @@ fn after_a_run_that_was_killed_the_rollback_waits_for_the_lock(version: Version)
     let (etcd, before) = loaded(version);
     let mut scene = Scene::new(std::slice::from_ref(&etcd));
     assert_eq!(scene.back_up(|_| ()), [0]);
-    let (run, _link) = catch_run(&mut scene, &etcd, &before);
+    let (run, _gate) = catch_run(&mut scene, &etcd);
     assert!(run.kill());
     scene.start("rollback").wait().code(1).stderr(contains("another migration is at work"));
     etcd.end_lock();
@@ -235,27 +236,13 @@ fn after_a_run_that_was_killed_the_rollback_waits_for_the_lock(version: Version)
     assert_same(&before, &etcd.dump(), "rollback");
 }
 
-/// A `run` pod that is stopped in its tracks (SIGSTOP) after it has written something, and before it is done; with its
-/// way to etcd.
-fn catch_run(scene: &mut Scene, etcd: &Etcd, before: &Dump) -> (Running, SlowLink) {
-    for _ in 0..10 {
-        etcd.start_over(before);
-        let link = SlowLink::to(etcd);
-        let direct = std::mem::replace(&mut scene.endpoints, vec![link.endpoint()]);
-        // The migration lock is written first.
-        let written = etcd.revision() + 2;
-        let mut run = scene.start("run");
-        scene.endpoints = direct;
-        if run.wait_for_revision(etcd, written) {
-            run.signal("STOP");
-            if run.is_running() && etcd.get(LOCK).is_some() {
-                return (run, link);
-            }
-            run.kill();
-            if etcd.get(LOCK).is_some() {
-                etcd.end_lock();
-            }
-        }
-    }
-    panic!("the run is never caught");
+/// A `run` pod that is held up when it has written something, and is not done; with its way to etcd.
+fn catch_run(scene: &mut Scene, etcd: &Etcd) -> (Running, Gate) {
+    let gate = Gate::to(etcd);
+    gate.hold("Write", 2, Moment::After);
+    let direct = std::mem::replace(&mut scene.endpoints, vec![gate.endpoint()]);
+    let run = scene.start("run");
+    scene.endpoints = direct;
+    wait_until("a transaction is held", || gate.is_holding());
+    (run, gate)
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use meta_migration::layout::keys::{Key, Plain};
+use meta_migration::layout::keys::{Key, Plain, Side};
 use meta_migration::layout::messages::{common::CollectionInfo, source};
 use meta_migration::layout::{is_tombstone, wire};
 use prost::Message;
@@ -23,6 +23,7 @@ pub fn is_odd(keys: &Keys) -> bool {
         Ok(Key::Build(_)) => is_odd_build(value),
         Ok(Key::Plain(Plain::SourceSegmentIndex { .. })) => is_odd_segment_index(value),
         Ok(Key::LoadState(_)) => source::LoadState::decode(&**value).is_ok_and(|state| state.replica_number < 0),
+        Err(error) => error.side == Side::Target,
         Ok(Key::Segment { .. }) => source::SegmentInfo::decode(&**value).is_ok_and(|segment| segment.num_of_rows < 0),
         _ => false,
     }) || keys.keys().any(|key| match Key::parse(key) {

@@ -86,6 +86,10 @@ pub(super) fn read_header(from: &mut impl Read) -> Result<Header, StreamError> {
     if meta_root.trim_matches('/').is_empty() {
         return Err(StreamError::Bad("its header does not name a root path".into()));
     }
+    if meta_root.contains(char::is_control) {
+        // Nobody has such a root, and it would tear apart whatever line it is told in.
+        return Err(StreamError::Bad("its header names a root path with control characters in it".into()));
+    }
     let extra: Value = serde_json::from_slice(&header.extra).unwrap_or_default();
     Ok(Header {
         meta_root,

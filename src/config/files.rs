@@ -2,13 +2,21 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
 
+use crate::layout::keys::printable;
+
 /// The mistake behind most reports of "is a directory".
 const DIRECTORY: &str = "is a directory, a file is expected (if it comes from docker run -v: the file did not exist on the host, \
                          so docker made a directory of that name)";
+
+/// A path as errors show it: on one line.
+pub fn shown(path: &Path) -> String {
+    printable(path.as_os_str().as_bytes())
+}
 
 /// Opens a file for reading; the errors do not name it, the caller does.
 ///
@@ -35,7 +43,7 @@ pub fn open(path: &Path) -> Result<File> {
 /// # Errors
 /// It cannot be opened or read, is larger than `limit` bytes, or is not UTF-8. One line that names the file.
 pub fn read_text(path: &Path, limit: u64) -> Result<String> {
-    let shown = path.display();
+    let shown = shown(path);
     let file = open(path).map_err(|reason| anyhow!("{shown}: {reason}"))?;
     let mut bytes = Vec::new();
     if let Err(error) = file.take(limit + 1).read_to_end(&mut bytes) {

@@ -16,11 +16,16 @@ pub struct MetaRoot {
 }
 
 impl MetaRoot {
-    /// Joins the two halves; `None` if they come to no prefix of its own, as two empty ones or `/` do.
+    /// Joins the two halves; `None` if they come to no prefix of its own, as two empty ones or `/` do, or have control characters
+    /// in them: a backup that names such a root is refused, too.
     pub fn new(root_path: &str, meta_sub_path: &str) -> Option<Self> {
         let joined = join(root_path, meta_sub_path);
         let is_prefix = joined.split('/').any(|word| !matches!(word, "" | ".."));
-        is_prefix.then(|| Self { root_path: join(root_path, ""), meta_sub_path: join(meta_sub_path, ""), joined })
+        (is_prefix && !joined.contains(char::is_control)).then(|| Self {
+            root_path: join(root_path, ""),
+            meta_sub_path: join(meta_sub_path, ""),
+            joined,
+        })
     }
 
     /// The first half, `etcd.rootPath`; backup files call it the instance.

@@ -312,6 +312,14 @@ fn a_password_never_shows() {
 }
 
 #[test]
+fn a_path_or_root_with_control_characters_tears_no_line_apart() {
+    let ca = refusal("etcd:\n  ssl: {enabled: true, tlsCACert: \"/no\\nwhere\\e\"}\n");
+    assert!(ca.starts_with(r"f.yaml:2: etcd.ssl.tlsCACert: /no\nwhere\x1b does not exist"), "{ca}");
+    let root = refusal("etcd: {rootPath: \"by\\ndev\"}\n");
+    assert!(root.contains(r#"etcd.rootPath: "by\ndev""#) && root.contains("make no prefix of keys"), "{root}");
+}
+
+#[test]
 fn keys_that_are_not_ours_may_hold_anything() {
     assert_eq!(read("a: [1, {b: &x c}]\n? [complex]\n: *x\n1: 2\nmetastore: {x: !y z}\n<: {<<: 1}"), read("{}"));
 }

@@ -40,7 +40,8 @@ impl TlsConfig {
                 }
             };
             if let Some(path) = &setting {
-                files::open(&path.value).map_err(|reason| path.refuse(format!("{} {reason}", path.value.display())))?;
+                files::open(&path.value)
+                    .map_err(|reason| path.refuse(format!("{} {reason}", files::shown(&path.value))))?;
             }
             Ok(setting)
         };

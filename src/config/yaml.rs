@@ -57,7 +57,7 @@ impl Document {
     /// # Errors
     /// The file cannot be read or [`Document::parse`] refuses it.
     pub fn read(path: &Path) -> Result<Self> {
-        Self::parse(&path.display().to_string(), &files::read_text(path, MAX_BYTES)?)
+        Self::parse(&files::shown(path), &files::read_text(path, MAX_BYTES)?)
     }
 
     /// Parses the text of a file; `file` is how errors call it.

@@ -85,6 +85,8 @@ pub struct Inventory {
     pub(super) problems: Problems,
     /// Keys among the collection records that are none.
     pub(super) stray: Vec<Bytes>,
+    /// What a person should know of keys that stay.
+    pub(super) warnings: Vec<String>,
     /// What cannot be carried over.
     pub(super) unknown_fields: UnknownFields,
     sessions: u64,
@@ -152,8 +154,11 @@ impl Inventory {
                 self.problems.add(&key, error.to_string(), meaning);
                 self.stray.push(key);
             }
-            // What 2.2 itself left there is not ours to judge; `verify` looks at it.
-            Side::Target => {}
+            // Not ours to change, whoever left it there; but `verify` is going to complain of it, so that is said beforehand.
+            Side::Target => self.warnings.push(format!(
+                "{}: {error}. It stays, and Milvus 2.2 may fail to start on it: look at it, and remove it if nobody needs it",
+                keys::printable(&key)
+            )),
             Side::Neither => {
                 self.source_problems.add(&key, error.to_string(), "its load state would not be carried over")
             }

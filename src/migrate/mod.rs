@@ -61,6 +61,7 @@ pub fn plan(mut inventory: Inventory, revision: i64, options: &Options) -> Migra
     let already_indexed = collections_with_target_indexes(&inventory);
     let mut builder = Builder::new(&mut inventory);
     builder.report.found = Some(found);
+    builder.report.warnings.append(&mut inventory.warnings);
     let collections = collections::convert(&mut builder, std::mem::take(&mut inventory.collections), &names);
     let any_in_target = collections.values().any(|collection| matches!(collection, Collection::Target));
     let any_in_source = collections.values().any(|collection| matches!(collection, Collection::Source(_)));

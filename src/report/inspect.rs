@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::text::{bytes, thousands};
 use crate::backup::Manifest;
 use crate::backup::examine::{Check, Damage, Examination, FileFormat, Verdict};
+use crate::layout::keys::printable;
 
 /// The outcome of `inspect`: the file, and what was asked of it.
 #[derive(Debug, Clone, Serialize)]
@@ -191,7 +192,8 @@ fn manifest_facts(text: &mut String, manifest: &Manifest) {
 }
 
 fn fact(text: &mut String, name: &str, value: impl AsRef<str>) {
-    line(text, format!("  {name:10} {}", value.as_ref()));
+    // Whatever a damaged file says: it stays on its line.
+    line(text, format!("  {name:10} {}", printable(value.as_ref().as_bytes())));
 }
 
 fn check_line(check: &Check) -> String {

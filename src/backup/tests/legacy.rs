@@ -115,6 +115,18 @@ fn keys_are_relative_where_the_header_does_not_call_them_absolute() {
 }
 
 #[test]
+fn a_meta_root_with_control_characters_is_none() {
+    for instance in ["by-dev/\nmeta", "\u{1b}[2J"] {
+        let error =
+            read_bytes(&stream(&Header { instance, ..Header::default() }, &Vec::new())).unwrap_err().to_string();
+        assert!(
+            error.ends_with("is no backup file: its header names a root path with control characters in it"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn every_meta_root_is_found_again() {
     for (instance, meta_path, in_keys, meta_root) in [
         ("by-dev", "meta", "by-dev/meta/", "by-dev/meta"),

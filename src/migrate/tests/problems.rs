@@ -195,3 +195,12 @@ fn what_was_left_out_is_no_problem_of_the_next_run() {
     assert!(next.plan.is_empty(), "{:#?}", next.plan);
     assert_eq!(next.plan.problems, []);
 }
+
+#[test]
+fn a_key_of_the_2_2_layout_that_does_not_parse_stays_and_is_told() {
+    let key = "querycoord-collection-loadinfo/1/x";
+    let done = sound().put(key, "any").migrate();
+    let warnings = &done.migration.report.warnings;
+    assert!(warnings.len() == 1 && warnings[0].starts_with(&format!("{key}: the key does not have")), "{warnings:?}");
+    assert_eq!(done.after.value(key), "any");
+}

@@ -144,13 +144,13 @@ fn upgrade_and_take_back(scene: &Scene, etcd: &Etcd, before: &Dump) {
 fn a_backup_that_fails_is_tried_three_times_more(version: Version) {
     let (etcd, before) = loaded(version);
     let scene = Scene::new(std::slice::from_ref(&etcd));
-    etcd.put_with_lease(SESSION, "{}", 3600);
+    let lease = etcd.put_with_lease(SESSION, "{}", 3600);
     let with_session = etcd.dump();
     assert_eq!(scene.back_up(|_| ()), [1, 1, 1, 1]);
     assert_same(&with_session, &etcd.dump(), "nothing was written");
     assert_eq!(scene.files(), Vec::<String>::new());
     // The next MilvusUpgrade, with the same volume.
-    etcd.delete(SESSION);
+    etcd.revoke(lease);
     upgrade_and_take_back(&scene, &etcd, &before);
 }
 

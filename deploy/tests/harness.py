@@ -25,7 +25,7 @@ OLD_IMAGE = "milvusdb/milvus:v2.1.0"
 NEW_IMAGE = "milvusdb/milvus:v2.2.16"
 TOOL_IMAGE = "milvusdb/meta-migration:latest"
 INSTANCE = "my-release"
-SECONDS = 60
+SECONDS = 180
 
 
 def tool() -> Path:
@@ -151,9 +151,12 @@ class Case(unittest.TestCase):
 
     # --- Running the script ---
 
+    impatient = {"MIGRATE_START_TIMEOUT": "2", "MIGRATE_READY_TIMEOUT": "2"}
+    """For tests in which a pod never starts, or Milvus never gets ready."""
+
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         own = {"KUBECONFIG": str(self.folder / "kubeconfig"), "HOME": str(self.folder), "MIGRATE_POLL": "0.4"}
-        own |= {"MIGRATE_START_TIMEOUT": "4", "MIGRATE_READY_TIMEOUT": "4", "PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+        own |= {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
         self.process = subprocess.Popen(
             ["bash", SCRIPT, *arguments],
             env=own | environment,

@@ -36,6 +36,8 @@ ROLLBACK = [
 ]
 # After these all is done, so that the next run has nothing to fail at.
 LAST = ("done", "undone")
+# Whatever is refused has the same consequences as being killed a moment before; these differ in what is told.
+REFUSED = ("", '-backup"', "migrating", "migrated", "started", "done", "rolling-back", '-rollback"', "v2.1.0")
 
 
 class Faults(Case):
@@ -47,7 +49,7 @@ class Faults(Case):
     def run_into(self, points: list[tuple[str, str, str, int]], how: str, *arguments: str) -> None:
         """One run for each point, every one going on where the one before has failed."""
         for point in points:
-            if how == "killed" and point[2] in LAST:
+            if point[2] in LAST if how == "killed" else point[2] not in REFUSED:
                 continue
             with self.subTest(point=point):
                 self.fail_at(point, how)
@@ -107,6 +109,6 @@ def back_after(number: int) -> None:
     setattr(Faults, f"test_back_after_point_{number}", test)
 
 
-# The record is made; half of Milvus is stopped; the backup is made; the migration runs; half of the new Milvus is started.
-for point_number in (3, 4, 6, 8, 12):
+# Half of Milvus is stopped; the migration runs; half of the new Milvus is started.
+for point_number in (4, 8, 12):
     back_after(point_number)

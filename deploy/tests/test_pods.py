@@ -132,7 +132,7 @@ class Pods(Case):
 
     def test_an_image_that_cannot_be_pulled(self) -> None:
         self.cluster.missing_images.add(TOOL_IMAGE)
-        failed = self.script(code=1)
+        failed = self.script(code=1, **self.impatient)
         self.assertIn("ImagePullBackOff", failed.text)
         self.assertEqual(self.workloads(), self.before)
         # It must not start after all later on.
@@ -140,7 +140,7 @@ class Pods(Case):
 
     def test_a_volume_that_never_comes_is_made_again_with_another_class(self) -> None:
         self.cluster.full_classes.add("full")
-        failed = self.script("-c", "full", code=1)
+        failed = self.script("-c", "full", code=1, **self.impatient)
         self.assertIn("unbound PersistentVolumeClaims", failed.text)
         self.script("-c", "roomy")
         self.assert_migrated()
@@ -151,7 +151,7 @@ class Pods(Case):
         self.cluster.add("Pod", "proxy-x7", metadata={"labels": labels}, spec={})
         status = {"containerStatuses": [{"name": "proxy", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}
         self.cluster.store.patch("pods", NAMESPACE, "proxy-x7", {"status": status})
-        failed = self.script(code=2)
+        failed = self.script(code=2, **self.impatient)
         self.assertIn("not ready", failed.text)
         self.assertIn("proxy-x7: ImagePullBackOff", failed.text)
         # Another image, and it goes on; that one is no better.

@@ -50,18 +50,21 @@ def set_values(text: str, values: dict[str, str]) -> str:
 COMMON = {
     "etcd.use.embed": "false",
     "log.level": "info",
-    "rootCoord.dmlChannelNum": "64",
-    # Old files must not vanish while we look, and dropped ones shall go soon.
-    "dataCoord.gc.interval": "10",
-    "dataCoord.gc.dropTolerance": "10",
+}
+
+HASTY = {
+    # Garbage collection after seconds instead of hours: what is dropped goes, what nothing refers to goes.
+    "dataCoord.gc.interval": "5",
+    "dataCoord.gc.missingTolerance": "5",
+    "dataCoord.gc.dropTolerance": "5",
+    "indexCoord.gc.interval": "5",
 }
 
 
 def for_2_1(template: Path, site: Path) -> str:
     values = COMMON | {
-        "dataCoord.gc.interval": "3600",
-        "dataCoord.gc.dropTolerance": "86400",
-        # The default of one day; the collections made here would not be compacted away anyway.
+        "rootCoord.dmlChannelNum": "64",
+        "queryNode.cacheSize": "4",
         "localStorage.path": f"{site}/storage/",
         "rocksmq.path": f"{site}/rocksmq",
         "etcd.data.dir": f"{site}/unused-etcd",
@@ -71,7 +74,7 @@ def for_2_1(template: Path, site: Path) -> str:
     return set_values(template.read_text(), values)
 
 
-def for_later(template: Path, site: Path) -> str:
+def for_later(template: Path, site: Path, hasty: bool) -> str:
     placeholders = PORTS | {
         "local_storage_dir": "files",
         "rocketmq_data_dir": f"{site}/rocksmq",
@@ -80,4 +83,5 @@ def for_later(template: Path, site: Path) -> str:
         "etcd_log_path": f"{site}/logs/etcd.log",
         "system_log_path": f"{site}/logs",
     }
-    return set_values(fill_placeholders(template.read_text(), placeholders), COMMON)
+    # rootCoord.dmlChannelNum stays at its default of 16 on purpose, though 2.1.0 had 64: as it is for those who upgrade.
+    return set_values(fill_placeholders(template.read_text(), placeholders), COMMON | (HASTY if hasty else {}))

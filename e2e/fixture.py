@@ -18,6 +18,7 @@ NUMPY = {
     "INT8": numpy.int8, "INT16": numpy.int16, "INT32": numpy.int32, "INT64": numpy.int64,
     "FLOAT": numpy.float32, "DOUBLE": numpy.float64,
 }
+NOT_FLUSHED = {case.name for case in CASES if case.rows and not case.rows[-1][2]}
 OTHER_INDEX = {"index_type": "IVF_FLAT", "metric_type": "L2", "params": {"nlist": 4}}
 
 
@@ -48,19 +49,30 @@ def rows(case: Case, first: int, count: int) -> list[object]:
     return columns
 
 
-def insert_round(collections: list[tuple[Case, Collection]], number: int) -> None:
-    """Inserts the rows of one round into all collections, then flushes those that want it, all at once: a flush of
-    2.1 takes seconds."""
-    flushed = []
-    for case, collection in collections:
-        if number >= len(case.rows):
-            continue
-        partition, count, flush_it = case.rows[number]
-        first = sum(rows for _, rows, _ in case.rows[:number])
-        collection.insert(rows(case, first, count), partition_name=partition)
-        if flush_it:
-            flushed.append(case.name)
-    flush(flushed)
+def insert(case: Case, collection: Collection, number: int) -> bool:
+    """Inserts the rows of one round; tells whether they are to be flushed."""
+    partition, count, flush_it = case.rows[number]
+    first = sum(rows for _, rows, _ in case.rows[:number])
+    collection.insert(rows(case, first, count), partition_name=partition)
+    return flush_it
+
+
+def insert_flushed(collections: list[tuple[Case, Collection]]) -> None:
+    """Round by round, with one flush for all collections: a flush of 2.1 takes seconds."""
+    for number in range(max(len(case.rows) for case, _ in collections)):
+        names = []
+        for case, collection in collections:
+            if number < len(case.rows) and case.name not in NOT_FLUSHED and insert(case, collection, number):
+                names.append(case.name)
+        flush(names)
+
+
+def insert_unflushed(case: Case, collection: Collection) -> None:
+    """To be done last: pymilvus 2.1 flushes when an index is created."""
+    if case.name in NOT_FLUSHED:
+        for number in range(len(case.rows)):
+            if insert(case, collection, number):
+                flush([case.name])
 
 
 def flush(names: list[str]) -> None:
@@ -103,6 +115,8 @@ def create(case: Case) -> Collection:
     if case.name == "c_partition_dropped":
         collection.create_partition("p_dropped")
         collection.insert(rows(case, 5000, 1200), partition_name="p_dropped")
+        # Of unflushed rows 2.1 goes on answering after the partition is gone.
+        flush([case.name])
     return collection
 
 
@@ -158,8 +172,7 @@ def main() -> None:
     connections.connect(host="127.0.0.1", port="19530")
     to_drop = [Case(name, "to be dropped") for name in DROPPED]
     collections = [(case, create(case)) for case in (*CASES, *to_drop)]
-    for number in range(max(len(case.rows) for case in CASES)):
-        insert_round(collections, number)
+    insert_flushed(collections)
     for case, collection in collections:
         drop_what_is_dropped(case, collection)
     del collections[len(CASES):]
@@ -173,6 +186,7 @@ def main() -> None:
             for name in (case.index_name, *case.scalar_indexes.values()):
                 wait_for_index(case, name)
         load(case, collection)
+        insert_unflushed(case, collection)
         delete(case, collection)
     print(f"made {len(CASES)} collections, {len(ALIASES)} aliases, {len(USERS)} users")
 

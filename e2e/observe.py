@@ -17,6 +17,7 @@ from data import ALIASES, BY_NAME, NAMES, Case, expressions, questions, search_p
 
 TIMEOUT = 60
 SETTLE = 240
+NO_INDEX = ("index not exist", "index doesn't exist", "index not found", "no index", "there is no index")
 
 stub = MilvusServiceStub(grpc.insecure_channel("127.0.0.1:19530"))
 
@@ -89,7 +90,7 @@ def indexes(name: str) -> dict[str, Any]:
     try:
         reply = ask(stub.DescribeIndex, api.DescribeIndexRequest(collection_name=name))
     except Refused as refused:
-        if "index" in str(refused) and ("not" in str(refused) or "no " in str(refused)):
+        if any(words in str(refused) for words in NO_INDEX):
             return {}
         raise
     return {

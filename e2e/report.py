@@ -1,12 +1,11 @@
-"""Shows the result of a run, and keeps the table in docs/compatibility.md up to date."""
+"""Shows the result of a run as a table, also inside docs/compatibility.md."""
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-DOCUMENT = ROOT / "docs/compatibility.md"
 BEGIN = "<!-- e2e: begin -->"
 END = "<!-- e2e: end -->"
 
@@ -67,11 +66,23 @@ def known(results: dict[str, dict[str, Any]]) -> list[str]:
     return lines
 
 
-def write_document(results_file: Path) -> None:
-    results = json.loads(results_file.read_text())
-    text = DOCUMENT.read_text()
+def write_document(results: dict[str, dict[str, Any]], document: Path) -> None:
+    text = document.read_text()
     pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.S)
     if not pattern.search(text):
-        raise ValueError(f"{DOCUMENT} has no lines '{BEGIN}' and '{END}'")
+        raise ValueError(f"{document} has no lines '{BEGIN}' and '{END}'")
     inside = f"{BEGIN}\n{table(results)}{END}"
-    DOCUMENT.write_text(pattern.sub(lambda _: inside, text))
+    document.write_text(pattern.sub(lambda _: inside, text))
+
+
+def main() -> None:
+    """report.py RESULTS [DOCUMENT]: to standard output, or between the markers of the document."""
+    results = json.loads(Path(sys.argv[1]).read_text())
+    if len(sys.argv) > 2:
+        write_document(results, Path(sys.argv[2]))
+    else:
+        print(table(results))
+
+
+if __name__ == "__main__":
+    main()

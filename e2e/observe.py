@@ -1,0 +1,213 @@
+"""Writes down everything that a running Milvus says about the collections of data.py, as JSON.
+
+Runs with pymilvus 2.1, 2.2 and 2.3 alike: metadata are asked for over gRPC directly, as the clients differ there."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from pymilvus import Collection, connections
+from pymilvus.grpc_gen import milvus_pb2 as api
+from pymilvus.grpc_gen.milvus_pb2_grpc import MilvusServiceStub
+
+from data import ALIASES, BY_NAME, NAMES, Case, expressions, questions, search_params
+
+TIMEOUT = 60
+SETTLE = 240
+NO_INDEX = ("index not exist", "index doesn't exist", "index not found", "no index", "there is no index")
+
+stub = MilvusServiceStub(grpc.insecure_channel("127.0.0.1:19530"))
+
+
+class Refused(Exception):
+    pass
+
+
+def ask(call: Callable[..., Any], request: Any) -> Any:
+    reply = call(request, timeout=TIMEOUT)
+    status = getattr(reply, "status", reply)
+    if status.error_code != 0:
+        raise Refused(status.reason or f"error code {status.error_code}")
+    return reply
+
+
+def pairs(entries: Any) -> dict[str, str]:
+    return {entry.key: entry.value for entry in entries}
+
+
+def rows_of(reply: Any) -> int:
+    return int(pairs(reply.stats)["row_count"])
+
+
+def describe(name: str) -> dict[str, Any]:
+    reply = ask(stub.DescribeCollection, api.DescribeCollectionRequest(collection_name=name))
+    return {
+        "id": reply.collectionID,
+        "name": reply.schema.name,
+        "description": reply.schema.description,
+        "auto_id": reply.schema.autoID,
+        "shards": reply.shards_num,
+        "consistency": int(reply.consistency_level),
+        "created": reply.created_timestamp,
+        "channels": sorted(reply.virtual_channel_names),
+        "aliases": sorted(reply.aliases),
+        "fields": [
+            {
+                "name": field.name,
+                "id": field.fieldID,
+                "type": int(field.data_type),
+                "description": field.description,
+                "key": field.is_primary_key,
+                "auto_id": field.autoID,
+                "params": pairs(field.type_params),
+            }
+            for field in reply.schema.fields
+        ],
+    }
+
+
+def partitions(name: str) -> dict[str, Any]:
+    reply = ask(stub.ShowPartitions, api.ShowPartitionsRequest(collection_name=name))
+    found = {}
+    for partition, number in zip(reply.partition_names, reply.partitionIDs):
+        request = api.GetPartitionStatisticsRequest(collection_name=name, partition_name=partition)
+        found[partition] = {"id": number, "rows": rows_of(ask(stub.GetPartitionStatistics, request))}
+    return dict(sorted(found.items()))
+
+
+def parameters(index: Any) -> dict[str, str]:
+    """2.1 nests the parameters as JSON under `params`, later versions may list them one by one."""
+    found = pairs(index.params)
+    nested = json.loads(found.pop("params", "{}") or "{}")
+    found |= {key: str(value) for key, value in nested.items()}
+    return dict(sorted(found.items()))
+
+
+def indexes(name: str) -> dict[str, Any]:
+    try:
+        reply = ask(stub.DescribeIndex, api.DescribeIndexRequest(collection_name=name))
+    except Refused as refused:
+        if any(words in str(refused) for words in NO_INDEX):
+            return {}
+        raise
+    return {
+        index.field_name: {"name": index.index_name, "id": index.indexID, "params": parameters(index)}
+        for index in sorted(reply.index_descriptions, key=lambda index: index.field_name)
+    }
+
+
+def progress(name: str, index_name: str) -> list[int]:
+    request = api.GetIndexBuildProgressRequest(collection_name=name, index_name=index_name)
+    reply = ask(stub.GetIndexBuildProgress, request)
+    return [reply.indexed_rows, reply.total_rows]
+
+
+def loaded_collections() -> dict[str, int]:
+    reply = ask(stub.ShowCollections, api.ShowCollectionsRequest(type=1))
+    return dict(zip(reply.collection_names, reply.inMemory_percentages))
+
+
+def loaded_partitions(name: str) -> dict[str, int]:
+    reply = ask(stub.ShowPartitions, api.ShowPartitionsRequest(collection_name=name, type=1))
+    return dict(sorted(zip(reply.partition_names, reply.inMemory_percentages)))
+
+
+def wait_loaded() -> dict[str, int]:
+    """What is loaded, once loading has settled: a server that has just started takes a while."""
+    end = time.monotonic() + SETTLE
+    while True:
+        loaded = loaded_collections()
+        if all(percent == 100 for percent in loaded.values()) or time.monotonic() > end:
+            return loaded
+        time.sleep(0.5)
+
+
+def hits(result: Any) -> list[list[list[Any]]]:
+    return [[[hit.id, round(float(hit.distance), 4)] for hit in question] for question in result]
+
+
+def search(case: Case, name: str, within: list[str] | None = None) -> Any:
+    try:
+        found = Collection(name).search(
+            questions(case), "vec", search_params(case), 10, partition_names=within,
+            consistency_level="Strong", timeout=TIMEOUT,
+        )
+    except Exception as error:  # noqa: BLE001 a refusal is an observation, too
+        return f"error: {error}"[:300]
+    return hits(found)
+
+
+def query(case: Case, expression: str) -> Any:
+    # 2.1 must not be asked for indexed scalars or for BOOL: it answers wrongly, and overwrites files.
+    fields = ["pk", "num"] if not case.scalar_indexes else ["pk"]
+    try:
+        found = Collection(case.name).query(
+            expression, output_fields=fields, consistency_level="Strong", timeout=TIMEOUT
+        )
+    except Exception as error:  # noqa: BLE001
+        return f"error: {error}"[:300]
+    if case.key == "auto":
+        return sorted(row["num"] for row in found)
+    return sorted([row["pk"], row.get("num")] for row in found)
+
+
+def count(case: Case) -> Any:
+    """How many rows there are for a reader: deleted ones do not count, unflushed ones do."""
+    key = 'pk >= ""' if case.key == "varchar" else "pk >= 0"
+    try:
+        found = Collection(case.name).query(key, output_fields=["pk"], consistency_level="Strong", timeout=TIMEOUT)
+    except Exception as error:  # noqa: BLE001
+        return f"error: {error}"[:300]
+    return len(found)
+
+
+def collection(name: str, loaded: dict[str, int]) -> dict[str, Any]:
+    case = BY_NAME.get(name)
+    known = indexes(name)
+    found = {
+        "describe": describe(name),
+        "partitions": partitions(name),
+        "indexes": known,
+        "progress": {field: progress(name, index["name"]) for field, index in known.items()},
+        "rows": rows_of(ask(stub.GetCollectionStatistics, api.GetCollectionStatisticsRequest(collection_name=name))),
+        "loaded": loaded.get(name),
+        "loaded_partitions": loaded_partitions(name) if name in loaded else {},
+    }
+    if case and name in loaded:
+        found["search"] = search(case, name)
+        found["query"] = {expression: query(case, expression) for expression in expressions(case)}
+        found["readable"] = count(case)
+        some = [partition for partition in found["loaded_partitions"] if partition.startswith("p_")]
+        found["search_partition"] = search(case, name, some[:1]) if some else None
+    return found
+
+
+def careful(what: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return what(*arguments)
+    except (Refused, grpc.RpcError) as error:
+        return {"error": str(error)[:300]}
+
+
+def main() -> None:
+    connections.connect(host="127.0.0.1", port="19530")
+    loaded = wait_loaded()
+    listed = sorted(ask(stub.ShowCollections, api.ShowCollectionsRequest()).collection_names)
+    observed = {
+        "listed": listed,
+        "collections": {name: careful(collection, name, loaded) for name in sorted({*NAMES, *listed})},
+        "aliases": {alias: careful(lambda alias: describe(alias)["name"], alias) for alias in ALIASES},
+        "alias_search": {
+            alias: search(BY_NAME[name], alias) for alias, name in ALIASES.items() if name in loaded
+        },
+        "users": sorted(ask(stub.ListCredUsers, api.ListCredUsersRequest()).usernames),
+    }
+    with open(sys.argv[1], "w", encoding="utf-8") as file:
+        json.dump(observed, file, indent=1, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    main()

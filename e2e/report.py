@@ -1,0 +1,88 @@
+"""Shows the result of a run as a table, also inside docs/compatibility.md."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+BEGIN = "<!-- e2e: begin -->"
+END = "<!-- e2e: end -->"
+
+
+def cell(area: dict[str, Any] | None) -> str:
+    if area is None:
+        return "not run"
+    text = f"{area['same']} of {area['checked']}"
+    if area["known"]:
+        text += f", {sum(len(names) for names in area['known'].values())} known"
+    return text + (f", **{len(area['wrong'])} wrong**" if area["wrong"] else "")
+
+
+def step_cell(steps: dict[str, str] | None, name: str) -> str:
+    if steps is None or name not in steps:
+        return "not run"
+    return "yes" if steps[name] == "ok" else "**no**"
+
+
+def merged(results: dict[str, dict[str, Any]], kind: str) -> list[str]:
+    names: dict[str, None] = {}
+    for result in results.values():
+        names |= dict.fromkeys(result.get(kind) or {})
+    return list(names)
+
+
+def table(results: dict[str, dict[str, Any]]) -> str:
+    versions = list(results)
+    lines = [
+        f"| 2.1.0 → | {' | '.join(versions)} |",
+        "|---" * (len(versions) + 1) + "|",
+        f"| **the same as on 2.1.0** |{' |' * len(versions)}",
+    ]
+    for name in merged(results, "areas"):
+        lines.append(f"| {name} | {' | '.join(cell(results[v]['areas'].get(name)) for v in versions)} |")
+    lines.append(f"| **works afterwards** |{' |' * len(versions)}")
+    for name in merged(results, "steps"):
+        lines.append(f"| {name} | {' | '.join(step_cell(results[v]['steps'], name) for v in versions)} |")
+    lines.append(f"| **rolled back, on 2.1.0 again** |{' |' * len(versions)}")
+    for name in merged(results, "rollback"):
+        lines.append(f"| {name} | {' | '.join(cell((results[v].get('rollback') or {}).get(name)) for v in versions)} |")
+    return "\n".join(lines + known(results)) + "\n"
+
+
+def known(results: dict[str, dict[str, Any]]) -> list[str]:
+    """Below the table: the known differences by name."""
+    reasons: dict[str, dict[str, set[str]]] = {}
+    for version, result in results.items():
+        for area in result["areas"].values():
+            for reason, names in area["known"].items():
+                reasons.setdefault(reason, {}).setdefault(version, set()).update(names)
+    if not reasons:
+        return []
+    lines = ["", "Known differences:", ""]
+    for reason, versions in reasons.items():
+        where = "; ".join(f"{version}: {', '.join(f'`{name}`' for name in sorted(names))}" for version, names in versions.items())
+        lines.append(f"- {reason}. {where}")
+    return lines
+
+
+def write_document(results: dict[str, dict[str, Any]], document: Path) -> None:
+    text = document.read_text()
+    pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.S)
+    if not pattern.search(text):
+        raise ValueError(f"{document} has no lines '{BEGIN}' and '{END}'")
+    inside = f"{BEGIN}\n{table(results)}{END}"
+    document.write_text(pattern.sub(lambda _: inside, text))
+
+
+def main() -> None:
+    """report.py RESULTS [DOCUMENT]: to standard output, or between the markers of the document."""
+    results = json.loads(Path(sys.argv[1]).read_text())
+    if len(sys.argv) > 2:
+        write_document(results, Path(sys.argv[2]))
+    else:
+        print(table(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""etcd and Milvus servers for one place with data ("site"). Runs inside the namespaces that scripts/e2e.sh makes,
+so that the fixed ports of Milvus are free and nothing outlives the run."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = ROOT / ".tools"
+EMBEDDED_CONFIG = Path("/var/bin/e-milvus/configs/embedded-milvus.yaml")
+FIXED_FOLDERS = (Path("/var/bin"), Path("/tmp/milvus"))
+CLIENTS = {"2.1.0": "2.1.3", "2.2.16": "2.2.17", "2.3.5": "2.3.5"}
+
+
+class ServerError(Exception):
+    pass
+
+
+def wait_for(what: str, done: Callable[[], bool], seconds: float, pause: float = 0.2) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > end:
+            raise ServerError(f"waited {seconds:.0f} s in vain for: {what}")
+        time.sleep(pause)
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as reply:
+            return reply.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+class Process:
+    """A server in a process group of its own, its output in a file."""
+
+    def __init__(self, name: str, command: list[str], log: Path, cwd: Path, env: dict[str, str] | None = None):
+        self.name = name
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as out:
+            self.start_of_log = out.tell()
+            self.process = subprocess.Popen(
+                command, stdout=out, stderr=subprocess.STDOUT, cwd=cwd, env=env, start_new_session=True
+            )
+
+    def output(self) -> str:
+        with self.log.open("rb") as file:
+            file.seek(self.start_of_log)
+            return file.read().decode(errors="replace")
+
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def wait_ready(self, ready: Callable[[], bool], seconds: float) -> None:
+        def settled() -> bool:
+            return not self.alive() or ready()
+
+        wait_for(f"{self.name} to come up", settled, seconds)
+        if not self.alive():
+            raise ServerError(f"{self.name} ended with {self.process.returncode}: {self.reason()}")
+
+    def reason(self) -> str:
+        """The panic or signal in the output, for a report."""
+        lines = self.output().splitlines()
+        for line in lines:
+            if re.search(r"^(panic:|fatal error:|SIGSEGV|unexpected fault)", line):
+                return line.strip()[:300]
+        return " / ".join(lines[-3:])[:500]
+
+    def stop(self, seconds: float = 60) -> None:
+        if self.alive():
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+
+    def kill(self) -> None:
+        if self.alive():
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+class Etcd(Process):
+    def __init__(self, site: Path):
+        command = [
+            str(TOOLS / "etcd-3.5/etcd"),
+            f"--data-dir={site}/etcd",
+            "--listen-client-urls=http://127.0.0.1:2379",
+            "--advertise-client-urls=http://127.0.0.1:2379",
+            "--listen-peer-urls=http://127.0.0.1:2380",
+            # Throwaway data: nothing here has to survive a power cut.
+            "--unsafe-no-fsync",
+            "--log-level=error",
+        ]
+        super().__init__("etcd", command, site / "logs/etcd.out", site)
+        self.wait_ready(lambda: answers("http://127.0.0.1:2379/health"), 30)
+
+
+def etcdctl(*arguments: str) -> str:
+    command = [str(TOOLS / "etcd-3.5/etcdctl"), "--endpoints=127.0.0.1:2379", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env={"ETCDCTL_API": "3"}).stdout
+
+
+def milvus_command(version: str, site: Path, hasty: bool) -> tuple[list[str], dict[str, str]]:
+    home = TOOLS / f"milvus-{version}"
+    env = dict(os.environ)
+    if version.startswith("2.1."):
+        EMBEDDED_CONFIG.write_text(settings.for_2_1(home / "configs/embedded-milvus.yaml", site))
+        library = f"{home}/bin/embd-milvus.so"
+        env |= {"LD_PRELOAD": library, "LD_LIBRARY_PATH": f"{home}/lib"}
+        return [sys.executable, "-c", f"import ctypes; ctypes.CDLL({library!r}).startEmbedded()"], env
+    conf = site / "conf"
+    conf.mkdir(exist_ok=True)
+    (conf / "milvus.yaml").write_text(settings.for_later(home / "config.yaml.template", site, hasty))
+    glog = home / "glog.conf"
+    if glog.exists():
+        (conf / "glog.conf").write_text(glog.read_text().replace("--log_dir=logs/", f"--log_dir={site}/logs"))
+    env |= {"LD_LIBRARY_PATH": f"{home}/bin", "MILVUSCONF": str(conf), "DEPLOY_MODE": "STANDALONE"}
+    return [f"{home}/bin/milvus", "run", "standalone"], env
+
+
+class Milvus(Process):
+    def __init__(self, version: str, site: Path, hasty: bool = False, seconds: float = 180):
+        self.version = version
+        self.site = site
+        storage = site / "storage"
+        storage.mkdir(parents=True, exist_ok=True)
+        command, env = milvus_command(version, site, hasty)
+        # 2.1 recorded paths relative to its storage folder: the newer servers are started inside it.
+        super().__init__(f"Milvus {version}", command, site / f"logs/milvus-{version}.out", storage, env)
+        self.wait_ready(self.ready, seconds)
+
+    def ready(self) -> bool:
+        if self.version.startswith("2.1."):
+            return "ready to serve" in self.output() or answers("http://127.0.0.1:9091/healthz")
+        return answers("http://127.0.0.1:9091/healthz")
+
+
+def client(version: str, script: str, *arguments: str, seconds: float = 900) -> subprocess.CompletedProcess[str]:
+    """Runs one of our scripts with the pymilvus that belongs to a server version."""
+    python = TOOLS / f"pymilvus-{CLIENTS[version]}/bin/python"
+    command = [str(python), str(Path(__file__).parent / script), *arguments]
+    return subprocess.run(command, timeout=seconds, capture_output=True, text=True)
+
+
+def copy_site(source: Path, target: Path) -> Path:
+    if target.exists():
+        shutil.rmtree(target)
+    shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("logs", "conf", "LOCK"))
+    return target
+
+
+def enter_namespace() -> None:
+    """Called once, inside fresh network and mount namespaces: loopback, and the address that 2.1.0 insists on."""
+    for command in (
+        "ip link set lo up",
+        "ip link add veth0 type veth peer name veth1",
+        "ip addr add 10.99.0.1/24 dev veth0",
+        "ip link set veth0 up",
+        "ip link set veth1 up",
+    ):
+        subprocess.run(command.split(), check=True)
+    # 2.1.0 reads its configuration from a fixed place, and 2.3 writes notes to another: both are ours alone in here.
+    for folder in FIXED_FOLDERS:
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(folder)], check=True)
+    EMBEDDED_CONFIG.parent.mkdir(parents=True)

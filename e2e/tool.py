@@ -1,0 +1,45 @@
+"""Runs meta-migration."""
+
+import os
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = "2.1.0"
+
+CONFIG = """\
+config:
+  sourceVersion: {source}
+  targetVersion: {target}
+  backupFilePath: {site}/migration.bak
+etcd:
+  endpoints: [127.0.0.1:2379]
+  rootPath: by-dev
+  metaSubPath: meta
+"""
+
+
+class ToolError(Exception):
+    pass
+
+
+def binary() -> str:
+    return os.environ.get("META_MIGRATION_BIN") or str(ROOT / "target/release/meta-migration")
+
+
+def meta_migration(site: Path, target: str, command: str, *arguments: str) -> str:
+    """Runs one command against the etcd that listens here; its output, or an error with its output."""
+    config = site / "migration.yaml"
+    config.write_text(CONFIG.format(source=SOURCE, target=target, site=site))
+    done = subprocess.run(
+        [binary(), command, "--config", str(config), "--wait-for-sessions", "120s", *arguments]
+        if command in ("backup", "run", "rollback")
+        else [binary(), command, "--config", str(config), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    output = done.stdout + done.stderr
+    if done.returncode != 0:
+        raise ToolError(f"meta-migration {command}: exit code {done.returncode}\n{output}")
+    return output

@@ -27,6 +27,17 @@ enum Outage {
     AllKilled,
 }
 
+impl Outage {
+    /// The etcd version to try it on. A member of etcd 3.5.0 to 3.5.2 that is killed may come back without a change that
+    /// the others applied, and then differs from them for good (mended in 3.5.3): that is not what is tested here.
+    fn version(self) -> Version {
+        match self {
+            Self::LeaderStopped | Self::FollowerStopped | Self::AllStopped => Version::V3_5,
+            Self::LeaderKilled | Self::FollowerKilled | Self::AllKilled => Version::V3_4,
+        }
+    }
+}
+
 const OUTAGES: [Outage; 6] = [
     Outage::LeaderKilled,
     Outage::LeaderStopped,
@@ -141,16 +152,20 @@ fn begin(cluster: &Arc<Mutex<Cluster>>, outage: Outage, lasting: Duration) -> th
 
 #[test]
 fn a_cluster_may_lose_members_while_the_tool_is_at_work() {
-    let members = Members::on(Version::V3_5);
     let short = Duration::from_millis(300);
-    for (command, outage, place) in [
-        ("run", Outage::LeaderKilled, ("Write", 2)),
-        ("run", Outage::LeaderStopped, ("Page", 1)),
-        ("run", Outage::AllKilled, ("Write", 5)),
-        ("rollback", Outage::AllStopped, ("Write", 1)),
-        ("rollback", Outage::LeaderKilled, ("Lock", 1)),
-    ] {
-        members.suffers(command, outage, place, short);
+    for version in [Version::V3_4, Version::V3_5] {
+        let members = Members::on(version);
+        for (command, outage, place) in [
+            ("run", Outage::LeaderKilled, ("Write", 2)),
+            ("run", Outage::LeaderStopped, ("Page", 1)),
+            ("run", Outage::AllKilled, ("Write", 5)),
+            ("rollback", Outage::AllStopped, ("Write", 1)),
+            ("rollback", Outage::LeaderKilled, ("Lock", 1)),
+        ] {
+            if outage.version() == version {
+                members.suffers(command, outage, place, short);
+            }
+        }
     }
 }
 
@@ -163,7 +178,7 @@ const PLACES: [Place; 8] =
 fn every_outage_in_every_phase() {
     for version in [Version::V3_4, Version::V3_5] {
         let members = Members::on(version);
-        for outage in OUTAGES {
+        for outage in OUTAGES.into_iter().filter(|outage| outage.version() == version) {
             let mut times = 0;
             for place in PLACES {
                 members.suffers("run", outage, place, Duration::from_millis(1500));
@@ -184,12 +199,12 @@ fn every_outage_in_every_phase() {
 #[test]
 #[ignore = "takes minutes; scripts/stress.sh"]
 fn all_members_are_away_for_twenty_seconds() {
-    let members = Members::on(Version::V3_5);
-    // As configured by default: patience is 30 s.
-    let config = std::fs::read_to_string(members.tool.config_file()).unwrap();
-    members.tool.configure(&config.replace("requestTimeout: 2000", "requestTimeout: 10000"));
     let mut times = 0;
     for outage in [Outage::AllKilled, Outage::AllStopped] {
+        let members = Members::on(outage.version());
+        // As configured by default: patience is 30 s.
+        let config = std::fs::read_to_string(members.tool.config_file()).unwrap();
+        members.tool.configure(&config.replace("requestTimeout: 2000", "requestTimeout: 10000"));
         for (command, place) in [("run", ("Page", 1)), ("run", ("Write", 3)), ("rollback", ("Write", 2))] {
             members.suffers(command, outage, place, Duration::from_secs(20));
             times += 1;

@@ -280,10 +280,15 @@ fn rebuild_reason(build: &Build, index: &Index, options: &Options) -> Option<Str
     if options.rebuild_index.iter().any(|kind| kind.eq_ignore_ascii_case(&index.kind)) {
         return Some("asked for".into());
     }
-    let is_float = [DataType::Float, DataType::Double].iter().any(|kind| *kind as i32 == index.field.data_type);
-    (is_float && index.kind == STL_SORT)
-        .then(|| "Milvus 2.2.16 crashes when it loads the files that 2.1 built for FLOAT and DOUBLE fields".into())
+    (index.kind == STL_SORT && MISREAD.iter().any(|kind| *kind as i32 == index.field.data_type))
+        .then(|| "2.2 and 2.3 crash on the files that 2.1 built for such a field, or find wrong rows with them".into())
 }
+
+/// Fields whose STL_SORT files of 2.1.0 newer engines misread: an entry was a value and a 64-bit number then, 16 bytes for each
+/// of these types, and is less since. Real 2.2.16 and 2.3.5 servers crash on them, or load them and answer filters wrongly. An
+/// INT64 has 16 bytes in both; so has a DOUBLE, which is handed over as a precaution.
+const MISREAD: [DataType; 6] =
+    [DataType::Bool, DataType::Int8, DataType::Int16, DataType::Int32, DataType::Float, DataType::Double];
 
 /// A segment index as real 2.2.16 and 2.3.5 servers build it anew when they start.
 fn for_rebuild(record: target::SegmentIndex) -> target::SegmentIndex {

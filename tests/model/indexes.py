@@ -25,8 +25,8 @@ class Index:
     type: str
     params: list
 
-    def is_float_sort(self):
-        return self.type == "STL_SORT" and self.field.data_type in ("float", "double")
+    def is_misread(self):
+        return self.type == "STL_SORT" and self.field.data_type != "int64"
 
 
 @dataclass
@@ -144,7 +144,7 @@ def put_build(cluster, build, index, segment, marked):
     files = []
     if finished or (state > 1 and cluster.chance(0.1)):
         directory = f"{cluster.bucket}index_files/{build}/{version}/{segment.partition}/{segment.id}"
-        if finished and index.is_float_sort() and not (marked or index.deleted) and cluster.chance(0.3):
+        if finished and index.is_misread() and not (marked or index.deleted) and cluster.chance(0.3):
             directory = "elsewhere"         # they are built anew, so nobody looks for them
         files = [f"{directory}/{name}" for name in FILES[index.type]]
     request = make_request(cluster, build, index, segment)

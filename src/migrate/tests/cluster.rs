@@ -15,6 +15,10 @@ use crate::layout::messages::source::{
 use crate::migrate::{Inventory, Migration, Options, Record, plan};
 use crate::plan::{Change, Plan};
 
+pub const BOOL: i32 = 1;
+pub const INT8: i32 = 2;
+pub const INT16: i32 = 3;
+pub const INT32: i32 = 4;
 pub const INT64: i32 = 5;
 pub const FLOAT: i32 = 10;
 pub const DOUBLE: i32 = 11;

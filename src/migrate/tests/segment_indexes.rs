@@ -1,4 +1,4 @@
-use super::cluster::{Cluster, DOUBLE, FLOAT, GARBAGE, INT64, Migrated, VECTOR};
+use super::cluster::{BOOL, Cluster, DOUBLE, FLOAT, GARBAGE, INT8, INT16, INT32, INT64, Migrated, VECTOR};
 use crate::layout::TOMBSTONE;
 use crate::layout::messages::common::IndexState;
 use crate::layout::messages::source::{IndexInfo, IndexMeta, SegmentIndexInfo};
@@ -243,8 +243,8 @@ fn a_segment_record_that_does_not_decode_matters_only_where_its_rows_are_needed(
 }
 
 #[test]
-fn stl_sort_indexes_of_float_and_double_fields_are_handed_over_for_a_rebuild() {
-    for data_type in [FLOAT, DOUBLE] {
+fn stl_sort_indexes_whose_files_are_misread_are_handed_over_for_a_rebuild() {
+    for data_type in [BOOL, INT8, INT16, INT32, FLOAT, DOUBLE] {
         let cluster = Cluster::new().collection(1, "c").field(102, "price", data_type).index(500, 102, "i", SORT);
         let done = cluster.segment_index(500, 9, 800).segment_index(500, 8, 801).migrate();
         assert_eq!(done.after.get::<SegmentIndex>("segment-index/1/10/9/800"), handed_over());

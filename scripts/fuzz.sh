@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Fuzzes the tool: fuzz.sh [seconds for each target] [targets...], 60 seconds and all targets by default, two at a time.
+# Fuzzes the tool: fuzz.sh [seconds for each target] [targets...], 60 seconds and all targets by default.
 #
+#   FUZZ_JOBS  how many targets at a time (default: 2)
 #   FUZZ_DIR   where corpora, logs and crashing inputs are kept (default: ~/.cache/meta-migration-fuzz)
 #
 # Ends with a table: executions, coverage (edges of the code), wall time and CPU time. A crash ends its target, and the script with 1.
@@ -10,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly ALL=(backup config convert keys restore)
-readonly AT_A_TIME=2
+readonly AT_A_TIME=${FUZZ_JOBS:-2}
 readonly SECONDS_EACH=${1:-60}
 readonly DIR=${FUZZ_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/meta-migration-fuzz}
 readonly BUILD=${CARGO_TARGET_DIR:-$DIR/target}

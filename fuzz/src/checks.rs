@@ -78,7 +78,7 @@ fn carry_out_phase(phase: &Phase, changes: usize, keys: &mut Keys) {
 
 /// The conversion as a whole. `cut` is where a first run is killed.
 pub fn conversion(before: &Keys, options: &Options, cut: usize) {
-    let Migration { plan: made, report } = plan(before, options);
+    let Migration { plan: made, report, refusals: _ } = plan(before, options);
     let mut after = before.clone();
     carry_out(&made, &mut after);
     nobody_elses_key_changes(before, &after);

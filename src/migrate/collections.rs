@@ -80,7 +80,7 @@ fn rename(value: &[u8], name: &str) -> Result<Vec<u8>, WireError> {
     })
 }
 
-/// As [`strip`], with the name that the plain record has: an interrupted run may have changed it.
+/// As [`strip`], with the name that the plain record has, which may be a new one: both tell of the same collection.
 fn strip_as(value: &[u8], plain: &[u8]) -> Result<Vec<u8>, WireError> {
     let name = |record| CollectionInfo::decode(record).ok()?.schema.map(|schema| schema.name);
     let stripped = strip(value)?;
@@ -239,13 +239,12 @@ fn separate(
         fields: source.fields.len(),
         ..CollectionSummary::default()
     });
-    let edited = |value: &[u8]| {
-        let stripped = strip(value)?;
-        new_name.map_or(Ok(stripped.clone()), |name| rename(&stripped, name))
-    };
     // Both decode, so they can be cut.
-    let stripped = |value: &[u8]| edited(value).unwrap_or_else(|_: WireError| value.to_vec());
-    builder.switch_collection(id, stripped(plain), newest.map(|(timestamp, value)| (*timestamp, stripped(value))));
+    let renamed = |stripped: Vec<u8>| new_name.map_or(Ok(stripped.clone()), |name| rename(&stripped, name));
+    let record = strip(plain).and_then(renamed).unwrap_or_else(|_: WireError| plain.to_vec());
+    let newest = newest
+        .map(|(timestamp, value)| (*timestamp, strip_as(value, &record).unwrap_or_else(|_: WireError| value.to_vec())));
+    builder.switch_collection(id, record, newest);
 }
 
 /// Partition records of a collection record that has been checked.

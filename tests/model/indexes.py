@@ -12,6 +12,7 @@ FILES = {
     "STL_SORT": ["indexParams", "index_data", "index_length"],
     "Trie": ["indexParams", "marisa_trie_index", "marisa_trie_str_ids"],
     "ANNOY": ["indexParams", "annoy_dim", "annoy_index_data"], "BIN_IVF_FLAT": ["indexParams", "BinaryIVF"],
+    "FLAT": ["indexParams", "IVF"], "BIN_FLAT": ["indexParams", "BinaryIVF"],
     "OTHER": ["indexParams", "a file", "файл"],
 }
 
@@ -26,7 +27,8 @@ class Index:
     params: list
 
     def is_misread(self):
-        return self.type == "STL_SORT" and self.field.data_type != "int64"
+        return (self.type in ("FLAT", "BIN_FLAT")
+                or self.type == "STL_SORT" and self.field.data_type not in ("int64", "double"))
 
 
 @dataclass

@@ -10,7 +10,7 @@ from source import TOMBSTONE, UNREADABLE, Source
 from wire import Bad, decode, f_int, f_map, f_packed, f_pairs, f_raw, f_str, f_strs, pairs_of, scan, without
 
 FINISHED, UNISSUED = 3, 1                           # common.IndexState
-BOOL, INT8, INT16, INT32, FLOAT, DOUBLE = 1, 2, 3, 4, 10, 11    # schema.DataType
+BOOL, INT8, INT16, INT32, FLOAT = 1, 2, 3, 4, 10    # schema.DataType
 LOAD_PARTITION, LOAD_COLLECTION, LOADED = 1, 2, 2   # query.LoadType, query.LoadStatus
 FULLY = 100
 EMBEDDED = {4, 5, 6, 9}                             # etcd.CollectionInfo: partitions and field indexes
@@ -340,10 +340,11 @@ def own_build_ids(segment_indexes, builds):
 
 
 def is_handed_over(build, index):
-    """Whether 2.2 is to build the index anew: it misreads finished STL_SORT files of all but INT64 fields."""
+    """Whether 2.2 is to build the index anew: it misreads some finished files."""
     index_type = dict(pairs_of(index.record["index_params"])).get("index_type")
     return (build["state"] == FINISHED and not build["mark_deleted"] and not index.deleted
-            and index_type == "STL_SORT" and index.field["data_type"] in (BOOL, INT8, INT16, INT32, FLOAT, DOUBLE))
+            and (index_type in ("FLAT", "BIN_FLAT")
+                 or index_type == "STL_SORT" and index.field["data_type"] in (BOOL, INT8, INT16, INT32, FLOAT)))
 
 
 def build_info(record, build, index):

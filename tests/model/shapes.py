@@ -62,9 +62,9 @@ def make_field(r, fid, name, data_type, with_unknown=False, primary=b""):
 
 def make_index_type(r, data_type):
     if data_type == "float vector":
-        return r.choice(["IVF_FLAT", "HNSW", "ANNOY"])
+        return r.choice(["IVF_FLAT", "HNSW", "ANNOY", "FLAT"])
     if data_type == "binary vector":
-        return "BIN_IVF_FLAT"
+        return r.choice(["BIN_IVF_FLAT", "BIN_FLAT"])
     if data_type == "varchar":
         return "Trie"
     return "STL_SORT" if r.random() < 0.9 else "OTHER"

@@ -15,6 +15,7 @@ use crate::layout::messages::source::{
 use crate::migrate::{Inventory, Migration, Options, Record, plan};
 use crate::plan::{Change, Plan};
 
+pub const BINARY_VECTOR: i32 = 100;
 pub const BOOL: i32 = 1;
 pub const INT8: i32 = 2;
 pub const INT16: i32 = 3;

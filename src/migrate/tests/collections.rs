@@ -251,3 +251,13 @@ fn the_report_tells_what_becomes_of_each_collection() {
     assert_eq!(told, [(1, "one", 2, 5), (2, "two", 1, 4)]);
     assert_eq!((report.indexes(), report.collections[0].segment_indexes), (1, 1));
 }
+
+/// Not what Milvus writes; but whatever is there, a killed run must end as an undisturbed one.
+#[test]
+fn a_newest_snapshot_with_another_name_gets_that_of_the_record_and_a_second_run_changes_nothing() {
+    let cluster = Cluster::new().collection(1, "c");
+    let key = cluster.keys("snapshots/root-coord/collection/")[0].to_owned();
+    let done =
+        cluster.alter(&key, |info: &mut CollectionInfo| info.schema.as_mut().unwrap().name = "d".into()).migrate();
+    assert_eq!(done.after.get::<CollectionInfo>(key).schema.unwrap().name, "c");
+}

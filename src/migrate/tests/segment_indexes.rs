@@ -1,4 +1,6 @@
-use super::cluster::{BOOL, Cluster, DOUBLE, FLOAT, GARBAGE, INT8, INT16, INT32, INT64, Migrated, VECTOR};
+use super::cluster::{
+    BINARY_VECTOR, BOOL, Cluster, DOUBLE, FLOAT, FLOAT_VECTOR, GARBAGE, INT8, INT16, INT32, INT64, Migrated, VECTOR,
+};
 use crate::layout::TOMBSTONE;
 use crate::layout::messages::common::IndexState;
 use crate::layout::messages::source::{IndexInfo, IndexMeta, SegmentIndexInfo};
@@ -243,20 +245,26 @@ fn a_segment_record_that_does_not_decode_matters_only_where_its_rows_are_needed(
 }
 
 #[test]
-fn stl_sort_indexes_whose_files_are_misread_are_handed_over_for_a_rebuild() {
-    for data_type in [BOOL, INT8, INT16, INT32, FLOAT, DOUBLE] {
-        let cluster = Cluster::new().collection(1, "c").field(102, "price", data_type).index(500, 102, "i", SORT);
+fn indexes_whose_files_are_misread_are_handed_over_for_a_rebuild() {
+    let sorted = [BOOL, INT8, INT16, INT32, FLOAT].map(|data_type| (data_type, "STL_SORT"));
+    for (data_type, kind) in sorted.into_iter().chain([(FLOAT_VECTOR, "FLAT"), (BINARY_VECTOR, "BIN_FLAT")]) {
+        let params = [("index_type", kind), ("metric_type", "JACCARD")];
+        let cluster = Cluster::new().collection(1, "c").field(102, "price", data_type).index(500, 102, "i", &params);
         let done = cluster.segment_index(500, 9, 800).segment_index(500, 8, 801).migrate();
         assert_eq!(done.after.get::<SegmentIndex>("segment-index/1/10/9/800"), handed_over());
         let [rebuilt] = &done.migration.report.rebuilt[..] else { panic!("{:?}", done.migration.report.rebuilt) };
         assert_eq!((&*rebuilt.collection, &*rebuilt.field, &*rebuilt.index), ("c", "price", "i"));
-        assert_eq!((&*rebuilt.kind, &rebuilt.segments[..]), ("STL_SORT", &[8, 9][..]));
+        assert_eq!((&*rebuilt.kind, &rebuilt.segments[..]), (kind, &[8, 9][..]));
     }
 }
 
 #[test]
 fn other_indexes_keep_their_files() {
-    for (data_type, params) in [(INT64, SORT), (FLOAT, &[("index_type", "OTHER")]), (FLOAT, &[])] {
+    let flat = &[("index_type", "BIN_IVF_FLAT")];
+    let other = &[("index_type", "OTHER")];
+    for (data_type, params) in
+        [(INT64, SORT), (DOUBLE, SORT), (BINARY_VECTOR, flat), (FLOAT, other), (FLOAT, &[])] as [(i32, &[_]); 5]
+    {
         let cluster = Cluster::new().collection(1, "c").field(102, "price", data_type).index(500, 102, "i", params);
         let done = cluster.segment_index(500, 9, 800).migrate();
         assert_eq!(done.after.get::<SegmentIndex>("segment-index/1/10/9/800"), finished());

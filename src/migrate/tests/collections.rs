@@ -259,5 +259,5 @@ fn a_newest_snapshot_with_another_name_gets_that_of_the_record_and_a_second_run_
     let key = cluster.keys("snapshots/root-coord/collection/")[0].to_owned();
     let done =
         cluster.alter(&key, |info: &mut CollectionInfo| info.schema.as_mut().unwrap().name = "d".into()).migrate();
-    assert_eq!(done.after.get::<CollectionInfo>(key).schema.unwrap().name, "c");
+    assert_eq!(done.after.get::<CollectionInfo>(key).schema.unwrap().name, *"c");
 }

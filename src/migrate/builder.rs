@@ -161,13 +161,20 @@ impl Builder {
             .filter(|(key, record)| owner(key, &record.value).is_some_and(&is_of_2_1))
             .map(|(key, _)| key.clone())
             .collect();
-        for key in leftovers {
-            self.report.leave_out(
-                String::from_utf8_lossy(&key),
-                "left by an interrupted migration; its 2.1 record is no longer there",
-            );
-            self.delete_existing(key, |builder| &mut builder.prepare);
-        }
+        leftovers.into_iter().for_each(|key| self.remove_left(key));
+    }
+
+    /// Removes such a record.
+    pub(super) fn remove_leftover(&mut self, key: &Key) {
+        self.remove_left(Bytes::from(key.to_string()));
+    }
+
+    fn remove_left(&mut self, key: Bytes) {
+        self.report.leave_out(
+            String::from_utf8_lossy(&key),
+            "left by an interrupted migration; its 2.1 record is no longer there",
+        );
+        self.delete_existing(key, |builder| &mut builder.prepare);
     }
 
     /// Counts a segment index for its collection's summary.

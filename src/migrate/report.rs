@@ -19,7 +19,7 @@ pub struct Report {
     pub renamed_collections: Vec<Renamed>,
     /// Aliases that get another name, because the user asks for it.
     pub renamed_aliases: Vec<Renamed>,
-    /// Aliases that were dropped; their tombstones move along.
+    /// Aliases that were dropped: their snapshots move along, a record they have not.
     pub dropped_aliases: Vec<String>,
     /// Segment indexes by state.
     pub segment_indexes: BTreeMap<String, u64>,

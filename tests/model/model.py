@@ -102,7 +102,7 @@ class Conversion:
                 self.put(f"snapshots/root-coord/aliases/{alias}_ts{timestamp}", alias_info(alias, cid, timestamp))
             if alias in self.source.aliases:
                 cid = self.source.aliases[alias]
-                if cid is not None or snapshots:
+                if cid is not None:     # a tombstone would take a later alias of that name with it
                     self.put(f"root-coord/aliases/{alias}", alias_info(alias, cid, 0))
 
     # ---------------------------------------------------------------------------------------------------- 3. indexes

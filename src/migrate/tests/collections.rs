@@ -255,9 +255,8 @@ fn the_report_tells_what_becomes_of_each_collection() {
 /// Not what Milvus writes; but whatever is there, a killed run must end as an undisturbed one.
 #[test]
 fn a_newest_snapshot_with_another_name_gets_that_of_the_record_and_a_second_run_changes_nothing() {
-    let cluster = Cluster::new().collection(1, "c");
-    let key = cluster.keys("snapshots/root-coord/collection/")[0].to_owned();
-    let done =
-        cluster.alter(&key, |info: &mut CollectionInfo| info.schema.as_mut().unwrap().name = "d".into()).migrate();
-    assert_eq!(done.after.get::<CollectionInfo>(key).schema.unwrap().name, *"c");
+    let newest = "snapshots/root-coord/collection/1_ts5";
+    let rename = |info: &mut CollectionInfo| info.schema.as_mut().unwrap().name = "d".into();
+    let done = Cluster::new().collection(1, "c").snapshot(5).alter(newest, rename).migrate();
+    assert_eq!(done.after.get::<CollectionInfo>(newest).schema.unwrap().name, "c");
 }

@@ -45,7 +45,7 @@ pub struct ConversionOptions {
     #[arg(long, value_name = "TYPE", value_delimiter = ',', value_parser = index_type)]
     pub rebuild_index: Vec<String>,
 
-    /// Have no index built anew, not even those whose files the new Milvus is known not to read
+    /// Have no index built anew, not even those on whose files the new Milvus is known to crash or to answer wrongly
     #[arg(long, conflicts_with = "rebuild_index")]
     pub keep_index_files: bool,
 

@@ -70,6 +70,7 @@ pub(super) fn message_at(key: &Key) -> Option<&'static Message> {
         Key::SegmentIndex { .. } => &SEGMENT_INDEX,
         Key::CollectionLoad(_) => &COLLECTION_LOAD,
         Key::PartitionLoad { .. } => &PARTITION_LOAD,
+        Key::ChannelCheckpoint(_) => &MSG_POSITION,
         Key::Session | Key::Other => return None,
     })
 }
@@ -229,7 +230,7 @@ static LOAD_STATE: Message = Message {
         one(9, "replica_number", Int),
     ],
 };
-const POSITION: Kind = Kind::Message(&Message {
+static MSG_POSITION: Message = Message {
     name: "internal.MsgPosition",
     fields: &[
         one(1, "channel_name", Text),
@@ -237,7 +238,8 @@ const POSITION: Kind = Kind::Message(&Message {
         one(3, "msgGroup", Text),
         one(4, "timestamp", Uint),
     ],
-});
+};
+const POSITION: Kind = Kind::Message(&MSG_POSITION);
 static BINLOG: Message = Message {
     name: "data.Binlog",
     fields: &[

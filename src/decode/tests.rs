@@ -30,6 +30,7 @@ fn collection() -> Vec<u8> {
         field_indexes: vec![FieldIndexInfo { field_id: 101, index_id: 8 }],
         partition_created_timestamps: vec![u64::MAX, 0],
         state: 2,
+        ..Default::default()
     }
     .encode_to_vec();
     bytes.extend([0x78, 3]);

@@ -62,6 +62,8 @@ pub enum Key {
     CollectionLoad(i64),
     /// 2.2: `querycoord-partition-loadinfo/<collectionID>/<partitionID>`
     PartitionLoad { collection: i64, partition: i64 },
+    /// 2.2: `datacoord-meta/channel-cp/<virtual channel>`
+    ChannelCheckpoint(String),
     /// `session/…`
     Session,
     /// None of ours: stays as it is.
@@ -130,9 +132,12 @@ const COLLECTION_LOAD: Kind =
 const PARTITION_LOAD: Kind =
     kind("querycoord-partition-loadinfo/", "querycoord-partition-loadinfo/<collectionID>/<partitionID>", Side::Target);
 
+const CHANNEL_CHECKPOINT: Kind =
+    kind("datacoord-meta/channel-cp/", "datacoord-meta/channel-cp/<virtual channel>", Side::Target);
+
 /// Kinds of keys that only the 2.2 layout has, without those among the snapshots.
-const TARGET_KINDS: [&Kind; 7] =
-    [&PARTITION, &FIELD, &ALIAS, &FIELD_INDEX, &SEGMENT_INDEX, &COLLECTION_LOAD, &PARTITION_LOAD];
+const TARGET_KINDS: [&Kind; 8] =
+    [&PARTITION, &FIELD, &ALIAS, &FIELD_INDEX, &SEGMENT_INDEX, &COLLECTION_LOAD, &PARTITION_LOAD, &CHANNEL_CHECKPOINT];
 
 /// Prefixes of the keys that only the 2.2 layout has. Whoever sees a key under one of them does not look at a wholly 2.1 layout.
 pub fn target_prefixes() -> impl Iterator<Item = String> {
@@ -225,6 +230,8 @@ impl Key {
             ids(&COLLECTION_LOAD, rest).map(|[collection]| Self::CollectionLoad(collection))
         } else if let Some(rest) = key.strip_prefix(PARTITION_LOAD.prefix) {
             ids(&PARTITION_LOAD, rest).map(|[collection, partition]| Self::PartitionLoad { collection, partition })
+        } else if let Some(rest) = key.strip_prefix(CHANNEL_CHECKPOINT.prefix) {
+            name(&CHANNEL_CHECKPOINT, rest).map(Self::ChannelCheckpoint)
         } else {
             Ok(Self::Other)
         }
@@ -256,7 +263,8 @@ impl Key {
             Self::FieldIndex { .. }
             | Self::SegmentIndex { .. }
             | Self::CollectionLoad(_)
-            | Self::PartitionLoad { .. } => Side::Target,
+            | Self::PartitionLoad { .. }
+            | Self::ChannelCheckpoint(_) => Side::Target,
             Self::LoadState(_) | Self::Segment { .. } | Self::Session | Self::Other => Side::Neither,
         }
     }
@@ -284,6 +292,7 @@ fn not_utf8(key: &[u8]) -> Result<Key, KeyError> {
         &SEGMENT_INDEX,
         &COLLECTION_LOAD,
         &PARTITION_LOAD,
+        &CHANNEL_CHECKPOINT,
     ];
     match kinds.into_iter().find(|kind| plain.starts_with(kind.prefix.as_bytes())) {
         Some(kind) => Err(KeyError { form: kind.form, reason: "it is not UTF-8".into(), side: kind.side }),
@@ -353,6 +362,7 @@ impl fmt::Display for Key {
             Self::PartitionLoad { collection, partition } => {
                 write!(f, "{}{collection}/{partition}", PARTITION_LOAD.prefix)
             }
+            Self::ChannelCheckpoint(channel) => write!(f, "{}{channel}", CHANNEL_CHECKPOINT.prefix),
             Self::Session => f.write_str(SESSIONS),
             Self::Other => f.write_str("(another key)"),
         }

@@ -199,6 +199,7 @@ impl Builder {
 
     /// The plan as it stands.
     pub(super) fn finish(mut self, revision: i64) -> (Plan, Report) {
+        self.report.limits = super::limits::of(&self.report);
         self.report.sort();
         self.untouched.retain(|_, keys| *keys > 0);
         let plan = Plan {
@@ -239,6 +240,7 @@ fn owner(key: &[u8], value: &[u8]) -> Option<i64> {
         | Key::SegmentIndex { collection, .. }
         | Key::CollectionLoad(collection)
         | Key::PartitionLoad { collection, .. } => Some(collection),
+        Key::ChannelCheckpoint(channel) => super::checkpoints::owner(&channel),
         Key::Plain(Plain::Alias(_)) => AliasInfo::decode(value).ok().map(|alias| alias.collection_id),
         _ => None,
     }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::builder::Builder;
+use super::checkpoints::Channels;
 use super::inventory::{Versions, decode, same_id};
 use super::names::Names;
 use super::report::{CollectionSummary, Renamed};
@@ -50,6 +51,7 @@ pub struct SourceCollection {
     /// Names of the partitions by ID.
     pub partitions: BTreeMap<i64, String>,
     pub field_indexes: Vec<FieldIndexInfo>,
+    pub channels: Channels,
 }
 
 /// Whether a collection record holds any of what the 2.2 layout keeps elsewhere.
@@ -189,6 +191,7 @@ fn read(id: i64, value: &[u8], newest: Option<&(u64, Bytes)>) -> Result<Read, St
 }
 
 fn source_collection(info: CollectionInfo) -> Result<SourceCollection, String> {
+    let channels = Channels::of(&info);
     let (ids, names, times) =
         (info.partition_ids.len(), info.partition_names.len(), info.partition_created_timestamps.len());
     if ids != names || ids != times {
@@ -210,7 +213,7 @@ fn source_collection(info: CollectionInfo) -> Result<SourceCollection, String> {
     if fields.is_empty() {
         return Err("its schema has no fields".into());
     }
-    Ok(SourceCollection { name: schema.name, fields, partitions, field_indexes: info.field_indexes })
+    Ok(SourceCollection { name: schema.name, fields, partitions, field_indexes: info.field_indexes, channels })
 }
 
 /// Writes partitions and fields to keys of their own, then cuts them out of the record and of its newest snapshot.

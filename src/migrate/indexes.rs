@@ -24,6 +24,8 @@ pub(super) struct Index {
     pub name: String,
     /// The parameter `index_type`.
     pub kind: String,
+    /// The parameter `metric_type`.
+    pub metric: String,
     pub deleted: bool,
 }
 
@@ -194,12 +196,14 @@ fn convert_entry(builder: &mut Builder, indexes: &mut Indexes, collection: i64, 
             return;
         }
     };
-    let kind = parameter(&info.index_params, "index_type").unwrap_or_default().to_owned();
+    let own = |name| parameter(&info.index_params, name).unwrap_or_default().to_owned();
+    let (kind, metric) = (own("index_type"), own("metric_type"));
     if let Some(summary) = builder.summary(collection) {
         summary.indexes.push(IndexSummary {
             id,
             field: field.name.clone(),
             kind: kind.clone(),
+            metric: metric.clone(),
             old_name: info.index_name.clone(),
             new_name: name.clone(),
             deleted: info.deleted,
@@ -219,7 +223,7 @@ fn convert_entry(builder: &mut Builder, indexes: &mut Indexes, collection: i64, 
         create_time: info.create_time,
     };
     builder.prepare(&Key::FieldIndex { collection, index: id }, record.encode_to_vec());
-    indexes.converted.insert((collection, id), Index { field, name, kind, deleted: info.deleted });
+    indexes.converted.insert((collection, id), Index { field, name, kind, metric, deleted: info.deleted });
 }
 
 /// An index record that no collection lists.

@@ -5,9 +5,11 @@
 
 mod aliases;
 mod builder;
+mod checkpoints;
 pub mod collections;
 mod indexes;
 pub mod inventory;
+mod limits;
 mod load_state;
 pub mod names;
 pub mod report;
@@ -88,6 +90,8 @@ pub fn plan(mut inventory: Inventory, revision: i64, options: &Options) -> Migra
         };
         segment_indexes::convert(&mut builder, records, &collections, &indexes, options);
         load_state::convert(&mut builder, inventory.load_states, &collections, &indexes);
+        // What another tool migrated, 2.2 may have worked with since.
+        checkpoints::convert(&mut builder, &collections, |id| !has_source_keys && already_indexed.contains(&id));
     }
     if has_source_keys {
         builder.remove_leftovers(|id| match collections.get(&id) {

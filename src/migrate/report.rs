@@ -25,6 +25,8 @@ pub struct Report {
     pub segment_indexes: BTreeMap<String, u64>,
     /// Segment indexes handed over for a rebuild, by index.
     pub rebuilt: Vec<Rebuilt>,
+    /// Number of channel checkpoints that are written.
+    pub checkpoints: u64,
     /// Load states carried over.
     pub loaded: Vec<Loaded>,
     /// Load states that are not carried over.
@@ -33,6 +35,8 @@ pub struct Report {
     pub repairs: Vec<Repair>,
     /// Records that are left out without being wrong.
     pub left_out: Vec<LeftOut>,
+    /// What newer versions of Milvus cannot do with what is there, and what can be done about it.
+    pub limits: Vec<Limit>,
     /// Things a person should know of.
     pub warnings: Vec<String>,
     /// Keys of the 2.1 layout that are removed, by prefix.
@@ -65,6 +69,8 @@ pub struct IndexSummary {
     pub field: String,
     /// The index type, as the parameter `index_type` says.
     pub kind: String,
+    /// The metric, as the parameter `metric_type` says; empty for scalar indexes.
+    pub metric: String,
     pub old_name: String,
     pub new_name: String,
     /// Whether the index was being dropped.
@@ -80,6 +86,19 @@ pub struct Rebuilt {
     pub kind: String,
     pub segments: Vec<i64>,
     pub reason: String,
+}
+
+/// Something that worked with 2.1 and does not with a newer version.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Limit {
+    /// Versions of Milvus that have this limit, in words.
+    pub versions: &'static str,
+    /// The thing concerned, by name.
+    pub what: String,
+    /// What will happen.
+    pub effect: &'static str,
+    /// What can be done.
+    pub remedy: String,
 }
 
 /// A load state that is carried over.

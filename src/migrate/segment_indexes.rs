@@ -280,21 +280,24 @@ fn rebuild_reason(build: &Build, index: &Index, options: &Options) -> Option<Str
     if options.rebuild_index.iter().any(|kind| kind.eq_ignore_ascii_case(&index.kind)) {
         return Some("asked for".into());
     }
-    misread(&index.kind, index.field.data_type).map(str::to_owned)
+    misread(index).map(str::to_owned)
 }
 
-/// Why newer engines must not get the files that 2.1 built for an index of this type on this kind of field, if so.
+/// Why newer engines must not get the files that 2.1 built for such an index, if so.
 ///
 /// Found with real servers (docs/compatibility.md). An entry of an STL_SORT file was a value and a 64-bit number in 2.1.0, 16 bytes
 /// for any type, and is less now for types of at most 4 bytes. FLAT and BIN_FLAT files do not keep their metric.
-fn misread(kind: &str, data_type: i32) -> Option<&'static str> {
+fn misread(index: &Index) -> Option<&'static str> {
     const SMALL: [DataType; 5] = [DataType::Bool, DataType::Int8, DataType::Int16, DataType::Int32, DataType::Float];
-    match kind {
-        STL_SORT if SMALL.iter().any(|kind| *kind as i32 == data_type) => {
+    match &*index.kind {
+        STL_SORT if SMALL.iter().any(|kind| *kind as i32 == index.field.data_type) => {
             Some("2.2 and 2.3 crash on the files that 2.1 built for such a field, or find wrong rows with them")
         }
         "FLAT" | "BIN_FLAT" => {
             Some("with the files that 2.1 built, 2.2 answers by another metric, and 2.3 crashes on a search")
+        }
+        _ if index.metric == "TANIMOTO" => {
+            Some("2.3 does not know TANIMOTO, and crashes on a search with the files of 2.1")
         }
         _ => None,
     }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use crate::etcd::health::EndpointHealth;
 use crate::layout::Found;
 use crate::migrate::Report;
-use crate::migrate::report::{CollectionSummary, IndexSummary, Renamed, RepairKind};
+use crate::migrate::report::{CollectionSummary, IndexSummary, Limit, Renamed, RepairKind};
 use crate::plan::Problem;
 use crate::report::outcome::{Ended, KeyChange, PlanOutcome, StatusOutcome};
 
@@ -101,7 +101,11 @@ pub fn summary(report: &Report, untouched: &BTreeMap<String, u64>) -> String {
         let repairs = report.repairs.iter().filter(|repair| repair.kind == kind);
         text.list(title, repairs.map(|repair| repair.what.clone()));
     }
+    if report.checkpoints > 0 {
+        text.line(&format!("channel checkpoints, so that 2.2 starts safely: {}", thousands(report.checkpoints)));
+    }
     text.list("left out", report.left_out.iter().map(|left| format!("{}: {}", left.key, left.why)));
+    text.list("what newer versions of Milvus cannot do with this", report.limits.iter().map(limit));
     text.list("please note", report.warnings.iter().cloned());
     text.line(&format!("2.1 keys removed: {}", sum(&report.removed)));
     text.line(&format!("keys left alone: {}", sum(untouched)));
@@ -253,6 +257,10 @@ fn key_change(change: &KeyChange) -> String {
 
 fn renamed(name: &Renamed) -> String {
     format!("{} becomes {}", name.old, name.new)
+}
+
+fn limit(limit: &Limit) -> String {
+    format!("Milvus {}: {}: {}. What helps: {}", limit.versions, limit.what, limit.effect, limit.remedy)
 }
 
 fn renamed_indexes(text: &mut Text, report: &Report) {

@@ -22,6 +22,7 @@ pub use invariant::{Finding, Invariant, Severity};
 pub use outcome::VerifyOutcome;
 
 use crate::layout::keys::{self, Key, Plain, Side};
+use crate::layout::messages::target::MsgPosition;
 use crate::layout::{Found, is_tombstone};
 use crate::migrate::Record;
 use crate::migrate::inventory::decode;
@@ -107,6 +108,11 @@ impl Verifier {
             }
             Key::PartitionLoad { collection, partition } => {
                 self.load_states.add_partition((collection, partition), key, value, &mut self.findings);
+            }
+            Key::ChannelCheckpoint(_) => {
+                if let Err(what) = decode::<MsgPosition>(value) {
+                    self.findings.error(Invariant::ValuesDecode, key, what);
+                }
             }
             Key::Other => self.collections.add_of_database(key, value),
             Key::Build(_) | Key::LoadState(_) | Key::Session => {}

@@ -142,6 +142,7 @@ fn record(key: &str, value: &[u8]) -> String {
         Key::Build(_) => format!("{:?}", decode::<source::IndexMeta>(value)),
         Key::FieldIndex { .. } => format!("{:?}", decode::<target::FieldIndex>(value)),
         Key::SegmentIndex { .. } => format!("{:?}", decode::<target::SegmentIndex>(value)),
+        Key::ChannelCheckpoint(_) => format!("{:?}", decode::<target::MsgPosition>(value)),
         Key::CollectionLoad(_) => format!("{:?}", decode::<target::CollectionLoadInfo>(value)),
         Key::PartitionLoad { .. } => format!("{:?}", decode::<target::PartitionLoadInfo>(value)),
         Key::LoadState(_) | Key::Segment { .. } | Key::Session | Key::Other => digest(value),

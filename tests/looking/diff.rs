@@ -34,7 +34,7 @@ fn the_differences_are_just_what_a_run_changes() {
     let before = etcd.dump();
     tool.call(&["run", "--force"]).code(0);
     let expected = changed(&before, &etcd.dump());
-    assert_eq!(expected.len(), 625);
+    assert_eq!(expected.len(), 652);
 
     let diff = plan["diff"].as_array().unwrap();
     let found: Vec<_> = diff

@@ -218,7 +218,7 @@ fn the_rights_that_a_user_lacks_are_told(version: Version) {
         );
         assert!(plan.contains(&denied), "{plan}");
         assert!(plan.contains("grant-permission"), "{plan}");
-        assert!(plan.contains("475 puts"), "{plan}");
+        assert!(plan.contains("502 puts"), "{plan}");
         assert_eq!(json_of(&tool, &["plan"], 1)["ended"], json!("not-ok"));
     }
     json_of(&tool_of(&etcd, "root"), &["plan"], 0);

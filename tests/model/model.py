@@ -92,6 +92,17 @@ class Conversion:
             self.put_versioned(f"root-coord/partitions/{cid}/{pid}", newest, partition)
         for fid, field in collection.fields.items():
             self.put_versioned(f"root-coord/fields/{cid}/{fid}", newest, field["_raw"])
+        self.put_checkpoints(record)
+
+    def put_checkpoints(self, record):
+        """Each virtual channel is read from where the collection begins in its physical channel."""
+        starts = {}
+        for position in record["start_positions"]:
+            starts.setdefault(position["key"], position["data"])
+        for virtual, physical in zip(record["virtual_channel_names"], record["physical_channel_names"]):
+            if virtual and starts.get(physical):
+                self.put(f"datacoord-meta/channel-cp/{virtual}",
+                         f_str(1, virtual) + f_raw(2, starts[physical]) + f_int(4, record["create_time"]))
 
     # ---------------------------------------------------------------------------------------------------- 2. aliases
 
@@ -341,9 +352,10 @@ def own_build_ids(segment_indexes, builds):
 
 def is_handed_over(build, index):
     """Whether 2.2 is to build the index anew: it misreads some finished files."""
-    index_type = dict(pairs_of(index.record["index_params"])).get("index_type")
+    params = dict(pairs_of(index.record["index_params"]))
+    index_type = params.get("index_type")
     return (build["state"] == FINISHED and not build["mark_deleted"] and not index.deleted
-            and (index_type in ("FLAT", "BIN_FLAT")
+            and (index_type in ("FLAT", "BIN_FLAT") or params.get("metric_type") == "TANIMOTO"
                  or index_type == "STL_SORT" and index.field["data_type"] in (BOOL, INT8, INT16, INT32, FLOAT)))
 
 

@@ -26,6 +26,10 @@ fn every_kind_of_key_parses_and_is_built_again() {
         ("field-index/1/2", Key::FieldIndex { collection: 1, index: 2 }),
         ("segment-index/1/2/3/4", Key::SegmentIndex { collection: 1, partition: 2, segment: 3, build: 4 }),
         ("querycoord-collection-loadinfo/1", Key::CollectionLoad(1)),
+        (
+            "datacoord-meta/channel-cp/by-dev-rootcoord-dml_0_7v0",
+            Key::ChannelCheckpoint("by-dev-rootcoord-dml_0_7v0".into()),
+        ),
         ("querycoord-partition-loadinfo/1/2", Key::PartitionLoad { collection: 1, partition: 2 }),
     ] {
         assert_eq!(Key::parse(text.as_bytes()).unwrap(), key);

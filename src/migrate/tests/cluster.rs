@@ -31,9 +31,9 @@ pub const VECTOR: i64 = 101;
 /// No protobuf message.
 pub const GARBAGE: &[u8] = b"\xff";
 
-/// What every collection record ends in here: fields that the tool has no message for. A virtual channel (7), a physical one (8),
-/// shards_num (10), a start position (11), consistency_level (12).
-pub const TAIL: &[u8] = b"\x3a\x04v_c1\x42\x03c_1\x50\x02\x5a\x06\x0a\x01k\x12\x01\xff\x60\x02";
+/// What every collection record ends in here: fields that the tool has no message for. shards_num (10), consistency_level
+/// (12), a property (14).
+pub const TAIL: &[u8] = b"\x50\x02\x60\x02\x72\x06\x0a\x01k\x12\x01v";
 
 /// Everything under a meta root. Methods that describe a collection speak of the one made last.
 #[derive(Debug, Clone, Default)]

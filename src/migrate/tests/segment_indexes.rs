@@ -247,8 +247,10 @@ fn a_segment_record_that_does_not_decode_matters_only_where_its_rows_are_needed(
 #[test]
 fn indexes_whose_files_are_misread_are_handed_over_for_a_rebuild() {
     let sorted = [BOOL, INT8, INT16, INT32, FLOAT].map(|data_type| (data_type, "STL_SORT"));
-    for (data_type, kind) in sorted.into_iter().chain([(FLOAT_VECTOR, "FLAT"), (BINARY_VECTOR, "BIN_FLAT")]) {
-        let params = [("index_type", kind), ("metric_type", "JACCARD")];
+    let vectors = [(FLOAT_VECTOR, "FLAT"), (BINARY_VECTOR, "BIN_FLAT"), (BINARY_VECTOR, "BIN_IVF_FLAT")];
+    for (data_type, kind) in sorted.into_iter().chain(vectors) {
+        let metric = if kind == "BIN_IVF_FLAT" { "TANIMOTO" } else { "JACCARD" };
+        let params = [("index_type", kind), ("metric_type", metric)];
         let cluster = Cluster::new().collection(1, "c").field(102, "price", data_type).index(500, 102, "i", &params);
         let done = cluster.segment_index(500, 9, 800).segment_index(500, 8, 801).migrate();
         assert_eq!(done.after.get::<SegmentIndex>("segment-index/1/10/9/800"), handed_over());
@@ -260,7 +262,7 @@ fn indexes_whose_files_are_misread_are_handed_over_for_a_rebuild() {
 
 #[test]
 fn other_indexes_keep_their_files() {
-    let flat = &[("index_type", "BIN_IVF_FLAT")];
+    let flat = &[("index_type", "BIN_IVF_FLAT"), ("metric_type", "JACCARD")];
     let other = &[("index_type", "OTHER")];
     for (data_type, params) in
         [(INT64, SORT), (DOUBLE, SORT), (BINARY_VECTOR, flat), (FLOAT, other), (FLOAT, &[])] as [(i32, &[_]); 5]

@@ -1,0 +1,94 @@
+//! What newer versions of Milvus cannot do with what 2.1 made, found by trying it with real servers (docs/compatibility.md).
+
+use std::collections::BTreeSet;
+
+use super::names::is_legal;
+use super::report::{CollectionSummary, IndexSummary, Limit, Report};
+
+const FROM_2_2: &str = "2.2 and newer";
+const ONLY_2_2: &str = "2.2";
+const FROM_2_3: &str = "2.3 and newer";
+
+/// Index types that 2.1 builds and no later version loads.
+const NOT_LOADED: [&str; 3] = ["RHNSW_FLAT", "RHNSW_SQ", "RHNSW_PQ"];
+/// Index types that even 2.1 accepts and never builds.
+const NEVER_BUILT: [&str; 5] = ["NSG", "RNSG", "IVF_SQ8_HYBRID", "NGT_PANNG", "NGT_ONNG"];
+
+/// The limits that concern what a report lists.
+pub(super) fn of(report: &Report) -> Vec<Limit> {
+    let taken: BTreeSet<&str> =
+        report.collections.iter().map(|one| &*one.name).chain(report.aliases.keys().map(String::as_str)).collect();
+    let mut limits = Vec::new();
+    for collection in &report.collections {
+        limits.extend(name(collection, &taken));
+        limits.extend(collection.partitions.iter().filter(|name| !is_legal_for_partition(name)).map(|partition| {
+            Limit {
+                versions: FROM_2_2,
+                what: format!("partition {partition} of collection {}", collection.name),
+                effect: "its name is refused; its rows are found by searching the whole collection",
+                remedy: "with Milvus 2.1, move its rows into a partition with another name".into(),
+            }
+        }));
+        limits.extend(
+            collection.indexes.iter().filter(|index| !index.deleted).flat_map(|index| of_index(collection, index)),
+        );
+    }
+    limits.extend(report.aliases.keys().filter(|alias| !is_legal(alias)).map(|alias| Limit {
+        versions: FROM_2_2,
+        what: format!("alias {alias}"),
+        effect: "its name is refused by everything but a search",
+        remedy: format!("--rename-alias {}", renaming(alias, &taken)),
+    }));
+    limits.sort();
+    limits
+}
+
+fn name(collection: &CollectionSummary, taken: &BTreeSet<&str>) -> Option<Limit> {
+    (!is_legal(&collection.name)).then(|| Limit {
+        versions: FROM_2_2,
+        what: format!("collection {}", collection.name),
+        effect: "its name is refused by everything but a search",
+        remedy: format!("--rename-collection {}", renaming(&collection.name, taken)),
+    })
+}
+
+/// Unlike those of collections, names of partitions may begin with a digit and hold blanks around; `$` is what is refused.
+fn is_legal_for_partition(name: &str) -> bool {
+    !name.contains('$')
+}
+
+/// `OLD=NEW` for a shell, with a new name that is free.
+fn renaming(old: &str, taken: &BTreeSet<&str>) -> String {
+    let new = old.replace('$', "_");
+    let new = if is_legal(&new) && !taken.contains(&*new) { &*new } else { "NEW" };
+    format!("'{}={new}'", old.replace('\'', r"'\''"))
+}
+
+fn of_index(collection: &CollectionSummary, index: &IndexSummary) -> Vec<Limit> {
+    let kind = &*index.kind;
+    let limit = |versions, effect, remedy: &str| Limit {
+        versions,
+        what: format!("index {} ({kind}) of {} / {}", index.new_name, collection.name, index.field),
+        effect,
+        remedy: remedy.to_owned(),
+    };
+    let drop = "release the collection, drop the index, make one of another type (HNSW, IVF_FLAT), with 2.1 or with the new Milvus";
+    let drop_or_hand_over =
+        &*format!("{drop}; or --rebuild-index {kind}: it loads and searches without the index, which is never built");
+    let mut limits = Vec::new();
+    if NOT_LOADED.contains(&kind) {
+        limits.push(limit(FROM_2_2, "it cannot be loaded, nor can the collection with it", drop_or_hand_over));
+    }
+    if NEVER_BUILT.contains(&kind) {
+        limits.push(limit(FROM_2_2, "it is never built (nor was it by 2.1), and the index node tries for ever", drop));
+    }
+    if kind == "ANNOY" {
+        limits.push(limit(ONLY_2_2, "distances by L2 come out as their square roots (2.2.16)", drop));
+        limits.push(limit(FROM_2_3, "it cannot be loaded, nor can the collection with it", drop_or_hand_over));
+    }
+    if index.metric == "TANIMOTO" {
+        let jaccard = "release the collection, drop the index, make one with JACCARD";
+        limits.push(limit(FROM_2_3, "the metric TANIMOTO is refused in every search", jaccard));
+    }
+    limits
+}

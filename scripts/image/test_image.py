@@ -22,7 +22,7 @@ ROOT = Image("localhost/meta-migration:root")
 SESSION = "by-dev/meta/session/proxy-3"
 BY_SHELL = ["/bin/sh", "-c", "/milvus/bin/meta-migration -config=/milvus/configs/meta/migration.yaml"]
 BY_OPERATOR = ["/milvus/bin/meta-migration", "-config", "/milvus/configs/migration.yaml"]
-TARGET_KEYS = 678
+TARGET_KEYS = 705
 
 
 def configuration(command: str, port: int) -> str:

@@ -41,7 +41,7 @@ fn do_everything(etcd: &Etcd, tool: &Tool, access: &str) {
     for command in ["backup", "run", "rollback"] {
         tool.configure(&config(tool, command, "2.1.4", "2.2.0", access));
         assert_no_password(&said(&by_shell(tool).wait().code(0)));
-        assert_eq!(etcd.dump().len(), if command == "run" { 682 } else { before.len() });
+        assert_eq!(etcd.dump().len(), if command == "run" { 709 } else { before.len() });
     }
     assert_same(&before, &etcd.dump(), "rollback");
 }
@@ -105,7 +105,7 @@ fn wrong_passwords_are_refused_and_never_shown(version: Version) {
     start(&["--user=milvus", "--password-file=password", "--verbose"], &[]).code(0);
     tool.configure(&config(&tool, "run", "2.1.4", "2.2.0", &login(&etcd, PASSWORD)));
     start(&[], &all).code(0);
-    assert_eq!(etcd.dump().len(), 682);
+    assert_eq!(etcd.dump().len(), 709);
 }
 
 fn ssl(etcd: &Etcd, certs: &Certs, min_version: &str) -> String {

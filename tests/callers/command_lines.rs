@@ -66,7 +66,7 @@ fn back_up_migrate_and_roll_back(
     assert_same(&before, &etcd.dump(), "backup");
     call("run");
     let migrated = etcd.dump();
-    assert_eq!(migrated.len(), 682);
+    assert_eq!(migrated.len(), 709);
     assert!(said(&call("run")).contains("nothing to do"));
     assert_same(&migrated, &etcd.dump(), "run again");
     call("rollback");

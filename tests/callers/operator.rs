@@ -134,7 +134,7 @@ fn upgrade_and_take_back(scene: &Scene, etcd: &Etcd, before: &Dump) {
     assert_eq!(scene.back_up(|_| ()), [0]);
     assert_same(before, &etcd.dump(), "backup");
     assert_eq!(scene.pod("run"), 0);
-    assert_eq!(etcd.dump().len(), 682);
+    assert_eq!(etcd.dump().len(), 709);
     assert_eq!(scene.pod("rollback"), 0);
     assert_same(before, &etcd.dump(), "rollback");
     assert_eq!(scene.files(), ["migration.bak"]);

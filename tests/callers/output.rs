@@ -42,7 +42,7 @@ fn verbose_has_a_line_for_each_key(version: Version) {
     let tool = Tool::new(&etcd);
     let text = said(&tool.call(&["run", "--verbose"]).code(0));
     let lines = |what: &str| text.lines().filter(|line| line.contains(what)).count();
-    assert_eq!(lines("DEBUG put "), 475, "{text}");
+    assert_eq!(lines("DEBUG put "), 502, "{text}");
     assert!(text.contains("root-coord/fields/470605839296564545/104"));
     assert!(lines("DEBUG delete ") > 0, "{text}");
 }

@@ -3,19 +3,18 @@ them, meta-migration rolls back, and 2.1.0 comes up again. Started by scripts/e2
 
 import json
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from compare import Comparison, compare
-from servers import Etcd, Milvus, ServerError, client, copy_site, enter_namespace, etcdctl, wait_for
+from servers import Etcd, Milvus, ServerDied, ServerError, copy_site, enter_namespace, etcdctl, run_client, wait_for
+from settings import REBUILD, SOURCE, TO_DROP
 from tool import meta_migration
 
-OLD = "2.1.0"
-GONE = ("c_flat", "c_scalars_small")
 MOST_RESTARTS = 1
+LOG_FOLDERS = ("rocksmq", "rocksmq_meta_kv")
 
 
 def say(text: str) -> None:
@@ -26,21 +25,15 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
-def must(done: subprocess.CompletedProcess[str], what: str) -> str:
-    if done.returncode != 0:
-        raise ServerError(f"{what}: {done.stdout[-1000:]}{done.stderr[-2000:]}")
-    return done.stdout
-
-
 def make_fixture(site: Path) -> dict[str, Any]:
     """Collections by a real 2.1.0, and what it says of them; both servers are stopped again."""
     site.mkdir(parents=True)
     etcd = Etcd(site)
     try:
-        milvus = Milvus(OLD, site)
+        milvus = Milvus(SOURCE, site)
         try:
-            say(must(client(OLD, "fixture.py"), "making the collections").strip())
-            must(client(OLD, "observe.py", f"{site}/observed.json"), "observing")
+            say(run_client(milvus, "fixture.py").strip())
+            run_client(milvus, "observe.py", f"{site}/observed.json")
         finally:
             milvus.stop()
     finally:
@@ -49,40 +42,33 @@ def make_fixture(site: Path) -> dict[str, Any]:
 
 
 class Target:
-    """A newer Milvus on migrated metadata, restarted when it panics at its first start as 2.2 sometimes does."""
+    """A newer Milvus on migrated metadata. 2.2 sometimes panics at its first start: then it is started again, once."""
 
     def __init__(self, version: str, site: Path):
         self.version = version
         self.site = site
-        self.hasty = False
         self.panics: list[str] = []
-        self.milvus = self.start()
+        self.start()
 
-    def start(self) -> Milvus:
+    def start(self, hasty: bool = False) -> None:
+        self.milvus = Milvus(self.version, self.site, hasty)
+
+    def observe(self) -> dict[str, Any]:
+        """What it says, once everything is loaded."""
+        file = self.site / f"observed-{self.version}.json"
         while True:
             try:
-                return Milvus(self.version, self.site, self.hasty)
-            except ServerError as error:
-                self.note_panic(str(error))
+                run_client(self.milvus, "observe.py", str(file))
+                return read(file)
+            except ServerDied as error:
+                say(str(error))
+                self.panics.append(str(error))
+                if len(self.panics) > MOST_RESTARTS:
+                    raise
+                self.start()
 
-    def note_panic(self, why: str) -> None:
-        self.panics.append(why)
-        say(f"Milvus {self.version} ended by itself: {why}")
-        if len(self.panics) > MOST_RESTARTS:
-            raise ServerError(f"Milvus {self.version} ended by itself {len(self.panics)} times")
-
-    def client(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Runs a client; again, if the server panicked meanwhile."""
-        while True:
-            done = client(self.version, script, *arguments)
-            if self.milvus.alive():
-                return done
-            self.note_panic(self.milvus.reason())
-            self.milvus = self.start()
-
-    def restart(self) -> None:
-        self.milvus.stop()
-        self.milvus = self.start()
+    def use(self, what: str) -> dict[str, str]:
+        return steps_of(run_client(self.milvus, "use.py", what))
 
     def stop(self) -> None:
         self.milvus.stop()
@@ -90,7 +76,7 @@ class Target:
 
 def migrate(site: Path, version: str) -> None:
     output = meta_migration(site, version, "backup")
-    output += meta_migration(site, version, "run")
+    output += meta_migration(site, version, "run", *REBUILD)
     output += meta_migration(site, version, "verify")
     (site / "logs").mkdir(exist_ok=True)
     (site / "logs/meta-migration.log").write_text(output)
@@ -110,7 +96,7 @@ def steps_of(output: str) -> dict[str, str]:
     for line in output.splitlines():
         state, _, rest = line.partition(" ")
         if state == "ok":
-            steps[rest] = "ok"
+            steps[rest.rpartition(" [")[0]] = "ok"
         elif state == "FAILED":
             name, _, why = rest.partition(": ")
             steps[name] = why
@@ -128,67 +114,63 @@ def files_of(site: Path, collection: int) -> list[Path]:
     return [path for path in (site / "storage").rglob(f"*_log/{collection}/**/*") if path.is_file()]
 
 
-def drops_are_collected(target: Target, observed: dict[str, Any], steps: dict[str, str]) -> None:
-    """With hasty garbage collection: keys and files of dropped collections go, others stay."""
-    ids = {name: observed["collections"][name]["describe"]["id"] for name in GONE}
-    for name, number in ids.items():
-        if not files_of(target.site, number):
-            raise ServerError(f"{name} has no files: there is nothing to watch")
-    target.hasty = True
-    target.restart()
-    try:
-        for number in ids.values():
-            wait_for(f"keys of {number} to go", lambda number=number: not keys_of(number), 240, 1)
-            wait_for(f"files of {number} to go", lambda number=number: not files_of(target.site, number), 240, 1)
-        steps["keys and files of dropped collections go"] = "ok"
-    except ServerError as error:
-        left = {name: keys_of(number)[:5] + [str(path) for path in files_of(target.site, number)[:3]]
-                for name, number in ids.items()}
-        steps["keys and files of dropped collections go"] = f"{error}: {left}"
-        say(f"FAILED {error}: {left}")
-    target_says = target.client("use.py", "check")
-    steps["all of it after garbage collection"] = "ok" if target_says.returncode == 0 else target_says.stdout
+def drops_are_collected(target: Target, observed: dict[str, Any]) -> dict[str, str]:
+    """With hasty garbage collection: keys and files of dropped collections go."""
+    numbers = {name: observed["collections"][name]["describe"]["id"] for name in TO_DROP if name in observed["collections"]}
+    state = "ok"
+    for name, number in numbers.items():
+        try:
+            wait_for(f"keys of {name} to go", lambda number=number: not keys_of(number), 120, 1)
+            wait_for(f"files of {name} to go", lambda number=number: not files_of(target.site, number), 120, 1)
+        except ServerError as error:
+            state = f"{error}: {keys_of(number)[:5]} {[str(path) for path in files_of(target.site, number)[:5]]}"
+            say(f"FAILED {state}")
+    return {"keys and files of dropped collections go": state}
 
 
 def upgrade(fixture: Path, work: Path, version: str, old: dict[str, Any]) -> dict[str, Any]:
     site = copy_site(fixture, work / f"site-{version}")
+    back = work / f"site-{version}-back"
     etcd = Etcd(site)
     try:
         migrate(site, version)
         target = Target(version, site)
         try:
-            must(target.client("observe.py", f"{site}/observed-{version}.json"), "observing")
-            new = read(site / f"observed-{version}.json")
-            areas = compared(compare(old, new))
-            say(f"{version}: compared with {OLD}")
-            steps = steps_of(target.client("use.py", "change").stdout)
-            target.restart()
-            steps |= {f"after a restart: {name}": state
-                      for name, state in steps_of(target.client("use.py", "check").stdout).items()}
-            say(f"{version}: used")
+            areas = compared(compare(old, target.observe()))
+            say(f"{version}: compared with {SOURCE}")
+            steps = target.use("change")
+        finally:
             target.stop()
             etcd.stop()
-            rollback = roll_back(site, work / f"site-{version}-back", version, old)
-            etcd = Etcd(site)
-            target.milvus = target.start()
-            drops_are_collected(target, old, steps)
+        say(f"{version}: used")
+        copy_site(site, back)
+        etcd = Etcd(site)
+        # Garbage collection is hasty only after the copy was made for the rollback.
+        target.start(hasty=True)
+        try:
+            for name, state in target.use("check").items():
+                steps[f"after a restart: {name}"] = state
+            steps |= drops_are_collected(target, old)
+            for name, state in target.use("check").items():
+                steps[f"after garbage collection: {name}"] = state
         finally:
             target.stop()
     finally:
         etcd.stop()
-    return {"areas": areas, "steps": steps, "panics": target.panics, "rollback": rollback}
+    return {"areas": areas, "steps": steps, "panics": target.panics, "rollback": roll_back(fixture, back, version, old)}
 
 
-def roll_back(source: Path, site: Path, version: str, old: dict[str, Any]) -> dict[str, Any]:
-    copy_site(source, site)
-    backup = site / "migration.bak"
-    assert backup.exists()
+def roll_back(fixture: Path, site: Path, version: str, old: dict[str, Any]) -> dict[str, Any]:
+    """The metadata by our tool, the message log from before: what 2.2 wrote there, 2.1.0 would carry out again."""
+    for folder in LOG_FOLDERS:
+        shutil.rmtree(site / folder)
+        copy_site(fixture / folder, site / folder)
     etcd = Etcd(site)
     try:
-        meta_migration(site, version, "rollback", "--yes")
-        milvus = Milvus(OLD, site)
+        meta_migration(site, version, "rollback")
+        milvus = Milvus(SOURCE, site)
         try:
-            must(client(OLD, "observe.py", f"{site}/observed-again.json"), "observing 2.1.0 again")
+            run_client(milvus, "observe.py", f"{site}/observed-again.json")
         finally:
             milvus.stop()
     finally:
@@ -206,18 +188,22 @@ def main() -> None:
     work, results_file, versions = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
     enter_namespace()
     started = time.monotonic()
-    old = make_fixture(work / "site-2.1.0")
-    say(f"{OLD} made the data in {time.monotonic() - started:.0f} s")
+    fixture = work / f"site-{SOURCE}"
+    if (fixture / "observed.json").exists():
+        say(f"taking the data that {SOURCE} made in an earlier run")
+        old = read(fixture / "observed.json")
+    else:
+        old = make_fixture(fixture)
+        say(f"{SOURCE} made the data in {time.monotonic() - started:.0f} s")
     results = read(results_file) if results_file.exists() else {}
     failed = False
     for version in versions:
         begun = time.monotonic()
-        results[version] = result = upgrade(work / "site-2.1.0", work, version, old)
+        results[version] = result = upgrade(fixture, work, version, old)
         wrong = bad(result)
         failed = failed or bool(wrong)
         say(f"{version}: {len(wrong)} thing(s) wrong, {len(result['panics'])} panic(s), {time.monotonic() - begun:.0f} s")
         results_file.write_text(json.dumps(dict(sorted(results.items())), indent=1, ensure_ascii=False))
-        shutil.rmtree(work / f"site-{version}-back")
     sys.exit(1 if failed else 0)
 
 

@@ -19,6 +19,8 @@ TIMEOUT = 60
 SETTLE = 240
 NO_INDEX = ("index not exist", "index doesn't exist", "index not found", "no index", "there is no index")
 
+COMING_UP = ("no replica available", "no available shard", "shard leader not", "no shard leader")
+
 stub = MilvusServiceStub(grpc.insecure_channel("127.0.0.1:19530"))
 
 
@@ -129,26 +131,34 @@ def hits(result: Any) -> list[list[list[Any]]]:
     return [[[hit.id, round(float(hit.distance), 4)] for hit in question] for question in result]
 
 
+def answer(ask_for: Callable[[], Any]) -> Any:
+    """What a reader gets; a refusal is an observation, too. But shards that are just coming up get some time."""
+    end = time.monotonic() + TIMEOUT
+    while True:
+        try:
+            return ask_for()
+        except Exception as error:  # noqa: BLE001
+            text = str(error)
+        if time.monotonic() > end or not any(words in text for words in COMING_UP):
+            return f"error: {text}"[:300]
+        time.sleep(1)
+
+
 def search(case: Case, name: str, within: list[str] | None = None) -> Any:
-    try:
-        found = Collection(name).search(
-            questions(case), "vec", search_params(case), 10, partition_names=within,
-            consistency_level="Strong", timeout=TIMEOUT,
-        )
-    except Exception as error:  # noqa: BLE001 a refusal is an observation, too
-        return f"error: {error}"[:300]
-    return hits(found)
+    return answer(lambda: hits(Collection(name).search(
+        questions(case), "vec", search_params(case), 10, partition_names=within,
+        consistency_level="Strong", timeout=TIMEOUT,
+    )))
 
 
 def query(case: Case, expression: str) -> Any:
     # 2.1 must not be asked for indexed scalars or for BOOL: it answers wrongly, and overwrites files.
     fields = ["pk", "num"] if not case.scalar_indexes else ["pk"]
-    try:
-        found = Collection(case.name).query(
-            expression, output_fields=fields, consistency_level="Strong", timeout=TIMEOUT
-        )
-    except Exception as error:  # noqa: BLE001
-        return f"error: {error}"[:300]
+    found = answer(lambda: Collection(case.name).query(
+        expression, output_fields=fields, consistency_level="Strong", timeout=TIMEOUT
+    ))
+    if isinstance(found, str):
+        return found
     if case.key == "auto":
         return sorted(row["num"] for row in found)
     return sorted([row["pk"], row.get("num")] for row in found)
@@ -157,11 +167,9 @@ def query(case: Case, expression: str) -> Any:
 def count(case: Case) -> Any:
     """How many rows there are for a reader: deleted ones do not count, unflushed ones do."""
     key = 'pk >= ""' if case.key == "varchar" else "pk >= 0"
-    try:
-        found = Collection(case.name).query(key, output_fields=["pk"], consistency_level="Strong", timeout=TIMEOUT)
-    except Exception as error:  # noqa: BLE001
-        return f"error: {error}"[:300]
-    return len(found)
+    return answer(lambda: len(Collection(case.name).query(
+        key, output_fields=["pk"], consistency_level="Strong", timeout=TIMEOUT
+    )))
 
 
 def collection(name: str, loaded: dict[str, int]) -> dict[str, Any]:

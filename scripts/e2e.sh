@@ -5,6 +5,7 @@
 #   ./scripts/e2e.sh                  all targets
 #   ./scripts/e2e.sh 2.2.16           one of them
 #   ./scripts/e2e.sh --update-docs …  also write the result into docs/compatibility.md
+#   ./scripts/e2e.sh --reuse …        with the data that 2.1.0 made in the last run with the same E2E_WORK
 #
 #   META_MIGRATION_BIN   the binary to test (otherwise the release build of this checkout)
 #   E2E_WORK             where servers keep data and logs; kept afterwards (otherwise a scratch folder)
@@ -22,17 +23,18 @@ fail() {
 }
 
 update_docs=no
+reuse=no
 versions=()
 for argument in "$@"; do
-    case " --update-docs ${TARGETS[*]} " in
-        *" $argument "*) ;;
-        *) fail "unknown argument '$argument': known are ${TARGETS[*]} and --update-docs" ;;
+    case "$argument" in
+        --update-docs) update_docs=yes ;;
+        --reuse) reuse=yes ;;
+        *)
+            [[ " ${TARGETS[*]} " = *" $argument "* ]] ||
+                fail "unknown argument '$argument': known are ${TARGETS[*]}, --update-docs and --reuse"
+            versions+=("$argument")
+            ;;
     esac
-    if [ "$argument" = --update-docs ]; then
-        update_docs=yes
-    else
-        versions+=("$argument")
-    fi
 done
 if [ ${#versions[@]} -eq 0 ]; then
     versions=("${TARGETS[@]}")
@@ -54,7 +56,8 @@ export META_MIGRATION_BIN
 if [ -n "${E2E_WORK:-}" ]; then
     mkdir -p "$E2E_WORK"
     work=$(realpath "$E2E_WORK")
-    rm -rf "$work"/site-*
+    rm -rf "$work"/results.json
+    [ "$reuse" = yes ] || rm -rf "$work"/site-*
 else
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT

@@ -2,12 +2,11 @@
 
 Every difference is either known, with its reason, or wrong."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
 from data import BY_NAME
-from settings import COUNTS_UNFLUSHED, JACCARD, NO_DOLLAR, NO_INDEX, NOT_ANSWERED
+from settings import COUNTS_UNFLUSHED, NO_DOLLAR, NO_INDEX, NOT_ANSWERED
 
 TOLERANCE = 2e-4
 
@@ -77,12 +76,6 @@ def same_hits(old: Any, new: Any) -> bool:
     return len(old) == len(new) and all(close(a, b) for a, b in zip(old, new))
 
 
-def as_tanimoto(found: Any) -> Any:
-    if not isinstance(found, list):
-        return None
-    return [[[key, -math.log2(1 - distance) if distance < 1 else math.inf] for key, distance in hits] for hits in found]
-
-
 def expected_index(old: dict[str, Any], fields: list[dict[str, Any]]) -> dict[str, Any]:
     """Default names get the field's ID, as 2.2 does it."""
     ids = {entry["name"]: entry["id"] for entry in fields}
@@ -128,8 +121,7 @@ def compare_rows(result: Comparison, name: str, old: dict[str, Any], new: dict[s
 
 
 def compare_answers(result: Comparison, name: str, old: dict[str, Any], new: dict[str, Any]) -> None:
-    jaccard = JACCARD if same_hits(as_tanimoto(old["search"]), new["search"]) else None
-    result.check("searches", name, same_hits(old["search"], new["search"]), old["search"], new["search"], jaccard)
+    result.check("searches", name, same_hits(old["search"], new["search"]), old["search"], new["search"])
     if old.get("search_partition"):
         result.check("searches", f"{name} (one partition)", same_hits(old["search_partition"], new["search_partition"]),
                      old["search_partition"], new["search_partition"])

@@ -70,6 +70,7 @@ CASES = (
     Case("c_annoy", "auto ID, ANNOY, not loaded", key="auto", index=alone("ANNOY", "L2", n_trees=8), load=False),
     Case("c_binary", "BIN_IVF_FLAT", dim=64, index=alone("BIN_IVF_FLAT", "HAMMING", nlist=16)),
     Case("c_binary_flat", "BIN_FLAT", dim=64, index=alone("BIN_FLAT", "JACCARD")),
+    Case("c_binary_jaccard", "BIN_IVF_FLAT with JACCARD", dim=64, index=alone("BIN_IVF_FLAT", "JACCARD", nlist=16)),
     Case("c_scalars", "an index on every kind of scalar", all_scalars=True, index_name="vector_idx",
          scalar_indexes={kind.lower(): f"idx_{kind.lower()}" for kind in SCALARS}),
     Case("c_scalars_small", "the same below the threshold", all_scalars=True, index_name="_default_idx_999",
@@ -103,12 +104,14 @@ CASES = (
     Case("c_eight_shards", "eight channels", shards=8, rows=(("_default", 4000, True),), load=False),
 )
 
-SMALL = (
-    "c_ivfflat", "c_hnsw_varchar", "c_scalars", "c_small", "c_mixed", "c_growing", "c_noidx_loaded", "c_partition_dropped",
+SMALL = bool(os.environ.get("E2E_SMALL"))
+FEW = (
+    "c_ivfflat", "c_hnsw_varchar", "c_binary_flat", "c_scalars", "c_small", "c_mixed", "c_growing", "c_noidx_loaded",
+    "c_partition_dropped",
 )
 """What `--small` makes of these."""
-if os.environ.get("E2E_SMALL"):
-    CASES = tuple(case for case in CASES if case.name in SMALL)
+if SMALL:
+    CASES = tuple(case for case in CASES if case.name in FEW)
 
 NAMES = tuple(case.name for case in CASES)
 BY_NAME = {case.name: case for case in CASES}

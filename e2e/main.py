@@ -6,11 +6,12 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from compare import Comparison, compare
+from data import SMALL
 from servers import Etcd, Milvus, ServerDied, ServerError, copy_site, enter_namespace, etcdctl, run_client, wait_for
-from settings import REBUILD, SOURCE, TO_DROP
+from settings import FAULTS, REBUILD, SOURCE, TO_DROP
 from tool import meta_migration
 
 MOST_RESTARTS = 1
@@ -28,30 +29,26 @@ def read(path: Path) -> Any:
 def make_fixture(site: Path) -> dict[str, Any]:
     """Collections by a real 2.1.0, and what it says of them; both servers are stopped again."""
     site.mkdir(parents=True)
-    etcd = Etcd(site)
-    try:
-        milvus = Milvus(SOURCE, site)
-        try:
-            say(run_client(milvus, "fixture.py").strip())
-            run_client(milvus, "observe.py", f"{site}/observed.json")
-        finally:
-            milvus.stop()
-    finally:
-        etcd.stop()
+    with Etcd(site), Milvus(SOURCE, site) as milvus:
+        say(run_client(milvus, "fixture.py").strip())
+        run_client(milvus, "observe.py", f"{site}/observed.json")
     return read(site / "observed.json")
 
 
 class Target:
     """A newer Milvus on migrated metadata. 2.2 sometimes panics at its first start: then it is started again, once."""
 
-    def __init__(self, version: str, site: Path):
+    def __init__(self, version: str, site: Path, hasty: bool = False):
         self.version = version
         self.site = site
         self.panics: list[str] = []
-        self.start()
+        self.milvus = Milvus(version, site, hasty)
 
-    def start(self, hasty: bool = False) -> None:
-        self.milvus = Milvus(self.version, self.site, hasty)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.milvus.stop()
 
     def observe(self) -> dict[str, Any]:
         """What it says, once everything is loaded."""
@@ -65,13 +62,11 @@ class Target:
                 self.panics.append(str(error))
                 if len(self.panics) > MOST_RESTARTS:
                     raise
-                self.start()
+                self.milvus = Milvus(self.version, self.site)
 
-    def use(self, what: str) -> dict[str, str]:
-        return steps_of(run_client(self.milvus, "use.py", what))
-
-    def stop(self) -> None:
-        self.milvus.stop()
+    def use(self, what: str, when: str = "") -> dict[str, str]:
+        steps = steps_of(run_client(self.milvus, "use.py", what), FAULTS.get(self.version, {}))
+        return {f"{when}{name}": state for name, state in steps.items()}
 
 
 def migrate(site: Path, version: str) -> None:
@@ -91,7 +86,8 @@ def compared(result: Comparison) -> dict[str, Any]:
     }
 
 
-def steps_of(output: str) -> dict[str, str]:
+def steps_of(output: str, faults: dict[str, str]) -> dict[str, str]:
+    """`ok`, `fault: …` where the server is known to be at fault, or what is wrong."""
     steps = {}
     for line in output.splitlines():
         state, _, rest = line.partition(" ")
@@ -99,15 +95,16 @@ def steps_of(output: str) -> dict[str, str]:
             steps[rest.rpartition(" [")[0]] = "ok"
         elif state == "FAILED":
             name, _, why = rest.partition(": ")
-            steps[name] = why
-            say(line)
+            steps[name] = f"fault: {faults[name]}" if name in faults else why
+            say(f"a known fault of Milvus: {line}" if name in faults else line)
     return steps
 
 
 def keys_of(collection: int) -> list[str]:
-    keys = etcdctl("get", "--prefix", "by-dev/meta/", "--keys-only").split()
-    # Snapshots are the root coordinator's history, and 2.1's own records are nobody's any more.
-    return [key for key in keys if f"/{collection}" in key and "/snapshots/" not in key and "/queryCoord-" not in key]
+    """Those of its segments. The root coordinator waits 20 minutes more before it forgets a dropped collection, and
+    index records go a few minutes later."""
+    keys = etcdctl("get", "--prefix", "by-dev/meta/datacoord-meta/", "--keys-only").split()
+    return [key for key in keys if f"/{collection}/" in key]
 
 
 def files_of(site: Path, collection: int) -> list[Path]:
@@ -115,7 +112,7 @@ def files_of(site: Path, collection: int) -> list[Path]:
 
 
 def drops_are_collected(target: Target, observed: dict[str, Any]) -> dict[str, str]:
-    """With hasty garbage collection: keys and files of dropped collections go."""
+    """With hasty garbage collection: segments and files of dropped collections go."""
     numbers = {name: observed["collections"][name]["describe"]["id"] for name in TO_DROP if name in observed["collections"]}
     state = "ok"
     for name, number in numbers.items():
@@ -125,63 +122,46 @@ def drops_are_collected(target: Target, observed: dict[str, Any]) -> dict[str, s
         except ServerError as error:
             state = f"{error}: {keys_of(number)[:5]} {[str(path) for path in files_of(target.site, number)[:5]]}"
             say(f"FAILED {state}")
-    return {"keys and files of dropped collections go": state}
+    return {"segments and files of dropped collections go": state}
 
 
 def upgrade(fixture: Path, work: Path, version: str, old: dict[str, Any]) -> dict[str, Any]:
     site = copy_site(fixture, work / f"site-{version}")
-    back = work / f"site-{version}-back"
-    etcd = Etcd(site)
-    try:
+    with Etcd(site):
         migrate(site, version)
-        target = Target(version, site)
-        try:
-            areas = compared(compare(old, target.observe()))
+        with Target(version, site) as target:
+            result = {"areas": compared(compare(old, target.observe())), "panics": target.panics}
             say(f"{version}: compared with {SOURCE}")
+            if SMALL:
+                return result | {"steps": {}, "rollback": {}}
             steps = target.use("change")
-        finally:
-            target.stop()
-            etcd.stop()
-        say(f"{version}: used")
-        copy_site(site, back)
-        etcd = Etcd(site)
-        # Garbage collection is hasty only after the copy was made for the rollback.
-        target.start(hasty=True)
-        try:
-            for name, state in target.use("check").items():
-                steps[f"after a restart: {name}"] = state
-            steps |= drops_are_collected(target, old)
-            for name, state in target.use("check").items():
-                steps[f"after garbage collection: {name}"] = state
-        finally:
-            target.stop()
-    finally:
-        etcd.stop()
-    return {"areas": areas, "steps": steps, "panics": target.panics, "rollback": roll_back(fixture, back, version, old)}
+            say(f"{version}: used")
+    # As it is now: later, garbage collection is hasty.
+    back = copy_site(site, work / f"site-{version}-back")
+    with Etcd(site), Target(version, site, hasty=True) as target:
+        steps |= target.use("check", "after a restart: ")
+        steps |= drops_are_collected(target, old)
+        steps |= target.use("check", "after garbage collection: ")
+        say(f"{version}: restarted, and used again")
+    return result | {"steps": steps, "rollback": roll_back(fixture, back, version, old)}
 
 
 def roll_back(fixture: Path, site: Path, version: str, old: dict[str, Any]) -> dict[str, Any]:
     """The metadata by our tool, the message log from before: what 2.2 wrote there, 2.1.0 would carry out again."""
     for folder in LOG_FOLDERS:
-        shutil.rmtree(site / folder)
         copy_site(fixture / folder, site / folder)
-    etcd = Etcd(site)
-    try:
+    with Etcd(site):
         meta_migration(site, version, "rollback")
-        milvus = Milvus(SOURCE, site)
-        try:
+        with Milvus(SOURCE, site) as milvus:
             run_client(milvus, "observe.py", f"{site}/observed-again.json")
-        finally:
-            milvus.stop()
-    finally:
-        etcd.stop()
     say(f"{version}: rolled back, and compared again")
     return compared(compare(old, read(site / "observed-again.json"), back=True))
 
 
 def bad(result: dict[str, Any]) -> list[str]:
     found = [line for area in [*result["areas"].values(), *result["rollback"].values()] for line in area["wrong"]]
-    return found + [f"{name}: {state}" for name, state in result["steps"].items() if state != "ok"]
+    return found + [f"{name}: {state}" for name, state in result["steps"].items()
+                    if state != "ok" and not state.startswith("fault: ")]
 
 
 def main() -> None:

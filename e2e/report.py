@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-BEGIN = "<!-- e2e: begin -->"
-END = "<!-- e2e: end -->"
+BEGIN = "<!-- e2e begin -->"
+END = "<!-- e2e end -->"
 
 
 def cell(area: dict[str, Any] | None) -> str:
@@ -22,7 +22,9 @@ def cell(area: dict[str, Any] | None) -> str:
 def step_cell(steps: dict[str, str] | None, name: str) -> str:
     if steps is None or name not in steps:
         return "not run"
-    return "yes" if steps[name] == "ok" else "**no**"
+    if steps[name] == "ok":
+        return "yes"
+    return "no, a fault of Milvus" if steps[name].startswith("fault: ") else "**no**"
 
 
 def merged(results: dict[str, dict[str, Any]], kind: str) -> list[str]:
@@ -44,7 +46,7 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     lines.append(f"| **works afterwards** |{' |' * len(versions)}")
     for name in merged(results, "steps"):
         lines.append(f"| {name} | {' | '.join(step_cell(results[v]['steps'], name) for v in versions)} |")
-    lines.append(f"| **rolled back, on 2.1.0 again** |{' |' * len(versions)}")
+    lines.append(f"| **rolled back after that, the same again on 2.1.0** |{' |' * len(versions)}")
     for name in merged(results, "rollback"):
         lines.append(f"| {name} | {' | '.join(cell((results[v].get('rollback') or {}).get(name)) for v in versions)} |")
     return "\n".join(lines + known(results)) + "\n"
@@ -57,13 +59,13 @@ def known(results: dict[str, dict[str, Any]]) -> list[str]:
         for area in result["areas"].values():
             for reason, names in area["known"].items():
                 reasons.setdefault(reason, {}).setdefault(version, set()).update(names)
-    if not reasons:
-        return []
-    lines = ["", "Known differences:", ""]
+    lines = ["", "Known differences and faults:", ""]
     for reason, versions in reasons.items():
         where = "; ".join(f"{version}: {', '.join(f'`{name}`' for name in sorted(names))}" for version, names in versions.items())
         lines.append(f"- {reason}. {where}")
-    return lines
+    faults = {f"{version}, {name}: {state.removeprefix('fault: ')}." for version, result in results.items()
+              for name, state in result["steps"].items() if state.startswith("fault: ")}
+    return lines + [f"- {fault}" for fault in sorted(faults)]
 
 
 def write_document(results: dict[str, dict[str, Any]], document: Path) -> None:

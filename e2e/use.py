@@ -143,14 +143,25 @@ def load_released() -> None:
 
 def aliases() -> None:
     utility.create_alias("c_ivfflat", "a_new")
-    utility.alter_alias("c_mixed", "a_altered")
     utility.drop_alias("a_second")
+    utility.drop_alias("a_recreated")
+    utility.create_alias("c_ivfflat", "a_recreated")
     check_aliases()
 
 
+def alter_alias() -> None:
+    utility.alter_alias("c_mixed", "a_altered")
+    check_altered_alias()
+
+
 def check_aliases() -> None:
-    expect("aliases of c_ivfflat", ["a_main", "a_new"], sorted(utility.list_aliases("c_ivfflat")))
-    expect("aliases of c_mixed", ["a_altered", "a_recreated"], sorted(utility.list_aliases("c_mixed")))
+    expect("aliases", ["a_main", "a_new", "a_recreated"], sorted(utility.list_aliases("c_ivfflat")))
+    expect("hits by alias", [10] * 3, search("a_new", BY_NAME["c_ivfflat"]))
+    expect("hits by alias", [10] * 3, search("a_recreated", BY_NAME["c_ivfflat"]))
+
+
+def check_altered_alias() -> None:
+    expect("aliases", ["a_altered"], sorted(utility.list_aliases("c_mixed")))
     expect("hits by alias", [10] * 3, search("a_altered", BY_NAME["c_mixed"]))
 
 
@@ -256,7 +267,8 @@ CHANGES = {
     "replace an index that the newer server lacks": replace_unreadable_indexes,
     "load and release a partition": load_and_release_partition,
     "load what was released": load_released,
-    "create, alter and drop aliases": aliases,
+    "create and drop aliases": aliases,
+    "alter an alias": alter_alias,
     "create and drop partitions": partitions,
     "delete by key": delete,
     "compact": compact,
@@ -268,7 +280,8 @@ CHANGES = {
 CHECKS = {
     "renamed collection": check_renamed,
     "altered properties": check_properties,
-    "aliases": check_aliases,
+    "created and dropped aliases": check_aliases,
+    "altered alias": check_altered_alias,
     "loaded partition": check_partition_load,
     "partitions": check_partitions,
     "deleted rows": check_delete,

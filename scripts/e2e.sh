@@ -4,6 +4,7 @@
 #
 #   ./scripts/e2e.sh                  all targets
 #   ./scripts/e2e.sh 2.2.16           one of them
+#   ./scripts/e2e.sh --small …        few collections, compared only: neither used nor rolled back
 #   ./scripts/e2e.sh --update-docs …  also write the result into docs/compatibility.md
 #   ./scripts/e2e.sh --reuse …        with the data that 2.1.0 made in the last run with the same E2E_WORK
 #
@@ -29,9 +30,10 @@ for argument in "$@"; do
     case "$argument" in
         --update-docs) update_docs=yes ;;
         --reuse) reuse=yes ;;
+        --small) export E2E_SMALL=yes ;;
         *)
             [[ " ${TARGETS[*]} " = *" $argument "* ]] ||
-                fail "unknown argument '$argument': known are ${TARGETS[*]}, --update-docs and --reuse"
+                fail "unknown argument '$argument': known are ${TARGETS[*]}, --small, --reuse and --update-docs"
             versions+=("$argument")
             ;;
     esac
@@ -40,6 +42,9 @@ if [ ${#versions[@]} -eq 0 ]; then
     versions=("${TARGETS[@]}")
 fi
 
+if [ "$update_docs" = yes ] && { [ -n "${E2E_SMALL:-}" ] || [ ${#versions[@]} -ne ${#TARGETS[@]} ]; }; then
+    fail "--update-docs wants everything: without --small, and all targets"
+fi
 [ "$(id -u)" -eq 0 ] || fail "needs root: the servers run in network and mount namespaces of their own"
 
 ./e2e/setup.sh "${versions[@]}"

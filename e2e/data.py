@@ -56,7 +56,7 @@ def alone(kind: str, metric: str, **params: int) -> tuple[str, str, dict[str, in
 
 MANY = tuple(f"p{number:02}" for number in range(60))
 
-CASES = (
+CASES: tuple[Case, ...] = (
     Case("c_ivfflat", "плоский индекс ✓ 描述 \"quoted\" \\ back", shards=2, consistency="Bounded",
          partitions=("p_one", "p_two_ts3"),
          rows=(("_default", 2500, True), ("p_one", 1500, True), ("p_two_ts3", ROWS_TOO_FEW, True))),

@@ -175,7 +175,7 @@ def count(case: Case) -> Any:
 def collection(name: str, loaded: dict[str, int]) -> dict[str, Any]:
     case = BY_NAME.get(name)
     known = indexes(name)
-    found = {
+    found: dict[str, Any] = {
         "describe": describe(name),
         "partitions": partitions(name),
         "indexes": known,

@@ -42,7 +42,7 @@ def wait_for(what: str, done: Callable[[], bool], seconds: float, pause: float =
 def answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=5) as reply:
-            return reply.status == 200
+            return bool(reply.status == 200)
     except (urllib.error.URLError, OSError):
         return False
 

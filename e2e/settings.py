@@ -17,10 +17,16 @@ UNKNOWN_INDEXES = {
 TO_DROP = ("c_flat", "c_scalars_small")
 """Collections that are dropped on the newer server, to see their keys and files go."""
 
+LOST_ALIAS = (
+    "an alias whose name has been in use is gone after a restart, as the server writes its record under the very key"
+    " that it then removes as the old one; take a new name instead"
+)
+
 FAULTS = {
     "2.2.16": {
-        "altered alias": "2.2.16 puts the record of an altered alias under the key that it then removes as the old one:"
-        " after a restart the alias is gone; drop it and create it anew instead",
+        "altered alias": LOST_ALIAS,
+        "alias dropped and made anew": LOST_ALIAS,
+        "alias dropped on 2.1.0 and made anew": LOST_ALIAS,
     },
 }
 """Steps that fail by the fault of the server, whoever wrote the metadata."""

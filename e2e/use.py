@@ -74,7 +74,7 @@ def index_on_migrated() -> None:
     """The index of a new segment of an old index gets built, too."""
     def done() -> bool:
         progress = utility.index_building_progress("c_ivfflat")
-        return progress["indexed_rows"] == progress["total_rows"]
+        return bool(progress["indexed_rows"] == progress["total_rows"])
 
     eventually("all rows indexed", True, done)
 
@@ -144,25 +144,38 @@ def load_released() -> None:
 def aliases() -> None:
     utility.create_alias("c_ivfflat", "a_new")
     utility.drop_alias("a_second")
-    utility.drop_alias("a_recreated")
-    utility.create_alias("c_ivfflat", "a_recreated")
     check_aliases()
 
 
 def alter_alias() -> None:
-    utility.alter_alias("c_mixed", "a_altered")
+    utility.alter_alias("c_growing", "a_altered")
     check_altered_alias()
 
 
+def make_aliases_anew() -> None:
+    utility.drop_alias("a_recreated")
+    utility.create_alias("c_mixed", "a_recreated")
+    utility.create_alias("c_deletes", "a_dropped")
+    check_alias_made_anew()
+    check_alias_dropped_on_2_1()
+
+
 def check_aliases() -> None:
-    expect("aliases", ["a_main", "a_new", "a_recreated"], sorted(utility.list_aliases("c_ivfflat")))
+    expect("aliases", ["a_main", "a_new"], sorted(utility.list_aliases("c_ivfflat")))
     expect("hits by alias", [10] * 3, search("a_new", BY_NAME["c_ivfflat"]))
-    expect("hits by alias", [10] * 3, search("a_recreated", BY_NAME["c_ivfflat"]))
 
 
 def check_altered_alias() -> None:
-    expect("aliases", ["a_altered"], sorted(utility.list_aliases("c_mixed")))
-    expect("hits by alias", [10] * 3, search("a_altered", BY_NAME["c_mixed"]))
+    expect("aliases", ["a_altered"], sorted(utility.list_aliases("c_growing")))
+    expect("hits by alias", [10] * 3, search("a_altered", BY_NAME["c_growing"]))
+
+
+def check_alias_made_anew() -> None:
+    expect("aliases", ["a_recreated"], sorted(utility.list_aliases("c_mixed")))
+
+
+def check_alias_dropped_on_2_1() -> None:
+    expect("aliases", ["a_dropped"], sorted(utility.list_aliases("c_deletes")))
 
 
 def partitions() -> None:
@@ -269,6 +282,7 @@ CHANGES = {
     "load what was released": load_released,
     "create and drop aliases": aliases,
     "alter an alias": alter_alias,
+    "make dropped aliases anew": make_aliases_anew,
     "create and drop partitions": partitions,
     "delete by key": delete,
     "compact": compact,
@@ -282,6 +296,8 @@ CHECKS = {
     "altered properties": check_properties,
     "created and dropped aliases": check_aliases,
     "altered alias": check_altered_alias,
+    "alias dropped and made anew": check_alias_made_anew,
+    "alias dropped on 2.1.0 and made anew": check_alias_dropped_on_2_1,
     "loaded partition": check_partition_load,
     "partitions": check_partitions,
     "deleted rows": check_delete,

@@ -61,7 +61,9 @@ export META_MIGRATION_BIN
 if [ -n "${E2E_WORK:-}" ]; then
     mkdir -p "$E2E_WORK"
     work=$(realpath "$E2E_WORK")
-    rm -rf "$work"/results.json
+    exec 9>"$work/lock"
+    flock -n 9 || fail "another run works in $work"
+    rm -f "$work/results.json"
     [ "$reuse" = yes ] || rm -rf "$work"/site-*
 else
     work=$(mktemp -d)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-from compare import Comparison, compare
+from compare import Comparison, compare, compare_unchanged
 from data import SMALL
 from servers import Etcd, Milvus, ServerDied, ServerError, copy_site, enter_namespace, etcdctl, run_client, wait_for
 from settings import FAULTS, REBUILD, SOURCE, TO_DROP
@@ -140,11 +140,15 @@ def upgrade(fixture: Path, work: Path, version: str, old: dict[str, Any]) -> dic
             say(f"{version}: used")
     # As it is now: later, garbage collection is hasty.
     back = copy_site(site, work / f"site-{version}-back")
-    with Etcd(site), Target(version, site, hasty=True) as target:
-        steps |= target.use("check", "after a restart: ")
-        steps |= drops_are_collected(target, old)
-        steps |= target.use("check", "after garbage collection: ")
-        say(f"{version}: restarted, and used again")
+    with Etcd(site):
+        with Target(version, site, hasty=True) as target:
+            steps |= drops_are_collected(target, old)
+        with Target(version, site) as target:
+            steps |= target.use("check", "after a restart: ")
+            unchanged = compare_unchanged(old, target.observe())
+            compared(unchanged)
+            steps["after a restart: all other collections as before"] = "; ".join(unchanged.wrong) or "ok"
+    say(f"{version}: cleaned up, restarted, and compared again")
     return result | {"steps": steps, "rollback": roll_back(fixture, back, version, old)}
 
 

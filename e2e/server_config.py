@@ -57,8 +57,8 @@ HASTY = {
     "dataCoord.gc.interval": "5",
     "dataCoord.gc.missingTolerance": "5",
     "dataCoord.gc.dropTolerance": "5",
-    "indexCoord.gc.interval": "5",
 }
+HASTY_2_2 = HASTY | {"indexCoord.gc.interval": "5"}
 
 
 def for_2_1(template: Path, site: Path) -> str:
@@ -74,7 +74,7 @@ def for_2_1(template: Path, site: Path) -> str:
     return set_values(template.read_text(), values)
 
 
-def for_later(template: Path, site: Path, hasty: bool) -> str:
+def for_later(version: str, template: Path, site: Path, hasty: bool) -> str:
     placeholders = PORTS | {
         "local_storage_dir": "files",
         "rocketmq_data_dir": f"{site}/rocksmq",
@@ -84,4 +84,5 @@ def for_later(template: Path, site: Path, hasty: bool) -> str:
         "system_log_path": f"{site}/logs",
     }
     # rootCoord.dmlChannelNum stays at its default of 16 on purpose, though 2.1.0 had 64: as it is for those who upgrade.
-    return set_values(fill_placeholders(template.read_text(), placeholders), COMMON | (HASTY if hasty else {}))
+    more = (HASTY_2_2 if version.startswith("2.2.") else HASTY) if hasty else {}
+    return set_values(fill_placeholders(template.read_text(), placeholders), COMMON | more)

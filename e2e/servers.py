@@ -135,7 +135,7 @@ def milvus_command(version: str, site: Path, hasty: bool) -> tuple[list[str], di
         return [sys.executable, "-c", f"import ctypes; ctypes.CDLL({library!r}).startEmbedded()"], env
     conf = site / "conf"
     conf.mkdir(exist_ok=True)
-    (conf / "milvus.yaml").write_text(server_config.for_later(home / "config.yaml.template", site, hasty))
+    (conf / "milvus.yaml").write_text(server_config.for_later(version, home / "config.yaml.template", site, hasty))
     glog = home / "glog.conf"
     if glog.exists():
         (conf / "glog.conf").write_text(glog.read_text().replace("--log_dir=logs/", f"--log_dir={site}/logs"))

@@ -17,6 +17,12 @@ UNKNOWN_INDEXES = {
 TO_DROP = ("c_flat", "c_scalars_small")
 """Collections that are dropped on the newer server, to see their keys and files go."""
 
+CHANGED = (
+    *TO_DROP, "c_ivfflat", "c_pq_released", "c_rhnsw", "c_annoy", "c_sq8_partload", "c_many_partitions", "c_binary",
+    "c_hnsw_varchar", "c_my_ts_1",
+)
+"""Collections that use.py changes: all others must still be the same after garbage collection and a restart."""
+
 LOST_ALIAS = (
     "an alias whose name has been in use is gone after a restart, as the server writes its record under the very key"
     " that it then removes as the old one; take a new name instead"

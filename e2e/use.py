@@ -12,7 +12,7 @@ from typing import Any
 from pymilvus import Collection, connections, utility
 
 from data import BY_NAME, CASES, ROWS_FOR_INDEX, Case, key_of, questions, search_params, vectors
-from observe import loaded_partitions, wait_loaded
+from observe import loaded_partitions, patiently, wait_loaded
 from settings import TO_DROP, UNKNOWN_INDEXES
 
 TIMEOUT = 180
@@ -50,13 +50,16 @@ def new_rows(case: Case) -> list[Any]:
 
 
 def keys(name: str, expression: str, **more: Any) -> list[Any]:
-    found = Collection(name).query(expression, output_fields=["pk"], consistency_level="Strong", timeout=TIMEOUT, **more)
+    found = patiently(lambda: Collection(name).query(
+        expression, output_fields=["pk"], consistency_level="Strong", timeout=TIMEOUT, **more
+    ))
     return sorted(row["pk"] for row in found)
 
 
 def search(name: str, case: Case, questions_for: Case | None = None, **more: Any) -> list[int]:
-    found = Collection(name).search(questions(questions_for or case), "vec", search_params(case), 10, consistency_level="Strong",
-                                    timeout=TIMEOUT, **more)
+    found = patiently(lambda: Collection(name).search(
+        questions(questions_for or case), "vec", search_params(case), 10, consistency_level="Strong", timeout=TIMEOUT, **more
+    ))
     return [len(question) for question in found]
 
 

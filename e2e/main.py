@@ -14,6 +14,7 @@ from settings import FAULTS, REBUILD, SOURCE, TO_DROP
 from tool import meta_migration
 
 MOST_RESTARTS = 1
+MOST_LINES = 20
 LOG_FOLDERS = ("rocksmq", "rocksmq_meta_kv")
 
 
@@ -78,8 +79,10 @@ def migrate(site: Path, version: str) -> None:
 
 
 def compared(result: Comparison) -> dict[str, Any]:
-    for line in result.wrong:
+    for line in result.wrong[:MOST_LINES]:
         say(f"DIFFERENT: {line}")
+    if len(result.wrong) > MOST_LINES:
+        say(f"DIFFERENT: and {len(result.wrong) - MOST_LINES} more things")
     return {
         name: {"checked": area.checked, "same": area.same, "known": area.known, "wrong": area.wrong}
         for name, area in result.areas.items()

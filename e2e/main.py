@@ -177,7 +177,7 @@ def main() -> None:
     work, results_file, versions = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
     enter_namespace()
     started = time.monotonic()
-    fixture = work / f"site-{SOURCE}"
+    fixture = work / f"site-{SOURCE}{'-small' if SMALL else ''}"
     if (fixture / "observed.json").exists():
         say(f"taking the data that {SOURCE} made in an earlier run")
         old = read(fixture / "observed.json")

@@ -83,6 +83,6 @@ def for_later(version: str, template: Path, site: Path, hasty: bool) -> str:
         "etcd_log_path": f"{site}/logs/etcd.log",
         "system_log_path": f"{site}/logs",
     }
-    # rootCoord.dmlChannelNum stays at its default of 16 on purpose, though 2.1.0 had 64: as it is for those who upgrade.
+    # rootCoord.dmlChannelNum stays at its default of 16 on purpose, though 2.1.0 had 64: so it is for those who upgrade.
     more = (HASTY_2_2 if version.startswith("2.2.") else HASTY) if hasty else {}
     return set_values(fill_placeholders(template.read_text(), placeholders), COMMON | more)

@@ -61,6 +61,8 @@ export META_MIGRATION_BIN
 if [ -n "${E2E_WORK:-}" ]; then
     mkdir -p "$E2E_WORK"
     work=$(realpath "$E2E_WORK")
+    # The servers have folders of their own there (e2e/servers.py).
+    [[ "$work/" != /tmp/milvus/* && "$work/" != /var/bin/* ]] || fail "E2E_WORK cannot be in /tmp/milvus or /var/bin"
     exec 9>"$work/lock"
     flock -n 9 || fail "another run works in $work"
     rm -f "$work/results.json"

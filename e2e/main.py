@@ -42,14 +42,28 @@ class Target:
     def __init__(self, version: str, site: Path, hasty: bool = False):
         self.version = version
         self.site = site
+        self.hasty = hasty
         self.panics: list[str] = []
-        self.milvus = Milvus(version, site, hasty)
+        self.milvus = self.start()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.milvus.stop()
+
+    def start(self) -> Milvus:
+        while True:
+            try:
+                return Milvus(self.version, self.site, self.hasty)
+            except ServerDied as error:
+                self.note(error)
+
+    def note(self, error: ServerDied) -> None:
+        say(str(error))
+        self.panics.append(str(error))
+        if len(self.panics) > MOST_RESTARTS:
+            raise error
 
     def observe(self) -> dict[str, Any]:
         """What it says, once everything is loaded."""
@@ -59,11 +73,8 @@ class Target:
                 run_client(self.milvus, "observe.py", str(file))
                 return read(file)
             except ServerDied as error:
-                say(str(error))
-                self.panics.append(str(error))
-                if len(self.panics) > MOST_RESTARTS:
-                    raise
-                self.milvus = Milvus(self.version, self.site)
+                self.note(error)
+                self.milvus = self.start()
 
     def use(self, what: str, when: str = "") -> dict[str, str]:
         steps = steps_of(run_client(self.milvus, "use.py", what), FAULTS.get(self.version, {}))
@@ -114,9 +125,11 @@ def files_of(site: Path, collection: int) -> list[Path]:
     return [path for path in (site / "storage").rglob(f"*_log/{collection}/**/*") if path.is_file()]
 
 
-def drops_are_collected(target: Target, observed: dict[str, Any]) -> dict[str, str]:
+def drops_are_collected(target: Target, before: Path, observed: dict[str, Any]) -> dict[str, str]:
     """With hasty garbage collection: segments and files of dropped collections go."""
     numbers = [observed["collections"][name]["describe"]["id"] for name in TO_DROP]
+    if not all(files_of(before, number) for number in numbers):
+        raise ServerError(f"not all of {TO_DROP} had files: there is nothing to watch")
 
     def left() -> list[str]:
         return [key for number in numbers for key in [*keys_of(number), *map(str, files_of(target.site, number))]]
@@ -145,7 +158,7 @@ def upgrade(fixture: Path, work: Path, version: str, old: dict[str, Any]) -> dic
     back = copy_site(site, work / f"site-{version}-back")
     with Etcd(site):
         with Target(version, site, hasty=True) as target:
-            steps |= drops_are_collected(target, old)
+            steps |= drops_are_collected(target, back, old)
         with Target(version, site) as target:
             steps |= target.use("check", "after a restart: ")
             unchanged = compare_unchanged(old, target.observe())

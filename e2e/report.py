@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from settings import REBUILD, REBUILD_REASON, UNKNOWN_INDEXES
+
 BEGIN = "<!-- e2e begin -->"
 END = "<!-- e2e end -->"
 
@@ -58,7 +60,12 @@ def known(results: dict[str, dict[str, Any]]) -> list[str]:
         lines.append(f"- {reason}. {'; '.join(where)}")
     faults = {f"{version}, {name}: {state.removeprefix('fault: ')}." for version, result in results.items()
               for name, state in result["steps"].items() if state.startswith("fault: ")}
-    return lines + [f"- {fault}" for fault in sorted(faults)]
+    lines += [f"- {fault}" for fault in sorted(faults)]
+    for series, kinds in UNKNOWN_INDEXES.items():
+        lines.append(f"- {series} cannot load {' and '.join(kinds)} indexes: the collection needs another index.")
+    if REBUILD:
+        lines.append(f"- `run` had `{' '.join(REBUILD)}`: {REBUILD_REASON}.")
+    return lines
 
 
 def write_document(results: dict[str, dict[str, Any]], document: Path) -> None:

@@ -62,7 +62,8 @@ def known(results: dict[str, dict[str, Any]]) -> list[str]:
               for name, state in result["steps"].items() if state.startswith("fault: ")}
     lines += [f"- {fault}" for fault in sorted(faults)]
     for series, kinds in UNKNOWN_INDEXES.items():
-        lines.append(f"- {series} cannot load {' and '.join(kinds)} indexes: the collection needs another index.")
+        if any(version.startswith(f"{series}.") for version in results):
+            lines.append(f"- {series} cannot load {' and '.join(kinds)} indexes: the collection needs another index.")
     if REBUILD:
         lines.append(f"- `run` had `{' '.join(REBUILD)}`: {REBUILD_REASON}.")
     return lines

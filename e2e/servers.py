@@ -198,6 +198,8 @@ def enter_namespace() -> None:
         "ip link set veth1 up",
     ):
         subprocess.run(command.split(), check=True)
+    # The ports of Milvus, 31000 and 53100 among them, must not be taken for outgoing connections.
+    Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("32768 52000")
     # 2.1.0 reads its configuration from a fixed place, and 2.3 writes notes to another: both are ours alone in here.
     for folder in FIXED_FOLDERS:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """What the collections hold: declared once, used by the script that makes them and by those that look at them later."""
 
+import os
 import random
 from dataclasses import dataclass, field
 
@@ -55,7 +56,7 @@ def alone(kind: str, metric: str, **params: int) -> tuple[str, str, dict[str, in
 
 MANY = tuple(f"p{number:02}" for number in range(60))
 
-CASES = (
+CASES: tuple[Case, ...] = (
     Case("c_ivfflat", "плоский индекс ✓ 描述 \"quoted\" \\ back", shards=2, consistency="Bounded",
          partitions=("p_one", "p_two_ts3"),
          rows=(("_default", 2500, True), ("p_one", 1500, True), ("p_two_ts3", ROWS_TOO_FEW, True))),
@@ -69,6 +70,7 @@ CASES = (
     Case("c_annoy", "auto ID, ANNOY, not loaded", key="auto", index=alone("ANNOY", "L2", n_trees=8), load=False),
     Case("c_binary", "BIN_IVF_FLAT", dim=64, index=alone("BIN_IVF_FLAT", "HAMMING", nlist=16)),
     Case("c_binary_flat", "BIN_FLAT", dim=64, index=alone("BIN_FLAT", "JACCARD")),
+    Case("c_binary_jaccard", "BIN_IVF_FLAT with JACCARD", dim=64, index=alone("BIN_IVF_FLAT", "JACCARD", nlist=16)),
     Case("c_scalars", "an index on every kind of scalar", all_scalars=True, index_name="vector_idx",
          scalar_indexes={kind.lower(): f"idx_{kind.lower()}" for kind in SCALARS}),
     Case("c_scalars_small", "the same below the threshold", all_scalars=True, index_name="_default_idx_999",
@@ -92,13 +94,24 @@ CASES = (
     Case("c_noidx_loaded", "no index, loaded", index=None),
     Case("c_reindexed", "index dropped, made again as another type", dim=16, index=alone("HNSW", "L2", M=8, efConstruction=64)),
     Case("c_index_dropped", "index dropped", index=None, load=False),
-    Case("c_partition_dropped", "a dropped partition", partitions=("p_keep",), rows=(("p_keep", ROWS_FOR_INDEX, True),)),
+    # Not loaded on 2.1.0, which may go on answering the rows of a dropped partition from its log.
+    Case("c_partition_dropped", "a dropped partition", partitions=("p_keep",), rows=(("p_keep", ROWS_FOR_INDEX, True),),
+         load=False),
     Case("c_my_ts_1", "_ts and digits in the name"),
     Case("_underscore", "a leading underscore", load=False),
     Case("c_" + "x" * 253, "a name of 255 characters"),
     Case("c_$pecial__name$", "dollar signs"),
     Case("c_eight_shards", "eight channels", shards=8, rows=(("_default", 4000, True),), load=False),
 )
+
+SMALL = bool(os.environ.get("E2E_SMALL"))
+FEW = (
+    "c_ivfflat", "c_hnsw_varchar", "c_binary_flat", "c_scalars", "c_small", "c_mixed", "c_growing", "c_noidx_loaded",
+    "c_partition_dropped",
+)
+"""What `--small` makes of these."""
+if SMALL:
+    CASES = tuple(case for case in CASES if case.name in FEW)
 
 NAMES = tuple(case.name for case in CASES)
 BY_NAME = {case.name: case for case in CASES}
@@ -113,6 +126,7 @@ ALIASES = {
     "a_" + "y" * 253: "c_binary",
     "a_$pecial": "c_noidx",
 }
+ALIASES = {alias: name for alias, name in ALIASES.items() if name in NAMES}
 DROPPED_ALIASES = ("a_dropped",)
 DROPPED = ("c_dropped", "c_dropped_alias")
 USERS = {"alice": "secret-1", "bob_ts2": "secret-2"}

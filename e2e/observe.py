@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import grpc
-from pymilvus import Collection, connections
+from pymilvus import Collection, MilvusException, connections
 from pymilvus.grpc_gen import milvus_pb2 as api
 from pymilvus.grpc_gen.milvus_pb2_grpc import MilvusServiceStub
 
@@ -18,6 +18,9 @@ from data import ALIASES, BY_NAME, NAMES, Case, expressions, questions, search_p
 TIMEOUT = 60
 SETTLE = 240
 NO_INDEX = ("index not exist", "index doesn't exist", "index not found", "no index", "there is no index")
+
+COMING_UP = ("not loaded", "no replica available", "no available shard", "no shard leader")
+PATIENT_UNTIL = time.monotonic() + SETTLE
 
 stub = MilvusServiceStub(grpc.insecure_channel("127.0.0.1:19530"))
 
@@ -129,26 +132,40 @@ def hits(result: Any) -> list[list[list[Any]]]:
     return [[[hit.id, round(float(hit.distance), 4)] for hit in question] for question in result]
 
 
-def search(case: Case, name: str, within: list[str] | None = None) -> Any:
+def patiently(ask_for: Callable[[], Any]) -> Any:
+    """A server that has just started says that collections are loaded before they answer: they get some time."""
+    while True:
+        try:
+            return ask_for()
+        except MilvusException as error:
+            if time.monotonic() > PATIENT_UNTIL or not any(words in str(error) for words in COMING_UP):
+                raise
+        time.sleep(1)
+
+
+def answer(ask_for: Callable[[], Any]) -> Any:
+    """What a reader gets; a refusal is an observation, too."""
     try:
-        found = Collection(name).search(
-            questions(case), "vec", search_params(case), 10, partition_names=within,
-            consistency_level="Strong", timeout=TIMEOUT,
-        )
-    except Exception as error:  # noqa: BLE001 a refusal is an observation, too
+        return patiently(ask_for)
+    except Exception as error:  # noqa: BLE001
         return f"error: {error}"[:300]
-    return hits(found)
+
+
+def search(case: Case, name: str, within: list[str] | None = None) -> Any:
+    return answer(lambda: hits(Collection(name).search(
+        questions(case), "vec", search_params(case), 10, partition_names=within,
+        consistency_level="Strong", timeout=TIMEOUT,
+    )))
 
 
 def query(case: Case, expression: str) -> Any:
     # 2.1 must not be asked for indexed scalars or for BOOL: it answers wrongly, and overwrites files.
     fields = ["pk", "num"] if not case.scalar_indexes else ["pk"]
-    try:
-        found = Collection(case.name).query(
-            expression, output_fields=fields, consistency_level="Strong", timeout=TIMEOUT
-        )
-    except Exception as error:  # noqa: BLE001
-        return f"error: {error}"[:300]
+    found = answer(lambda: Collection(case.name).query(
+        expression, output_fields=fields, consistency_level="Strong", timeout=TIMEOUT
+    ))
+    if isinstance(found, str):
+        return found
     if case.key == "auto":
         return sorted(row["num"] for row in found)
     return sorted([row["pk"], row.get("num")] for row in found)
@@ -157,17 +174,15 @@ def query(case: Case, expression: str) -> Any:
 def count(case: Case) -> Any:
     """How many rows there are for a reader: deleted ones do not count, unflushed ones do."""
     key = 'pk >= ""' if case.key == "varchar" else "pk >= 0"
-    try:
-        found = Collection(case.name).query(key, output_fields=["pk"], consistency_level="Strong", timeout=TIMEOUT)
-    except Exception as error:  # noqa: BLE001
-        return f"error: {error}"[:300]
-    return len(found)
+    return answer(lambda: len(Collection(case.name).query(
+        key, output_fields=["pk"], consistency_level="Strong", timeout=TIMEOUT
+    )))
 
 
 def collection(name: str, loaded: dict[str, int]) -> dict[str, Any]:
     case = BY_NAME.get(name)
     known = indexes(name)
-    found = {
+    found: dict[str, Any] = {
         "describe": describe(name),
         "partitions": partitions(name),
         "indexes": known,

@@ -3,50 +3,47 @@
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-BEGIN = "<!-- e2e: begin -->"
-END = "<!-- e2e: end -->"
+from settings import REBUILD, REBUILD_REASON, UNKNOWN_INDEXES
+
+BEGIN = "<!-- e2e begin -->"
+END = "<!-- e2e end -->"
 
 
 def cell(area: dict[str, Any] | None) -> str:
     if area is None:
-        return "not run"
+        return "not tried"
     text = f"{area['same']} of {area['checked']}"
     if area["known"]:
         text += f", {sum(len(names) for names in area['known'].values())} known"
     return text + (f", **{len(area['wrong'])} wrong**" if area["wrong"] else "")
 
 
-def step_cell(steps: dict[str, str] | None, name: str) -> str:
-    if steps is None or name not in steps:
-        return "not run"
-    return "yes" if steps[name] == "ok" else "**no**"
-
-
-def merged(results: dict[str, dict[str, Any]], kind: str) -> list[str]:
-    names: dict[str, None] = {}
-    for result in results.values():
-        names |= dict.fromkeys(result.get(kind) or {})
-    return list(names)
+def step_cell(state: str | None) -> str:
+    if state is None:
+        return "not tried"
+    if state == "ok":
+        return "yes"
+    return "no, a fault of Milvus" if state.startswith("fault: ") else "**no**"
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
     versions = list(results)
-    lines = [
-        f"| 2.1.0 → | {' | '.join(versions)} |",
-        "|---" * (len(versions) + 1) + "|",
-        f"| **the same as on 2.1.0** |{' |' * len(versions)}",
-    ]
-    for name in merged(results, "areas"):
-        lines.append(f"| {name} | {' | '.join(cell(results[v]['areas'].get(name)) for v in versions)} |")
-    lines.append(f"| **works afterwards** |{' |' * len(versions)}")
-    for name in merged(results, "steps"):
-        lines.append(f"| {name} | {' | '.join(step_cell(results[v]['steps'], name) for v in versions)} |")
-    lines.append(f"| **rolled back, on 2.1.0 again** |{' |' * len(versions)}")
-    for name in merged(results, "rollback"):
-        lines.append(f"| {name} | {' | '.join(cell((results[v].get('rollback') or {}).get(name)) for v in versions)} |")
+    lines = [f"| 2.1.0 → | {' | '.join(versions)} |", "|---" * (len(versions) + 1) + "|"]
+
+    def section(title: str, kind: str, show: Callable[[Any], str]) -> None:
+        names = dict.fromkeys(name for result in results.values() for name in result[kind])
+        if names:
+            lines.append(f"| **{title}** |{' |' * len(versions)}")
+        for name in names:
+            lines.append(f"| {name} | {' | '.join(show(results[version][kind].get(name)) for version in versions)} |")
+
+    section("the same as on 2.1.0", "areas", cell)
+    section("works afterwards", "steps", step_cell)
+    section("rolled back after that, the same again on 2.1.0", "rollback", cell)
     return "\n".join(lines + known(results)) + "\n"
 
 
@@ -57,12 +54,18 @@ def known(results: dict[str, dict[str, Any]]) -> list[str]:
         for area in result["areas"].values():
             for reason, names in area["known"].items():
                 reasons.setdefault(reason, {}).setdefault(version, set()).update(names)
-    if not reasons:
-        return []
-    lines = ["", "Known differences:", ""]
+    lines = ["", "Known differences and faults:", ""]
     for reason, versions in reasons.items():
-        where = "; ".join(f"{version}: {', '.join(f'`{name}`' for name in sorted(names))}" for version, names in versions.items())
-        lines.append(f"- {reason}. {where}")
+        where = [f"{version}: {', '.join(f'`{name}`' for name in sorted(names))}" for version, names in versions.items()]
+        lines.append(f"- {reason}. {'; '.join(where)}")
+    faults = {f"{version}, {name}: {state.removeprefix('fault: ')}." for version, result in results.items()
+              for name, state in result["steps"].items() if state.startswith("fault: ")}
+    lines += [f"- {fault}" for fault in sorted(faults)]
+    for series, kinds in UNKNOWN_INDEXES.items():
+        if any(version.startswith(f"{series}.") for version in results):
+            lines.append(f"- {series} cannot load {' and '.join(kinds)} indexes: the collection needs another index.")
+    if REBUILD:
+        lines.append(f"- `run` had `{' '.join(REBUILD)}`: {REBUILD_REASON}.")
     return lines
 
 

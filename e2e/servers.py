@@ -12,8 +12,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
-import settings
+import server_config
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".tools"
@@ -23,6 +24,10 @@ CLIENTS = {"2.1.0": "2.1.3", "2.2.16": "2.2.17", "2.3.5": "2.3.5"}
 
 
 class ServerError(Exception):
+    pass
+
+
+class ServerDied(ServerError):
     pass
 
 
@@ -37,7 +42,7 @@ def wait_for(what: str, done: Callable[[], bool], seconds: float, pause: float =
 def answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=5) as reply:
-            return reply.status == 200
+            return bool(reply.status == 200)
     except (urllib.error.URLError, OSError):
         return False
 
@@ -55,6 +60,12 @@ class Process:
                 command, stdout=out, stderr=subprocess.STDOUT, cwd=cwd, env=env, start_new_session=True
             )
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     def output(self) -> str:
         with self.log.open("rb") as file:
             file.seek(self.start_of_log)
@@ -69,7 +80,7 @@ class Process:
 
         wait_for(f"{self.name} to come up", settled, seconds)
         if not self.alive():
-            raise ServerError(f"{self.name} ended with {self.process.returncode}: {self.reason()}")
+            raise ServerDied(f"{self.name} ended with {self.process.returncode}: {self.reason()}")
 
     def reason(self) -> str:
         """The panic or signal in the output, for a report."""
@@ -85,8 +96,7 @@ class Process:
             try:
                 self.process.wait(seconds)
             except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait()
+                self.kill()
 
     def kill(self) -> None:
         if self.alive():
@@ -119,13 +129,13 @@ def milvus_command(version: str, site: Path, hasty: bool) -> tuple[list[str], di
     home = TOOLS / f"milvus-{version}"
     env = dict(os.environ)
     if version.startswith("2.1."):
-        EMBEDDED_CONFIG.write_text(settings.for_2_1(home / "configs/embedded-milvus.yaml", site))
+        EMBEDDED_CONFIG.write_text(server_config.for_2_1(home / "configs/embedded-milvus.yaml", site))
         library = f"{home}/bin/embd-milvus.so"
         env |= {"LD_PRELOAD": library, "LD_LIBRARY_PATH": f"{home}/lib"}
         return [sys.executable, "-c", f"import ctypes; ctypes.CDLL({library!r}).startEmbedded()"], env
     conf = site / "conf"
     conf.mkdir(exist_ok=True)
-    (conf / "milvus.yaml").write_text(settings.for_later(home / "config.yaml.template", site, hasty))
+    (conf / "milvus.yaml").write_text(server_config.for_later(version, home / "config.yaml.template", site, hasty))
     glog = home / "glog.conf"
     if glog.exists():
         (conf / "glog.conf").write_text(glog.read_text().replace("--log_dir=logs/", f"--log_dir={site}/logs"))
@@ -144,17 +154,31 @@ class Milvus(Process):
         super().__init__(f"Milvus {version}", command, site / f"logs/milvus-{version}.out", storage, env)
         self.wait_ready(self.ready, seconds)
 
+    def stop(self, seconds: float = 60) -> None:
+        # A newer standalone server never ends by itself: its query node waits for another one to take its segments.
+        super().stop(seconds if self.version.startswith("2.1.") else 8)
+
     def ready(self) -> bool:
         if self.version.startswith("2.1."):
             return "ready to serve" in self.output() or answers("http://127.0.0.1:9091/healthz")
         return answers("http://127.0.0.1:9091/healthz")
 
 
-def client(version: str, script: str, *arguments: str, seconds: float = 900) -> subprocess.CompletedProcess[str]:
-    """Runs one of our scripts with the pymilvus that belongs to a server version."""
-    python = TOOLS / f"pymilvus-{CLIENTS[version]}/bin/python"
-    command = [str(python), str(Path(__file__).parent / script), *arguments]
-    return subprocess.run(command, timeout=seconds, capture_output=True, text=True)
+def run_client(server: Milvus, script: str, *arguments: str, seconds: float = 600) -> str:
+    """Runs one of our scripts with the pymilvus that belongs to the server, keeps its output beside the server's, and
+    gives it back. Ends it when the server ends: pymilvus would wait for ever."""
+    python = TOOLS / f"pymilvus-{CLIENTS[server.version]}/bin/python"
+    log = server.site / f"logs/{script}.out"
+    process = Process(script, [str(python), str(Path(__file__).parent / script), *arguments], log, server.site)
+    try:
+        wait_for(f"{script} to end", lambda: not process.alive() or not server.alive(), seconds)
+    finally:
+        process.kill()
+    if not server.alive():
+        raise ServerDied(f"{server.name} ended by itself: {server.reason()}")
+    if process.process.returncode != 0:
+        raise ServerError(f"{script} failed: {process.output()[-2000:]}")
+    return process.output()
 
 
 def copy_site(source: Path, target: Path) -> Path:
@@ -174,6 +198,8 @@ def enter_namespace() -> None:
         "ip link set veth1 up",
     ):
         subprocess.run(command.split(), check=True)
+    # The ports of Milvus, 31000 and 53100 among them, must not be taken for outgoing connections.
+    Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("32768 52000")
     # 2.1.0 reads its configuration from a fixed place, and 2.3 writes notes to another: both are ours alone in here.
     for folder in FIXED_FOLDERS:
         folder.mkdir(parents=True, exist_ok=True)

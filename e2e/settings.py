@@ -1,87 +1,43 @@
-"""Fills in the configuration templates that come with the Milvus wheels."""
+"""What is known, and decided: versions, how our tool is called, and the differences that are expected, each with its
+reason. Whatever differs and is not named here fails the run."""
 
-import re
-from pathlib import Path
+SOURCE = "2.1.0"
 
-PLACEHOLDER = re.compile(r"{{\s*(\w+)[^:}]*(?::\s*([^}]*?))?\s*}}")
-LINE = re.compile(r"^( *)([\w.]+):(\s*)([^#\n]*?)(\s*#.*)?$")
+REBUILD = ("--rebuild-index", "STL_SORT,BIN_FLAT")
+REBUILD_REASON = (
+    "of the files that 2.1 built, 2.2.16 crashes on STL_SORT of BOOL, INT8, INT16, INT32 and FLOAT fields; 2.3.5 on BIN_FLAT"
+    " with JACCARD, for which 2.2.16 gives other distances"
+)
+"""Indexes that the newer server has to build anew. To be emptied once `run` sees to all of these by itself."""
 
-PORTS = {
-    "root_coord_port": "53100",
-    "query_coord_port": "19531",
-    "query_node_port": "21123",
-    "index_coord_port": "31000",
-    "index_node_port": "21121",
-    "data_coord_port": "13333",
-    "data_node_port": "21124",
+UNKNOWN_INDEXES = {
+    "2.2": ("RHNSW_FLAT",),
+    "2.3": ("RHNSW_FLAT", "ANNOY"),
 }
+"""Types of indexes of 2.1 that these servers cannot load: the collection has to get another index."""
 
+TO_DROP = ("c_flat", "c_scalars_small")
+"""Collections that are dropped on the newer server, to see their keys and files go."""
 
-def fill_placeholders(text: str, values: dict[str, str]) -> str:
-    """Replaces every `{{ name(type): default }}`: by our value, else by the default, else by nothing."""
+CHANGED = (
+    *TO_DROP, "c_ivfflat", "c_pq_released", "c_rhnsw", "c_annoy", "c_sq8_partload", "c_many_partitions", "c_binary",
+    "c_hnsw_varchar", "c_my_ts_1", "c_eight_shards",
+)
+"""Collections that use.py changes: all others must still be the same after garbage collection and a restart."""
 
-    def value(match: re.Match[str]) -> str:
-        return values.get(match[1], match[2] or "")
+LOST_ALIAS = (
+    "an alias whose name has been in use is gone after a restart, as the server writes its record under the very key"
+    " that it then removes as the old one; take a new name instead"
+)
 
-    return PLACEHOLDER.sub(value, text)
+LOST_ALIASES = dict.fromkeys(
+    ("altered alias", "alias dropped and made anew", "alias dropped on 2.1.0 and made anew"), LOST_ALIAS
+)
+FAULTS = {"2.2.16": LOST_ALIASES, "2.3.5": LOST_ALIASES}
+"""Steps that fail by the fault of the server, whoever wrote the metadata."""
 
-
-def set_values(text: str, values: dict[str, str]) -> str:
-    """Sets scalars by their path (`dataCoord.gc.interval`); one that the text lacks is an error."""
-    left = dict(values)
-    path: list[tuple[int, str]] = []
-    lines = []
-    for line in text.splitlines():
-        match = LINE.match(line)
-        if match and not line.lstrip().startswith("#"):
-            indent = len(match[1])
-            while path and path[-1][0] >= indent:
-                path.pop()
-            path.append((indent, match[2]))
-            name = ".".join(key for _, key in path)
-            if name in left:
-                line = f"{match[1]}{match[2]}: {left.pop(name)}"
-        lines.append(line)
-    if left:
-        raise ValueError(f"the configuration template has no {', '.join(sorted(left))}")
-    return "\n".join(lines) + "\n"
-
-
-COMMON = {
-    "etcd.use.embed": "false",
-    "log.level": "info",
-}
-
-HASTY = {
-    # Garbage collection after seconds instead of hours: what is dropped goes, what nothing refers to goes.
-    "dataCoord.gc.interval": "5",
-    "dataCoord.gc.missingTolerance": "5",
-    "dataCoord.gc.dropTolerance": "5",
-    "indexCoord.gc.interval": "5",
-}
-
-
-def for_2_1(template: Path, site: Path) -> str:
-    values = COMMON | {
-        "rootCoord.dmlChannelNum": "64",
-        "queryNode.cacheSize": "4",
-        "localStorage.path": f"{site}/storage/",
-        "rocksmq.path": f"{site}/rocksmq",
-        "etcd.data.dir": f"{site}/unused-etcd",
-        "log.file.rootPath": f"{site}/logs",
-        "etcd.log.path": f"{site}/logs/etcd.log",
-    }
-    return set_values(template.read_text(), values)
-
-
-def for_later(template: Path, site: Path, hasty: bool) -> str:
-    placeholders = PORTS | {
-        "local_storage_dir": "files",
-        "rocketmq_data_dir": f"{site}/rocksmq",
-        "rocksmq_data_dir": f"{site}/rocksmq",
-        "etcd_data_dir": f"{site}/unused-etcd",
-        "etcd_log_path": f"{site}/logs/etcd.log",
-        "system_log_path": f"{site}/logs",
-    }
-    # rootCoord.dmlChannelNum stays at its default of 16 on purpose, though 2.1.0 had 64: as it is for those who upgrade.
-    return set_values(fill_placeholders(template.read_text(), placeholders), COMMON | (HASTY if hasty else {}))
+# Expected differences, by their reason. compare.py says where each of them applies.
+NO_DOLLAR = "`$` in a name: the newer server refuses the name"
+NO_INDEX = "no index: newer servers cannot load it, so it is released"
+COUNTS_UNFLUSHED = "rows that were not flushed are counted once the newer server has flushed them"
+NOT_ANSWERED = "`in` on an indexed scalar: 2.1.0 itself refuses it, the newer server answers"

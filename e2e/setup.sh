@@ -29,7 +29,14 @@ find_python() {
             return
         fi
     done
-    fail "there is no Python 3.11 with venv, which the old clients need: install python3.11 and python3.11-venv"
+    return 1
+}
+
+install_debian_packages() {
+    say "installing $*"
+    apt-get install -qq --no-install-recommends "$@" >/dev/null 2>&1 ||
+        { apt-get update -qq && apt-get install -qq --no-install-recommends "$@" >/dev/null; } ||
+        fail "cannot install $*: install them by other means, then run this again"
 }
 
 client_of() {
@@ -109,10 +116,11 @@ install_old() {
     touch "$folder/complete"
 }
 
-command -v unshare >/dev/null || fail "there is no unshare (Debian package util-linux)"
-command -v ip >/dev/null || fail "there is no ip (Debian package iproute2)"
+command -v ip >/dev/null || install_debian_packages iproute2
+# Needed by the old clients; where it is not the distribution's own version, it has to be there already.
+find_python >/dev/null || install_debian_packages python3.11 python3.11-venv
+python=$(find_python) || fail "there is no Python 3.11 with venv"
 [ -x .tools/etcd-3.5/etcd ] || ./scripts/setup.sh
-python=$(find_python)
 install_old
 install_client "$OLD"
 for version in "$@"; do

@@ -4,7 +4,9 @@
 #
 #   ./scripts/e2e.sh                  all targets
 #   ./scripts/e2e.sh 2.2.16           one of them
+#   ./scripts/e2e.sh --small …        few collections, compared only: neither used nor rolled back
 #   ./scripts/e2e.sh --update-docs …  also write the result into docs/compatibility.md
+#   ./scripts/e2e.sh --reuse …        with the data that 2.1.0 made in the last run with the same E2E_WORK
 #
 #   META_MIGRATION_BIN   the binary to test (otherwise the release build of this checkout)
 #   E2E_WORK             where servers keep data and logs; kept afterwards (otherwise a scratch folder)
@@ -22,22 +24,27 @@ fail() {
 }
 
 update_docs=no
+reuse=no
 versions=()
 for argument in "$@"; do
-    case " --update-docs ${TARGETS[*]} " in
-        *" $argument "*) ;;
-        *) fail "unknown argument '$argument': known are ${TARGETS[*]} and --update-docs" ;;
+    case "$argument" in
+        --update-docs) update_docs=yes ;;
+        --reuse) reuse=yes ;;
+        --small) export E2E_SMALL=yes ;;
+        *)
+            [[ " ${TARGETS[*]} " = *" $argument "* ]] ||
+                fail "unknown argument '$argument': known are ${TARGETS[*]}, --small, --reuse and --update-docs"
+            versions+=("$argument")
+            ;;
     esac
-    if [ "$argument" = --update-docs ]; then
-        update_docs=yes
-    else
-        versions+=("$argument")
-    fi
 done
 if [ ${#versions[@]} -eq 0 ]; then
     versions=("${TARGETS[@]}")
 fi
 
+if [ "$update_docs" = yes ] && { [ -n "${E2E_SMALL:-}" ] || [ ${#versions[@]} -ne ${#TARGETS[@]} ]; }; then
+    fail "--update-docs wants everything: without --small, and all targets"
+fi
 [ "$(id -u)" -eq 0 ] || fail "needs root: the servers run in network and mount namespaces of their own"
 
 ./e2e/setup.sh "${versions[@]}"
@@ -54,7 +61,12 @@ export META_MIGRATION_BIN
 if [ -n "${E2E_WORK:-}" ]; then
     mkdir -p "$E2E_WORK"
     work=$(realpath "$E2E_WORK")
-    rm -rf "$work"/site-*
+    # The servers have folders of their own there (e2e/servers.py).
+    [[ "$work/" != /tmp/milvus/* && "$work/" != /var/bin/* ]] || fail "E2E_WORK cannot be in /tmp/milvus or /var/bin"
+    exec 9>"$work/lock"
+    flock -n 9 || fail "another run works in $work"
+    rm -f "$work/results.json"
+    [ "$reuse" = yes ] || rm -rf "$work"/site-*
 else
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT

@@ -43,6 +43,8 @@ Usage: migrate.sh -i INSTANCE -s VERSION -t VERSION [OPTIONS]
   -p LIST     imagePullSecrets for the tool's image, comma-separated [those of Milvus]
   -c NAME     storage class of the volume for the backup [the cluster's default]
   -k BOOL     go on without metadata that cannot be migrated, instead of refusing [false]
+  -x OPTIONS  options of the tool about the conversion: --rename-collection, --rename-alias, --rebuild-index,
+              --keep-index-files; as plan says what helps, without quotes [none]
   -d BOOL     delete our pods and their configuration after success; the backup stays [false]
   -o WHAT     migrate (the default)
               rollback  bring the old metadata, images and replicas back; after a failed or a finished migrate
@@ -93,6 +95,7 @@ tool_image=milvusdb/meta-migration:latest
 operation=migrate
 delete_leftovers=false
 skip_invalid=false
+tool_options=
 storage_class=
 etcd_endpoints=
 auth_secret=
@@ -104,7 +107,7 @@ arguments=
 
 parse_arguments() {
     local flag
-    while getopts ':n:i:s:t:r:u:w:m:o:d:c:e:a:l:v:p:k:h' flag; do
+    while getopts ':n:i:s:t:r:u:w:m:o:d:c:e:a:l:v:p:k:x:h' flag; do
         case $flag in
             n) namespace=$OPTARG ;;
             i) instance=$OPTARG ;;
@@ -123,6 +126,7 @@ parse_arguments() {
             v) tls_min_version=$OPTARG ;;
             p) pull_secrets=$OPTARG ;;
             k) skip_invalid=$OPTARG ;;
+            x) tool_options=$OPTARG ;;
             h)
                 usage
                 trap - EXIT
@@ -187,6 +191,10 @@ check_arguments() {
         matches "${flag_and_value#*:}" 'true|false' ||
             usage_error "-${flag_and_value%%:*} '${flag_and_value#*:}' is neither true nor false"
     done
+    # They go through the shell of a pod, so they hold nothing that a shell could take for its own.
+    local option='(--(rename-collection|rename-alias|rebuild-index)[ =][A-Za-z0-9_$=,]+|--keep-index-files)'
+    [ -z "$tool_options" ] || matches "$tool_options" "$option( +$option)*" ||
+        usage_error "-x '$tool_options' is not what it takes: --rename-collection OLD=NEW, --rename-alias OLD=NEW, --rebuild-index TYPE, --keep-index-files"
     [ -z "$tls_min_version" ] || matches "$tls_min_version" '1\.[23]' || usage_error "-v '$tls_min_version' is neither 1.2 nor 1.3"
     local image='[A-Za-z0-9][-A-Za-z0-9._/:@]*'
     matches "$tool_image" "$image" || usage_error "-m '$tool_image' is no name of an image"
@@ -811,11 +819,21 @@ show_log() {
 # The commands of the tool.
 call() { printf '%s -config=%s%s' "$TOOL" "$CONFIG_FILE" "${1:+ $1}"; }
 
+# converting COMMAND: the same, with the options of -x, each in quotes for the shell of the pod.
+converting() {
+    local word
+    call "$1"
+    # shellcheck disable=SC2086 # words are wanted; -f is set, and check_arguments has looked at them
+    for word in $tool_options; do
+        printf " '%s'" "$word"
+    done
+}
+
 # Everything that can go wrong beforehand goes wrong here, with Milvus untouched: the image, the volume, etcd, the metadata.
 look_first() {
     local command
     command="test -w /milvus/data || { echo '/milvus/data cannot be written by the user of this container: does its storage class ignore fsGroup?' >&2; exit 1; }; "
-    command="$command$(call plan)"
+    command="$command$(converting plan)"
     # Whether it refuses because of the metadata or of etcd, status tells.
     [ "$skip_invalid" = false ] ||
         command="$command || { echo 'going on without what is listed above, as -k true says'; $(call status); }"
@@ -891,17 +909,17 @@ back_up() {
 }
 
 migrate_metadata() {
-    local first=false with_backup=''
+    local first=false run=run
     if [ "$record_step" = backed-up ]; then
         first=true
     elif [ "$was_up" = true ] || [ "$record_stopped" != "$fingerprint" ]; then
         # The tool knows when a new one is right, and when it would be none.
         note "Milvus has been changed or started since the backup was made"
-        with_backup='run --with-backup'
+        run='run --with-backup'
     fi
     remember migrating
     exit_code=2
-    if run_pod run "exec $(call "$with_backup")"; then
+    if run_pod run "exec $(converting "$run")"; then
         remember migrated
         return
     fi
@@ -917,7 +935,7 @@ migrate_metadata() {
 }
 
 verify_metadata() {
-    run_pod verify "exec $(call "verify --backup $BACKUP_FILE")" ||
+    run_pod verify "exec $(converting "verify --backup $BACKUP_FILE")" ||
         fail "the migrated metadata could not be verified (exit code $pod_exit), see the log above"
     remember verified
 }
@@ -1154,7 +1172,7 @@ plan() {
     step "Plan"
     write_configuration
     remove_pods look
-    run_pod look "exec $(call plan)" || fail "the migration would not go through (exit code $pod_exit), see the log above"
+    run_pod look "exec $(converting plan)" || fail "the migration would not go through (exit code $pod_exit), see the log above"
 }
 
 status() {

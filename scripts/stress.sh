@@ -10,7 +10,7 @@ set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly BUILD=(cargo test --release --locked --test safety --)
+readonly BUILD=(cargo test --locked --test safety --)
 
 if [ "${1:-}" = --list ]; then
     "${BUILD[@]}" --ignored --list 2>/dev/null | sed -n 's/: test$//p'

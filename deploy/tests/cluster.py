@@ -69,6 +69,8 @@ class Cluster:
         self.crash_images: set[str] = set()
         """Images with which Milvus never gets ready."""
         self.new_milvus_writes = False
+        self.session_seconds = 1.2
+        """How long a session outlives its component."""
         self.starts: list[Start] = []
         self.pods_run: list[str] = []
         self._pods: dict[str, _Pod] = {}
@@ -119,9 +121,9 @@ class Cluster:
                 self.etcd.put(f"by-dev/meta/session/{name}", '{"ServerID":9,"ServerName":"x","Address":"10.0.0.1:1"}', lease)
                 self._leases[name] = lease
                 if self.new_milvus_writes and "v2.1" not in "".join(_milvus_images(item)):
-                    self.etcd.put("by-dev/meta/datacoord-meta/channel-cp/new", "written by 2.2")
+                    self.etcd.put("by-dev/meta/datacoord-meta/channel-removal/new", "written by 2.2")
             elif not is_up and name in self._leases:
-                threading.Timer(1.2, self._end_session, (self._leases[name], name)).start()
+                threading.Timer(self.session_seconds, self._end_session, (self._leases[name], name)).start()
         is_ready = is_up and not any(image in self.crash_images for image in _milvus_images(item))
         count = wanted if is_ready else 0
         status = {"observedGeneration": item["metadata"]["generation"], "replicas": wanted}

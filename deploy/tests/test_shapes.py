@@ -65,7 +65,8 @@ class Odd(Case):
         self.assertEqual(len(new), len(self.cluster.starts))
 
     def test_migrate_and_back(self) -> None:
-        self.script("-w", "new/milvus@sha256:9")
+        result = self.script("-w", "new/milvus@sha256:9", "-x", "--rename-collection c_$pecial__name$=plain --rebuild-index=ANNOY")
+        self.assertIn("c_$pecial__name$ becomes plain", result.text)
         images = {name: images for name, (_, images) in self.workloads().items()}
         self.assertEqual(images["rel.1-x.proxy"], ("engine=new/milvus@sha256:9", "log-shipper=fluent/fluent-bit:2"))
         self.assertEqual(images["rel.1-x.node"], ("any=new/milvus@sha256:9",))
@@ -156,6 +157,8 @@ class Refusals(Case):
         self.refuse("one too many", "true")
         self.refuse("-z is not known", "-z")
         self.refuse("is no name of an image", "-w", "a b")
+        for options in ("--force", "--rename-collection a=b; reboot", "--rebuild-index $(id)", "--rename-alias 'a=b'"):
+            self.refuse("is not what it takes", "-x", options)
         self.assertEqual(self.cluster.api.requests, [])
 
     def test_what_is_not_there(self) -> None:

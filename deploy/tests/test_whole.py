@@ -22,7 +22,10 @@ def rights_of_the_manual() -> set[tuple[str, str]]:
 class Whole(Case):
     def test_migrate_then_back_then_again(self) -> None:
         self.cluster.new_milvus_writes = True
+        # Long enough for the backup's pod to see them, on a busy machine, too.
+        self.cluster.session_seconds = 6
         result = self.script()
+        self.cluster.session_seconds = 1.2
         self.assert_migrated(metadata=False)
         self.assertEqual(self.cluster.pods_run, ["plan", "backup", "run", "verify"])
         self.assertIn("waiting for sessions to end", result.text)
@@ -36,7 +39,7 @@ class Whole(Case):
         self.assertIn("Nothing to do", again.text)
         self.assertEqual(len(self.changes()), changes)
 
-        self.assertIn("datacoord-meta/channel-cp/new", self.etcd.entries())
+        self.assertIn("datacoord-meta/channel-removal/new", self.etcd.entries())
         back = self.told(result, "The way back")
         self.assertEqual(back.code, 0, back.text)
         self.assert_restored()

@@ -909,7 +909,7 @@ back_up() {
 }
 
 migrate_metadata() {
-    local first=false run=run
+    local first=false run=${tool_options:+run}
     if [ "$record_step" = backed-up ]; then
         first=true
     elif [ "$was_up" = true ] || [ "$record_stopped" != "$fingerprint" ]; then

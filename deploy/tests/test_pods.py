@@ -57,7 +57,7 @@ class Pods(Case):
         for replicas in (1, 0):
             self.cluster.store.patch("deployments", NAMESPACE, "my-release-milvus-rootcoord", {"spec": {"replicas": replicas}})
             self.cluster.wait_until_settled()
-        self.etcd.put("by-dev/meta/datacoord-meta/channel-cp/old", "written by 2.1")
+        self.etcd.put("by-dev/meta/datacoord-meta/channel-removal/old", "written by 2.1")
 
     def test_a_backup_is_made_again_when_milvus_ran_meanwhile(self) -> None:
         self.break_next("run")

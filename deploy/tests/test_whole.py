@@ -46,7 +46,7 @@ class Whole(Case):
         self.assertIn("Nothing to do", self.rollback().text)
 
         # Milvus 2.1 has changed its metadata since: a new backup is needed, and the old one is kept.
-        self.etcd.put("by-dev/meta/datacoord-meta/channel-cp/old", "written by 2.1")
+        self.etcd.put("by-dev/meta/datacoord-meta/channel-removal/old", "written by 2.1")
         self.cluster.new_milvus_writes = False
         changed = self.etcd.digest()
         self.cluster.starts.clear()

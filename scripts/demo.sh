@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly SAMPLE=testdata/milvus-2.1.0/etcd-21.snap
-readonly TOOL=target/release/meta-migration
+readonly TOOL="${CARGO_TARGET_DIR:-target}"/release/meta-migration
 
 work=$(mktemp -d)
 etcd_pid=

@@ -156,12 +156,9 @@ fn varint_field(number: u32, value: u64) -> Vec<u8> {
     [varint(u64::from(number) << 3), varint(value)].concat()
 }
 
-fn varint(mut value: u64) -> Vec<u8> {
+/// A number on the wire.
+pub fn varint(number: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
+    prost::encoding::encode_varint(number, &mut bytes);
     bytes
 }

@@ -9,6 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use meta_migration::backup::Backup;
 use meta_migration::backup::examine::examine;
 use meta_migration::layout::keys::prefix_of;
+use meta_migration_fuzz::mutate::varint;
 use meta_migration_fuzz::{file, pairs::Input};
 use sha2::{Digest, Sha256};
 
@@ -81,16 +82,6 @@ fn record(stream: &mut Vec<u8>, message: &[u8]) {
 
 fn delimited(number: u8, payload: &[u8]) -> Vec<u8> {
     [vec![number << 3 | 2], varint(payload.len() as u64), payload.to_vec()].concat()
-}
-
-fn varint(mut value: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-    bytes
 }
 
 /// A file of ours around any stream, with right checksums.

@@ -18,11 +18,12 @@ use hyper::client::conn::http2::SendRequest;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tonic::Code;
 
 use super::etcd::{Etcd, block_on};
+use super::port::listen;
 
 type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 type Rule = Arc<dyn Fn(&Call) -> Verdict + Send + Sync>;
@@ -110,7 +111,9 @@ impl Gate {
             open: watch::Sender::new(false),
             ended: watch::Sender::new(false),
         });
-        let address = block_on(listen(Arc::clone(&shared)));
+        let ended = shared.ended.subscribe();
+        let accepted = Arc::clone(&shared);
+        let address = block_on(listen(ended, move |client| connect(client, Arc::clone(&accepted))));
         Self { address, shared }
     }
 
@@ -170,25 +173,6 @@ impl Drop for Gate {
     fn drop(&mut self) {
         self.shared.ended.send_replace(true);
     }
-}
-
-async fn listen(shared: Arc<Shared>) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        let mut ended = shared.ended.subscribe();
-        loop {
-            tokio::select! {
-                client = listener.accept() => {
-                    if let Ok((client, _)) = client {
-                        tokio::spawn(connect(client, Arc::clone(&shared)));
-                    }
-                }
-                _ = ended.wait_for(|ended| *ended) => return,
-            }
-        }
-    });
-    address
 }
 
 /// Passes all requests of one connection on, until one side ends it.

@@ -28,6 +28,7 @@ pub mod docs;
 mod etcd;
 pub mod files;
 pub mod gate;
+mod port;
 mod process;
 pub mod readable;
 pub mod state;

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::etcd::{Etcd, block_on};
+use super::port::listen;
 
 /// What is wrong with a line.
 #[derive(Debug, Clone, Default)]
@@ -46,7 +47,9 @@ impl Wire {
         let resets = Mutex::new(harm.resets.clone());
         let ended = watch::Sender::new(false);
         let shared = Arc::new(Shared { target, harm, resets, passed: AtomicU64::new(0), ended });
-        let address = block_on(listen(Arc::clone(&shared)));
+        let ended = shared.ended.subscribe();
+        let accepted = Arc::clone(&shared);
+        let address = block_on(listen(ended, move |client| connect(client, Arc::clone(&accepted))));
         Self { address, shared }
     }
 
@@ -70,25 +73,6 @@ impl Drop for Wire {
     fn drop(&mut self) {
         self.shared.ended.send_replace(true);
     }
-}
-
-async fn listen(shared: Arc<Shared>) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        let mut ended = shared.ended.subscribe();
-        loop {
-            tokio::select! {
-                client = listener.accept() => {
-                    if let Ok((client, _)) = client {
-                        tokio::spawn(connect(client, Arc::clone(&shared)));
-                    }
-                }
-                _ = ended.wait_for(|ended| *ended) => return,
-            }
-        }
-    });
-    address
 }
 
 async fn connect(mut client: TcpStream, shared: Arc<Shared>) -> std::io::Result<()> {

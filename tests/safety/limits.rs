@@ -44,7 +44,7 @@ fn a_value_as_large_as_etcd_takes_is_carried_over(version: Version) {
     let mut record = etcd.get(absolute.clone()).unwrap();
     let unknown = vec![b'u'; 1_468_000];
     record.extend(FIELD_99);
-    record.extend(varint(unknown.len()));
+    record.extend(varint(unknown.len() as u64));
     record.extend(&unknown);
     etcd.put(absolute, record);
     let before = etcd.dump();
@@ -54,7 +54,7 @@ fn a_value_as_large_as_etcd_takes_is_carried_over(version: Version) {
     tool.call(&["run"]).code(0);
     let after = etcd.dump();
     let migrated = value(&after, &key).unwrap();
-    let field: Vec<u8> = [FIELD_99.to_vec(), varint(unknown.len()), unknown].concat();
+    let field: Vec<u8> = [FIELD_99.to_vec(), varint(unknown.len() as u64), unknown].concat();
     assert!(migrated.ends_with(&field) && migrated.len() < before[format!("by-dev/meta/{key}").as_bytes()].len());
     assert!(tool.call(&["run"]).code(0).get_output().status.success());
     assert_same(&after, &etcd.dump(), "a second run");
@@ -62,12 +62,8 @@ fn a_value_as_large_as_etcd_takes_is_carried_over(version: Version) {
     assert_same(&before, &etcd.dump(), "after rollback");
 }
 
-fn varint(mut number: usize) -> Vec<u8> {
+fn varint(number: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
-    while number >= 0x80 {
-        bytes.push((number & 0x7f) as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
+    prost::encoding::encode_varint(number, &mut bytes);
     bytes
 }

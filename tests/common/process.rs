@@ -13,12 +13,12 @@ use serde_json::Value;
 type Order = (Command, Sender<io::Result<Child>>);
 
 /// Looks again and again until the condition holds.
-pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
+pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
     wait_until_for(what, 30, condition);
 }
 
 /// As [`wait_until`], for what takes longer.
-pub fn wait_until_for(what: &str, seconds: u64, condition: impl Fn() -> bool) {
+pub fn wait_until_for(what: &str, seconds: u64, mut condition: impl FnMut() -> bool) {
     let started = Instant::now();
     while !condition() {
         assert!(started.elapsed() < Duration::from_secs(seconds), "waited {seconds} s, but never: {what}");

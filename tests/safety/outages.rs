@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::common::gate::{Call, Gate, Moment, Verdict};
 use crate::common::state::{LOCK, assert_same};
-use crate::common::{Cluster, Tool, Version, said};
+use crate::common::{Cluster, Tool, Version, said, wait_until};
 use crate::{Scene, stress};
 
 /// What happens to the cluster.
@@ -128,7 +128,13 @@ impl Members {
 /// Begins an outage, and a thread that ends it.
 fn begin(cluster: &Arc<Mutex<Cluster>>, outage: Outage, lasting: Duration) -> thread::JoinHandle<()> {
     let mut members = cluster.lock().unwrap();
-    let leader = members.leader(0).expect("a leader");
+    // An election of the outage before may still be under way.
+    let mut leader = None;
+    wait_until("there is a leader", || {
+        leader = members.leader(0);
+        leader.is_some()
+    });
+    let leader = leader.expect("waited for");
     let hit: Vec<usize> = match outage {
         Outage::LeaderKilled | Outage::LeaderStopped => vec![leader],
         Outage::FollowerKilled | Outage::FollowerStopped => vec![(leader + 1) % 3],

@@ -204,7 +204,7 @@ impl Applier<'_> {
         if self.guard.is_lost() {
             self.guard.check().await?;
         }
-        let what = format!("write {} changes from {} on", changes.len(), printable(changes[0].key()));
+        let what = format!("write {} changes beginning at {}", changes.len(), printable(changes[0].key()));
         tracing::debug!("{what}");
         counter.sent.fetch_add(1, Ordering::Relaxed);
         let txn = self.build(changes, revision);

@@ -153,7 +153,8 @@ fn every_transaction_meets_a_full_etcd_or_a_lock_that_has_ended() {
             times,
         );
         // For real: 30 s is what the lease lasts.
-        for number in [1, 30, 51] {
+        // Not the first one: its answer may be on its way when the time for it is over, so nobody can say that nothing was written.
+        for number in [2, 30, 51] {
             stopped_for_longer(&scene, number, || {
                 wait_until_for("the lease ends", 60, || scene.etcd.get(LOCK).is_none());
             });

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Does to the tool everything of docs/reliability.md, exhaustively: kills it around every transaction, loses every answer, and so on.
-# Takes about half an hour on two cores, against throwaway etcds.
+# Takes about half an hour on two cores (THREADS says how many tests at a time: 2), against throwaway etcds.
 #
 #   ./scripts/stress.sh [FILTER…]      only the tests whose names contain one of these, see --list
 #   ./scripts/stress.sh --list

@@ -10,7 +10,7 @@ from typing import Any, Self
 from compare import Comparison, compare, compare_unchanged
 from data import SMALL
 from servers import Etcd, Milvus, ServerDied, ServerError, copy_site, enter_namespace, etcdctl, run_client, wait_for
-from settings import FAULTS, REBUILD, SOURCE, TO_DROP
+from settings import FAULTS, SOURCE, TO_DROP
 from tool import meta_migration
 
 MOST_RESTARTS = 1
@@ -83,7 +83,7 @@ class Target:
 
 def migrate(site: Path, version: str) -> None:
     output = meta_migration(site, version, "backup")
-    output += meta_migration(site, version, "run", *REBUILD)
+    output += meta_migration(site, version, "run")
     output += meta_migration(site, version, "verify")
     (site / "logs").mkdir(exist_ok=True)
     (site / "logs/meta-migration.log").write_text(output)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from settings import REBUILD, REBUILD_REASON, UNKNOWN_INDEXES
+from settings import UNKNOWN_INDEXES
 
 BEGIN = "<!-- e2e begin -->"
 END = "<!-- e2e end -->"
@@ -64,8 +64,6 @@ def known(results: dict[str, dict[str, Any]]) -> list[str]:
     for series, kinds in UNKNOWN_INDEXES.items():
         if any(version.startswith(f"{series}.") for version in results):
             lines.append(f"- {series} cannot load {' and '.join(kinds)} indexes: the collection needs another index.")
-    if REBUILD:
-        lines.append(f"- `run` had `{' '.join(REBUILD)}`: {REBUILD_REASON}.")
     return lines
 
 

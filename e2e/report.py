@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from data import RENAMED, RENAMED_ALIASES
 from settings import UNKNOWN_INDEXES
 
 BEGIN = "<!-- e2e begin -->"
@@ -61,6 +62,8 @@ def known(results: dict[str, dict[str, Any]]) -> list[str]:
     faults = {f"{version}, {name}: {state.removeprefix('fault: ')}." for version, result in results.items()
               for name, state in result["steps"].items() if state.startswith("fault: ")}
     lines += [f"- {fault}" for fault in sorted(faults)]
+    for option, names in {"--rename-collection": RENAMED, "--rename-alias": RENAMED_ALIASES}.items():
+        lines += [f"- `$` in a name, which newer servers refuse: `run` had `{option} '{old}={new}'`." for old, new in names.items()]
     for series, kinds in UNKNOWN_INDEXES.items():
         if any(version.startswith(f"{series}.") for version in results):
             lines.append(f"- {series} cannot load {' and '.join(kinds)} indexes: the collection needs another index.")

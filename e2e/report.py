@@ -63,7 +63,8 @@ def known(results: dict[str, dict[str, Any]]) -> list[str]:
               for name, state in result["steps"].items() if state.startswith("fault: ")}
     lines += [f"- {fault}" for fault in sorted(faults)]
     for option, names in {"--rename-collection": RENAMED, "--rename-alias": RENAMED_ALIASES}.items():
-        lines += [f"- `$` in a name, which newer servers refuse: `run` had `{option} '{old}={new}'`." for old, new in names.items()]
+        lines += [f"- `$` in a name, which newer servers refuse: `run` had `{option} '{old}={new}'`."
+                  for old, new in names.items()]
     for series, kinds in UNKNOWN_INDEXES.items():
         if any(version.startswith(f"{series}.") for version in results):
             lines.append(f"- {series} cannot load {' and '.join(kinds)} indexes: the collection needs another index.")

@@ -19,7 +19,7 @@ TIMEOUT = 60
 SETTLE = 240
 NO_INDEX = ("index not exist", "index doesn't exist", "index not found", "no index", "there is no index")
 
-COMING_UP = ("not loaded", "no replica available", "no available shard", "no shard leader")
+COMING_UP = ("not loaded", "no replica available", "no available shard", "no shard leader", "is no available")
 PATIENT_UNTIL = time.monotonic() + SETTLE
 
 stub = MilvusServiceStub(grpc.insecure_channel("127.0.0.1:19530"))

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from compare import Comparison, compare, compare_unchanged
-from data import SMALL
+from data import NEW_NAMES, RENAMED, RENAMED_ALIASES, SMALL
 from servers import Etcd, Milvus, ServerDied, ServerError, copy_site, enter_namespace, etcdctl, run_client, wait_for
-from settings import FAULTS, REBUILD, SOURCE, TO_DROP
+from settings import FAULTS, SOURCE, TO_DROP
 from tool import meta_migration
 
 MOST_RESTARTS = 1
@@ -70,7 +70,7 @@ class Target:
         file = self.site / f"observed-{self.version}.json"
         while True:
             try:
-                run_client(self.milvus, "observe.py", str(file))
+                run_client(self.milvus, "observe.py", str(file), "renamed")
                 return read(file)
             except ServerDied as error:
                 self.note(error)
@@ -82,11 +82,25 @@ class Target:
 
 
 def migrate(site: Path, version: str) -> None:
+    names = [f"--rename-collection={old}={new}" for old, new in RENAMED.items()]
+    names += [f"--rename-alias={old}={new}" for old, new in RENAMED_ALIASES.items()]
     output = meta_migration(site, version, "backup")
-    output += meta_migration(site, version, "run", *REBUILD)
-    output += meta_migration(site, version, "verify")
+    output += meta_migration(site, version, "run", *names)
+    output += meta_migration(site, version, "verify", f"--backup={site}/migration.bak", *names)
     (site / "logs").mkdir(exist_ok=True)
     (site / "logs/meta-migration.log").write_text(output)
+
+
+def with_new_names(observed: Any) -> Any:
+    """What 2.1.0 said, with the names that the migration gave."""
+    match observed:
+        case dict():
+            return {NEW_NAMES.get(key, key): with_new_names(value) for key, value in observed.items()}
+        case list():
+            return [with_new_names(value) for value in observed]
+        case str():
+            return NEW_NAMES.get(observed, observed)
+    return observed
 
 
 def compared(result: Comparison) -> dict[str, Any]:
@@ -145,10 +159,12 @@ def drops_are_collected(target: Target, before: Path, observed: dict[str, Any]) 
 
 def upgrade(fixture: Path, work: Path, version: str, old: dict[str, Any]) -> dict[str, Any]:
     site = copy_site(fixture, work / f"site-{version}")
+    wanted = with_new_names(old)
+    wanted["listed"].sort()
     with Etcd(site):
         migrate(site, version)
         with Target(version, site) as target:
-            result = {"areas": compared(compare(old, target.observe())), "panics": target.panics}
+            result = {"areas": compared(compare(wanted, target.observe())), "panics": target.panics}
             say(f"{version}: compared with {SOURCE}")
             if SMALL:
                 return result | {"steps": {}, "rollback": {}}
@@ -161,7 +177,7 @@ def upgrade(fixture: Path, work: Path, version: str, old: dict[str, Any]) -> dic
             steps |= drops_are_collected(target, back, old)
         with Target(version, site) as target:
             steps |= target.use("check", "after a restart: ")
-            unchanged = compare_unchanged(old, target.observe())
+            unchanged = compare_unchanged(wanted, target.observe())
             compared(unchanged)
             steps["after a restart: all other collections as before"] = "; ".join(unchanged.wrong) or "ok"
     say(f"{version}: cleaned up, restarted, and compared again")

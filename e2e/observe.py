@@ -13,13 +13,13 @@ from pymilvus import Collection, MilvusException, connections
 from pymilvus.grpc_gen import milvus_pb2 as api
 from pymilvus.grpc_gen.milvus_pb2_grpc import MilvusServiceStub
 
-from data import ALIASES, BY_NAME, NAMES, Case, expressions, questions, search_params
+from data import ALIASES, BY_NAME, NAMES, NEW_NAMES, Case, case_of, expressions, questions, search_params
 
 TIMEOUT = 60
 SETTLE = 240
 NO_INDEX = ("index not exist", "index doesn't exist", "index not found", "no index", "there is no index")
 
-COMING_UP = ("not loaded", "no replica available", "no available shard", "no shard leader")
+COMING_UP = ("not loaded", "no replica available", "no available shard", "no shard leader", "is no available")
 PATIENT_UNTIL = time.monotonic() + SETTLE
 
 stub = MilvusServiceStub(grpc.insecure_channel("127.0.0.1:19530"))
@@ -158,10 +158,10 @@ def search(case: Case, name: str, within: list[str] | None = None) -> Any:
     )))
 
 
-def query(case: Case, expression: str) -> Any:
+def query(case: Case, name: str, expression: str) -> Any:
     # 2.1 must not be asked for indexed scalars or for BOOL: it answers wrongly, and overwrites files.
     fields = ["pk", "num"] if not case.scalar_indexes else ["pk"]
-    found = answer(lambda: Collection(case.name).query(
+    found = answer(lambda: Collection(name).query(
         expression, output_fields=fields, consistency_level="Strong", timeout=TIMEOUT
     ))
     if isinstance(found, str):
@@ -171,16 +171,16 @@ def query(case: Case, expression: str) -> Any:
     return sorted([row["pk"], row.get("num")] for row in found)
 
 
-def count(case: Case) -> Any:
+def count(case: Case, name: str) -> Any:
     """How many rows there are for a reader: deleted ones do not count, unflushed ones do."""
     key = 'pk >= ""' if case.key == "varchar" else "pk >= 0"
-    return answer(lambda: len(Collection(case.name).query(
+    return answer(lambda: len(Collection(name).query(
         key, output_fields=["pk"], consistency_level="Strong", timeout=TIMEOUT
     )))
 
 
 def collection(name: str, loaded: dict[str, int]) -> dict[str, Any]:
-    case = BY_NAME.get(name)
+    case = case_of(name)
     known = indexes(name)
     found: dict[str, Any] = {
         "describe": describe(name),
@@ -193,8 +193,8 @@ def collection(name: str, loaded: dict[str, int]) -> dict[str, Any]:
     }
     if case and name in loaded:
         found["search"] = search(case, name)
-        found["query"] = {expression: query(case, expression) for expression in expressions(case)}
-        found["readable"] = count(case)
+        found["query"] = {expression: query(case, name, expression) for expression in expressions(case)}
+        found["readable"] = count(case, name)
         some = [partition for partition in found["loaded_partitions"] if partition.startswith("p_")]
         found["search_partition"] = search(case, name, some[:1]) if some else None
     return found
@@ -208,15 +208,19 @@ def careful(what: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def main() -> None:
+    """observe.py FILE [renamed]: `renamed` asks for the names that the migration gave."""
+    new_names = NEW_NAMES if sys.argv[2:] == ["renamed"] else {}
+    names = {new_names.get(name, name) for name in NAMES}
+    aliases = {new_names.get(alias, alias): name for alias, name in ALIASES.items()}
     connections.connect(host="127.0.0.1", port="19530")
     loaded = wait_loaded()
     listed = sorted(ask(stub.ShowCollections, api.ShowCollectionsRequest()).collection_names)
     observed = {
         "listed": listed,
-        "collections": {name: careful(collection, name, loaded) for name in sorted({*NAMES, *listed})},
-        "aliases": {alias: careful(lambda alias: describe(alias)["name"], alias) for alias in ALIASES},
+        "collections": {name: careful(collection, name, loaded) for name in sorted({*names, *listed})},
+        "aliases": {alias: careful(lambda alias: describe(alias)["name"], alias) for alias in aliases},
         "alias_search": {
-            alias: search(BY_NAME[name], alias) for alias, name in ALIASES.items() if name in loaded
+            alias: search(BY_NAME[name], alias) for alias, name in aliases.items() if name in loaded
         },
         "users": sorted(ask(stub.ListCredUsers, api.ListCredUsersRequest()).usernames),
     }

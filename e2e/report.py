@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from settings import REBUILD, REBUILD_REASON, UNKNOWN_INDEXES
+from data import RENAMED, RENAMED_ALIASES
+from settings import UNKNOWN_INDEXES
 
 BEGIN = "<!-- e2e begin -->"
 END = "<!-- e2e end -->"
@@ -61,11 +62,14 @@ def known(results: dict[str, dict[str, Any]]) -> list[str]:
     faults = {f"{version}, {name}: {state.removeprefix('fault: ')}." for version, result in results.items()
               for name, state in result["steps"].items() if state.startswith("fault: ")}
     lines += [f"- {fault}" for fault in sorted(faults)]
+    # An older result may come from a run that gave no names.
+    where = ", ".join(version for version, result in results.items() if "names that the migration gave" in result["steps"])
+    for option, names in {"--rename-collection": RENAMED, "--rename-alias": RENAMED_ALIASES}.items():
+        lines += [f"- {where}, `$` in a name, which newer servers refuse: `run` had `{option} '{old}={new}'`."
+                  for old, new in names.items() if where]
     for series, kinds in UNKNOWN_INDEXES.items():
         if any(version.startswith(f"{series}.") for version in results):
             lines.append(f"- {series} cannot load {' and '.join(kinds)} indexes: the collection needs another index.")
-    if REBUILD:
-        lines.append(f"- `run` had `{' '.join(REBUILD)}`: {REBUILD_REASON}.")
     return lines
 
 

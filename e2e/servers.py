@@ -164,7 +164,7 @@ class Milvus(Process):
         return answers("http://127.0.0.1:9091/healthz")
 
 
-def run_client(server: Milvus, script: str, *arguments: str, seconds: float = 600) -> str:
+def run_client(server: Milvus, script: str, *arguments: str, seconds: float = 1500) -> str:
     """Runs one of our scripts with the pymilvus that belongs to the server, keeps its output beside the server's, and
     gives it back. Ends it when the server ends: pymilvus would wait for ever."""
     python = TOOLS / f"pymilvus-{CLIENTS[server.version]}/bin/python"

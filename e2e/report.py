@@ -63,10 +63,10 @@ def known(results: dict[str, dict[str, Any]]) -> list[str]:
               for name, state in result["steps"].items() if state.startswith("fault: ")}
     lines += [f"- {fault}" for fault in sorted(faults)]
     # An older result may come from a run that gave no names.
-    where = ", ".join(version for version, result in results.items() if "names that the migration gave" in result["steps"])
+    renamed = ", ".join(version for version, result in results.items() if "names that the migration gave" in result["steps"])
     for option, names in {"--rename-collection": RENAMED, "--rename-alias": RENAMED_ALIASES}.items():
-        lines += [f"- {where}, `$` in a name, which newer servers refuse: `run` had `{option} '{old}={new}'`."
-                  for old, new in names.items() if where]
+        lines += [f"- {renamed}, `$` in a name, which newer servers refuse: `run` had `{option} '{old}={new}'`."
+                  for old, new in names.items() if renamed]
     for series, kinds in UNKNOWN_INDEXES.items():
         if any(version.startswith(f"{series}.") for version in results):
             lines.append(f"- {series} cannot load {' and '.join(kinds)} indexes: the collection needs another index.")

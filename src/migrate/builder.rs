@@ -32,6 +32,8 @@ pub(super) struct Builder {
     complete: [BTreeSet<i64>; 2],
     /// All keys but sessions, by prefix; those that the plan overwrites or deletes get subtracted.
     untouched: BTreeMap<String, u64>,
+    /// How many collections name a virtual channel, in either layout: an interrupted run must find the same.
+    pub(super) channels: BTreeMap<String, u32>,
     pub(super) problems: Problems,
     pub(super) report: Report,
 }
@@ -48,6 +50,7 @@ impl Builder {
             complete: complete_collections(existing.iter().map(|(key, record)| (key, &record.value))),
             existing,
             untouched: std::mem::take(&mut inventory.present),
+            channels: BTreeMap::new(),
             problems: std::mem::take(&mut inventory.problems),
             report: Report { removed: inventory.source_counts.clone(), ..Report::default() },
         };

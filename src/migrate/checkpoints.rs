@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use prost::Message;
 
 use super::builder::Builder;
-use super::collections::{Collection, SourceCollection};
+use super::collections::Collection;
 use crate::layout::keys::Key;
 use crate::layout::messages::common::CollectionInfo;
 use crate::layout::messages::target::MsgPosition;
@@ -50,20 +50,26 @@ impl Channels {
         }
         channels
     }
+
+    /// The virtual channels; one that the record names twice comes twice.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.known.keys().chain(&self.unknown)
+    }
 }
 
 /// Plans the checkpoints of all collections that get converted, but for those that `spared` names.
 pub(super) fn convert(builder: &mut Builder, collections: &BTreeMap<i64, Collection>, spared: impl Fn(i64) -> bool) {
-    let mut named: BTreeMap<&str, u32> = BTreeMap::new();
-    for source in collections.values().filter_map(source) {
-        let channels = source.channels.known.keys().chain(&source.channels.unknown);
-        channels.for_each(|channel| *named.entry(channel).or_default() += 1);
-    }
     for (id, collection) in collections {
-        let Some(source) = source(collection).filter(|_| !spared(*id)) else { continue };
+        let Collection::Source(source) = collection else { continue };
+        if spared(*id) {
+            continue;
+        }
         // A key without a name would be none; and no two collections share a virtual channel.
-        let (sound, odd): (Vec<_>, Vec<_>) =
-            source.channels.known.iter().partition(|(channel, _)| !channel.is_empty() && named[&***channel] == 1);
+        let (sound, odd): (Vec<_>, Vec<_>) = source
+            .channels
+            .known
+            .iter()
+            .partition(|(channel, _)| !channel.is_empty() && builder.channels.get(*channel) == Some(&1));
         for (channel, position) in sound {
             builder.prepare(&Key::ChannelCheckpoint(channel.clone()), position.encode_to_vec());
             builder.report.checkpoints += 1;
@@ -75,13 +81,6 @@ pub(super) fn convert(builder: &mut Builder, collections: &BTreeMap<i64, Collect
                 source.name
             ));
         }
-    }
-}
-
-fn source(collection: &Collection) -> Option<&SourceCollection> {
-    match collection {
-        Collection::Source(source) => Some(source),
-        _ => None,
     }
 }
 

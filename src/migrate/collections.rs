@@ -134,10 +134,12 @@ fn convert_live(
                 let old = std::mem::replace(&mut source.name, new.to_owned());
                 builder.report.renamed_collections.push(Renamed { old, new: new.to_owned() });
             }
+            source.channels.names().for_each(|channel| name_channel(builder, channel));
             separate(builder, id, &source, value, newest, new_name);
             Collection::Source(source)
         }
         Ok(Read::Target(info)) => {
+            info.virtual_channel_names.iter().for_each(|channel| name_channel(builder, channel));
             builder.check_complete(&key, id, &info);
             Collection::Target
         }
@@ -147,6 +149,10 @@ fn convert_live(
             Collection::Invalid
         }
     }
+}
+
+fn name_channel(builder: &mut Builder, channel: &str) {
+    *builder.channels.entry(channel.to_owned()).or_default() += 1;
 }
 
 /// The snapshots that are tombstones or records of this collection; the others are reported and left out.

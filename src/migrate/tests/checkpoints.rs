@@ -51,9 +51,18 @@ fn a_channel_that_two_collections_name_gets_none() {
     let both = sharded(None).collection(8, "d").alter("root-coord/collection/8", |info: &mut CollectionInfo| {
         info.virtual_channel_names = vec!["dml_0_7v0".into()];
     });
+    let both = both.alter("root-coord/collection/8", |info: &mut CollectionInfo| {
+        info.physical_channel_names = vec!["dml_0".into()];
+        info.start_positions = vec![KeyDataPair { key: "dml_0".into(), data: b"76543210".to_vec() }];
+    });
     let done = both.migrate();
     assert_eq!(done.after.keys("datacoord-meta/channel-cp/"), [""; 0]);
     assert_eq!(done.migration.report.warnings.len(), 3);
+    // The same when a run was killed after it had switched one of the two.
+    let mut killed = both;
+    done.plan().phases[0].changes.iter().for_each(|change| killed.apply(change));
+    killed.apply(&done.plan().phases[1].changes[0]);
+    assert_eq!(killed.migrate().after.keys("datacoord-meta/channel-cp/"), [""; 0]);
 }
 
 #[test]

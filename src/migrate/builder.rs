@@ -16,7 +16,7 @@ use super::report::{CollectionSummary, Report};
 use crate::layout::keys::{Key, Plain, prefix_of};
 use crate::layout::messages::common::CollectionInfo;
 use crate::layout::messages::target::AliasInfo;
-use crate::layout::{TOMBSTONE, is_tombstone};
+use crate::layout::{Found, TOMBSTONE, is_tombstone};
 use crate::plan::{Change, Phase, Plan, Problems};
 
 /// A plan in the making.
@@ -138,7 +138,8 @@ impl Builder {
 
     /// Reports a collection in the 2.2 layout that has no fields or no partitions: the mark of a lost schema.
     pub(super) fn check_complete(&mut self, key: &str, id: i64, info: &CollectionInfo) {
-        let being_created_or_dropped = info.state != 0;
+        // 2.2 makes and drops collections key by key; but where no other key is of the 2.2 layout, 2.2 has not been at work.
+        let being_created_or_dropped = info.state != 0 && self.report.found != Some(Found::Source);
         let [with_fields, with_partitions] = &self.complete;
         let lacks = match (with_fields.contains(&id), with_partitions.contains(&id)) {
             (true, true) => return,

@@ -191,6 +191,15 @@ fn a_2_2_collection_that_is_being_made_or_dropped_may_lack_its_fields() {
     }
 }
 
+/// It stands alone among 2.1 records, so no 2.2 has made it: its aliases would be lost without a word.
+#[test]
+fn a_collection_without_fields_among_2_1_records_is_reported_whatever_its_state() {
+    let record = CollectionInfo { id: 1, state: 2, ..CollectionInfo::default() };
+    let cluster = Cluster::new().collection(1, "c").alias("a", &[5]).message("root-coord/collection/1", &record);
+    let problems = cluster.plan().plan.problems;
+    assert_eq!(problems.iter().map(|problem| &*problem.key).collect::<Vec<_>>(), ["root-coord/collection/1"]);
+}
+
 #[test]
 fn metadata_migrated_by_the_original_tool_is_reported() {
     let clean = migrated_by_the_original_tool(&everything());

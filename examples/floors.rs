@@ -1,15 +1,15 @@
 //! etcd's own speed, without this tool: what the benchmark holds `backup`, `run` and `rollback` against.
 //!
 //! `cargo run --release --example floors -- read` reads all keys under by-dev/meta/ in pages of 3,000, and drops them.
-//! `cargo run --release --example floors -- load PUTS BYTES` puts so many keys with so many bytes in all, in full transactions from
-//! one connection, four at a time.
+//! `cargo run --release --example floors -- write PUTS BYTES DELETES` puts so many keys with so many bytes in all, in full
+//! transactions from one connection, four at a time; and deletes so many of the keys that are there, in ranges of up to 1,000.
 //!
 //! Prints the seconds that it took, the connection aside. The endpoint is ETCD_ENDPOINTS.
 
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use etcd_client::{Client, GetOptions, Txn, TxnOp};
+use etcd_client::{Client, DeleteOptions, GetOptions, KeyValue, Txn, TxnOp};
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 const KEYS_A_PAGE: i64 = 3_000;
@@ -17,18 +17,28 @@ const KEYS_A_PAGE: i64 = 3_000;
 const OPERATIONS: u64 = 128;
 const REQUEST_BYTES: u64 = 1 << 20;
 const IN_FLIGHT: usize = 4;
+const KEYS_A_RANGE: usize = 1_000;
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let endpoint = std::env::var("ETCD_ENDPOINTS").context("set ETCD_ENDPOINTS")?;
     let client = Client::connect([endpoint], None).await?;
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let begun = Instant::now();
-    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["read"] => read(client).await?,
-        ["load", puts, bytes] => load(client, puts.parse()?, bytes.parse()?).await?,
-        _ => bail!("usage: floors read | floors load PUTS BYTES"),
-    }
+    let begun = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["read"] => {
+            let begun = Instant::now();
+            read(client).await?;
+            begun
+        }
+        ["write", puts, bytes, deletes] => {
+            let ranges = ranges(client.clone(), deletes.parse()?).await?;
+            let begun = Instant::now();
+            load(client.clone(), puts.parse()?, bytes.parse()?).await?;
+            commit(client, ranges.into_iter().map(|range| Txn::new().and_then([range]))).await?;
+            begun
+        }
+        _ => bail!("usage: floors read | floors write PUTS BYTES DELETES"),
+    };
     println!("{:.3}", begun.elapsed().as_secs_f64());
     Ok(())
 }
@@ -54,6 +64,23 @@ async fn load(client: Client, puts: u64, bytes: u64) -> Result<()> {
         let keys = first..puts.min(first + a_transaction);
         Txn::new().and_then(keys.map(|key| TxnOp::put(format!("floor/{key:012}"), &*value, None)).collect::<Vec<_>>())
     });
+    commit(client, transactions).await
+}
+
+/// Operations that delete the first `keys` keys.
+async fn ranges(client: Client, keys: u64) -> Result<Vec<TxnOp>> {
+    let options = GetOptions::new().with_range("by-dev/meta0").with_keys_only().with_limit(i64::try_from(keys)?.max(1));
+    let mut kv = client.kv_client().max_decoding_message_size(usize::MAX);
+    let found = kv.get("by-dev/meta/", Some(options)).await?;
+    let keys = &found.kvs()[..found.kvs().len().min(usize::try_from(keys)?)];
+    let range = |keys: &[KeyValue]| {
+        let end = [keys[keys.len() - 1].key(), &[0]].concat();
+        TxnOp::delete(keys[0].key(), Some(DeleteOptions::new().with_range(end)))
+    };
+    Ok(keys.chunks(KEYS_A_RANGE).map(range).collect())
+}
+
+async fn commit(client: Client, transactions: impl Iterator<Item = Txn>) -> Result<()> {
     stream::iter(transactions)
         .map(|transaction| {
             let mut kv = client.kv_client();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::layout::keys::{Key, Plain, SESSIONS, Side, prefix_of, side};
+use crate::layout::keys::{Key, Plain, SESSIONS, Side, count, prefix_of, side};
 use crate::plan::{Change, DeleteRanges, Phase, Plan};
 
 /// How backup and etcd differ.
@@ -66,7 +66,7 @@ impl Comparison {
             Some((_, backup)) if backup == value => {
                 self.remove.close();
                 self.differences.equal += 1;
-                *self.untouched.entry(prefix_of(&key)).or_default() += 1;
+                count(&mut self.untouched, &key);
             }
             Some((_, backup)) => {
                 count(&mut self.differences.different, &key);
@@ -100,10 +100,9 @@ impl Comparison {
     }
 
     fn delete(&mut self, key: Bytes) {
-        let prefix = prefix_of(&key);
         count(&mut self.differences.extra, &key);
         match side(&key) {
-            Side::Source | Side::Target => return self.remove.delete(key, &prefix),
+            Side::Source | Side::Target => return self.remove.delete(key.clone(), &prefix_of(&key)),
             Side::Neither => self.shared.delete(key),
             Side::Both => self.switch(Change::Delete { first: key.clone(), last: key, keys: 1 }),
         }
@@ -129,10 +128,6 @@ fn switch(collections: BTreeMap<Option<i64>, Vec<Change>>) -> Phase {
         phase.joined.extend(first + 1..phase.changes.len());
     }
     phase
-}
-
-fn count(counts: &mut BTreeMap<String, u64>, key: &[u8]) {
-    *counts.entry(prefix_of(key)).or_default() += 1;
 }
 
 #[cfg(test)]

@@ -17,9 +17,9 @@ from pathlib import Path
 
 QUOTA = 8 << 30
 STEPS = ["backup", "plan", "run", "verify", "rollback"]
-FLOORS = ["snapshot save", "paged read", "load of run", "load of rollback"]
+FLOORS = ["snapshot save", "paged read", "writes of run", "writes of rollback"]
 # The floor that each step is held against.
-FLOOR_OF = {"backup": "paged read", "run": "load of run", "rollback": "load of rollback"}
+FLOOR_OF = {"backup": "paged read", "run": "writes of run", "rollback": "writes of rollback"}
 
 
 class Etcd:
@@ -119,8 +119,8 @@ class Bench:
         for step in ["run", "rollback"]:
             etcd = self.restored(snapshot)
             self.floor(etcd, "read")
-            floor = self.floor(etcd, "load", str(totals[step]["puts"]), str(totals[step]["put_bytes"]))
-            times[f"load of {step}"] = (floor, 0)
+            amounts = [str(totals[step][amount]) for amount in ["puts", "put_bytes", "deletes"]]
+            times[f"writes of {step}"] = (self.floor(etcd, "write", *amounts), 0)
             etcd.stop()
         return times
 

@@ -11,7 +11,7 @@ use zstd::stream::read::Decoder;
 use super::manifest::{ManifestError, hex};
 use super::stream::{self, Header, StreamError};
 use super::{BackupError, Manifest};
-use crate::layout::keys::{prefix_of, printable};
+use crate::layout::keys::{self, printable};
 use crate::layout::messages::backup::Entry;
 
 pub(super) const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
@@ -192,7 +192,7 @@ impl<'a, F: FnMut(Vec<u8>, Vec<u8>)> Checker<'a, F> {
             return Err(self.damaged(format!("the key {} occurs twice or out of order", printable(&relative))));
         }
         self.keys += 1;
-        *self.counts.entry(prefix_of(&relative)).or_default() += 1;
+        keys::count(&mut self.counts, &relative);
         (self.each)(relative, value);
         Ok(())
     }

@@ -14,6 +14,8 @@ use crate::layout::messages::backup::{BackupHeader, Entry};
 pub(super) const MAX_RECORD_BYTES: u64 = 256 << 20;
 /// Headers are some 50 bytes.
 pub(super) const MAX_HEADER_BYTES: u64 = 64 << 10;
+/// Records up to this size are read into memory that is taken at once.
+const USUAL_RECORD_BYTES: usize = 64 << 10;
 /// What the original tool has written since 2.2.0: keys are absolute.
 const EXTRA: &str = r#"{"entry_include_root_path":true}"#;
 
@@ -125,7 +127,7 @@ pub(super) fn read_record(from: &mut impl Read, max: u64) -> Result<Option<Vec<u
     if length > max {
         return Err(StreamError::Bad(format!("a record of {length} bytes is impossible")));
     }
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(usize::MAX).min(USUAL_RECORD_BYTES));
     from.take(length).read_to_end(&mut bytes)?;
     if (bytes.len() as u64) < length {
         return Err(StreamError::Cut(format!("it ends after {} of {length} bytes of a record", bytes.len())));

@@ -29,8 +29,8 @@ impl Context {
     /// Asks etcd to delete, for every kind of key that the plan writes, a key that cannot exist because it ends in a slash: it
     /// changes nothing, but etcd looks at the user's rights.
     async fn check_rights(&self, etcd: &Etcd, plan: &Plan) -> Result<()> {
-        let kinds: BTreeSet<String> = plan.changes().map(|change| prefix_of(change.key())).collect();
-        let kinds: Vec<String> = kinds.into_iter().collect();
+        let kinds: BTreeSet<_> = plan.changes().map(|change| prefix_of(change.key())).collect();
+        let kinds: Vec<_> = kinds.into_iter().collect();
         for some in kinds.chunks(FEWEST_OPS) {
             let deletes: Vec<TxnOp> = some
                 .iter()

@@ -8,11 +8,13 @@
 mod call;
 mod cause;
 mod connector;
+mod density;
 mod error;
 pub mod health;
 mod link;
 mod probe;
 mod read;
+mod snapshot;
 mod tls;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,7 +26,8 @@ use futures::stream::FuturesUnordered;
 
 pub use cause::Cause;
 pub use error::{ConnectError, EndpointCause, EtcdError};
-pub use read::{Entry, ReadOptions, Snapshot, prefix_end};
+pub use read::{Entry, prefix_end};
+pub use snapshot::{ReadOptions, Snapshot};
 
 use crate::config::EtcdConfig;
 use call::Pauses;

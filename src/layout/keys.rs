@@ -2,6 +2,8 @@
 //!
 //! A key that parses is built again byte for byte by its `Display`; so numbers are accepted in their canonical spelling only.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -310,20 +312,21 @@ fn name(kind: &Kind, rest: &str) -> Result<String, KeyError> {
 
 fn ids<const N: usize>(kind: &Kind, rest: &str) -> Result<[i64; N], KeyError> {
     let error = |reason: String| KeyError { form: kind.form, reason, side: kind.side };
-    let parts: Vec<&str> = rest.split('/').collect();
-    let parts: [&str; N] =
-        parts.try_into().map_err(|parts: Vec<&str>| error(format!("{} parts instead of {N}", parts.len())))?;
+    let parts = rest.split('/').count();
+    if parts != N {
+        return Err(error(format!("{parts} parts instead of {N}")));
+    }
     let mut ids = [0; N];
-    for (id, part) in ids.iter_mut().zip(parts) {
+    for (id, part) in ids.iter_mut().zip(rest.split('/')) {
         *id = canonical(part).ok_or_else(|| error(format!("{part:?} is not an ID")))?;
     }
     Ok(ids)
 }
 
-/// A number, unless it is spelt in another way than it would be built (`+7`, `007`).
-fn canonical<T: FromStr + ToString>(text: &str) -> Option<T> {
-    let number: T = text.parse().ok()?;
-    (number.to_string() == text).then_some(number)
+/// A number, unless it is spelt in another way than it would be built (`+7`, `007`, `-0`).
+fn canonical<T: FromStr>(text: &str) -> Option<T> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    (text == "0" || digits.starts_with(|first| ('1'..='9').contains(&first))).then(|| text.parse().ok())?
 }
 
 impl fmt::Display for Plain {
@@ -371,32 +374,57 @@ impl fmt::Display for Key {
 
 /// A key for people: as text where it is text, other bytes escaped.
 pub fn printable(key: &[u8]) -> String {
-    match std::str::from_utf8(key) {
-        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
-        _ => key.escape_ascii().to_string(),
+    match as_text(key) {
+        Some(text) => text.to_owned(),
+        None => key.escape_ascii().to_string(),
     }
+}
+
+/// A key that can be shown as it is.
+fn as_text(key: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(key).ok()?;
+    // Nearly all keys are plain ASCII.
+    let is_plain = key.iter().all(|byte| (b' '..=b'~').contains(byte));
+    (is_plain || !text.chars().any(char::is_control)).then_some(text)
 }
 
 /// The part of a key that tells its kind, for counting: `root-coord/collection/`, `snapshots/root-coord/aliases/`,
 /// `root-coord/dd-operation`.
-pub fn prefix_of(key: &[u8]) -> String {
-    let text = printable(key);
-    let (snapshots, plain) = match text.strip_prefix(SNAPSHOTS) {
-        Some(plain) => (SNAPSHOTS, plain),
-        None => ("", &*text),
-    };
-    let parts: Vec<&str> = plain.split('/').collect();
-    let kept = match parts.as_slice() {
-        ["root-coord", last] => {
-            let name = last.rsplit_once(TIMESTAMP_MARK).map_or(*last, |(name, _)| name);
-            return format!("{snapshots}root-coord/{name}");
+pub fn prefix_of(key: &[u8]) -> Cow<'_, str> {
+    match as_text(key) {
+        Some(text) => Cow::Borrowed(&text[..prefix_bytes(text)]),
+        None => {
+            let mut text = printable(key);
+            text.truncate(prefix_bytes(&text));
+            Cow::Owned(text)
         }
-        ["root-coord", "credential", _, _, ..] => 3,
-        ["root-coord" | "datacoord-meta", _, _, ..] => 2,
-        [_, _, ..] => 1,
-        _ => return text,
+    }
+}
+
+/// Counts a key for its kind, as [`prefix_of`] tells it.
+pub fn count(counts: &mut BTreeMap<String, u64>, key: &[u8]) {
+    let prefix = prefix_of(key);
+    match counts.get_mut(&*prefix) {
+        Some(count) => *count += 1,
+        None => drop(counts.insert(prefix.into_owned(), 1)),
+    }
+}
+
+fn prefix_bytes(key: &str) -> usize {
+    let plain = key.strip_prefix(SNAPSHOTS).unwrap_or(key);
+    let mut parts = plain.splitn(4, '/');
+    let kept = match [parts.next(), parts.next(), parts.next(), parts.next()] {
+        [Some("root-coord"), Some(last), None, _] => {
+            let name = last.rsplit_once(TIMESTAMP_MARK).map_or(last, |(name, _)| name);
+            return key.len() - last.len() + name.len();
+        }
+        [Some("root-coord"), Some("credential"), Some(_), Some(_)] => 3,
+        [Some("root-coord" | "datacoord-meta"), Some(_), Some(_), _] => 2,
+        [_, Some(_), ..] => 1,
+        _ => return key.len(),
     };
-    format!("{snapshots}{}/", parts[..kept].join("/"))
+    let kept: usize = plain.split_inclusive('/').take(kept).map(str::len).sum();
+    key.len() - plain.len() + kept
 }
 
 #[cfg(test)]

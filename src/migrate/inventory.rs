@@ -101,15 +101,14 @@ impl Inventory {
             self.source_ranges.close();
             return;
         }
-        let prefix = keys::prefix_of(&key);
         let side = parsed.as_ref().map_or_else(|error| error.side, Key::side);
         if side == Side::Source {
-            self.source_ranges.delete(key.clone(), &prefix);
-            *self.source_counts.entry(prefix.clone()).or_default() += 1;
+            self.source_ranges.delete(key.clone(), &keys::prefix_of(&key));
+            keys::count(&mut self.source_counts, &key);
         } else {
             self.source_ranges.close();
         }
-        *self.present.entry(prefix).or_default() += 1;
+        keys::count(&mut self.present, &key);
         match parsed {
             Ok(parsed) => self.sort(parsed, key, record),
             Err(error) => self.malformed(key, &error),
@@ -269,8 +268,9 @@ impl Files {
     /// `<bucket root>/index_files/<buildID>/<index_version>/<partitionID>/<segmentID>/<file key>`.
     fn from_paths(paths: &[String], build: i64, version: i64) -> Self {
         let mut files = Self::default();
+        let folders = [version.to_string(), build.to_string(), "index_files".to_owned()];
         for path in paths {
-            match Self::split(path, build, version) {
+            match Self::split(path, &folders) {
                 Some((location, key)) if files.location.is_none_or(|first| first == location) => {
                     files.location = Some(location);
                     files.keys.push(key.to_owned());
@@ -284,13 +284,13 @@ impl Files {
         files
     }
 
-    fn split(path: &str, build: i64, version: i64) -> Option<((i64, i64), &str)> {
+    /// Partition, segment and file key of a path that goes through `folders`, the innermost one first.
+    fn split<'a>(path: &'a str, folders: &[String]) -> Option<((i64, i64), &'a str)> {
         let mut parts = path.rsplit('/');
         let key = parts.next().filter(|key| !key.is_empty())?;
         let segment: i64 = parts.next()?.parse().ok()?;
         let partition: i64 = parts.next()?.parse().ok()?;
-        let expected = [version.to_string(), build.to_string(), "index_files".to_owned()];
-        expected.iter().all(|part| parts.next() == Some(part)).then_some(((partition, segment), key))
+        folders.iter().all(|folder| parts.next() == Some(folder)).then_some(((partition, segment), key))
     }
 }
 

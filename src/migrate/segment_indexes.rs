@@ -1,6 +1,6 @@
 //! Segment indexes: index records of segments joined with their build records (layouts.md, rule 4).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use prost::Message;
 
@@ -15,7 +15,7 @@ use crate::layout::messages::common::{DataType, IndexState};
 use crate::layout::messages::{source, target};
 
 const LOST: &str = "the segment would have to be indexed anew";
-/// The index type whose FLOAT and DOUBLE files of 2.1 crash real 2.2.16 servers.
+/// The index type of scalar fields, whose files of 2.1 newer servers misread for small values.
 const STL_SORT: &str = "STL_SORT";
 
 /// The records that segment indexes are joined from.
@@ -112,10 +112,12 @@ fn is_buildless(info: &source::SegmentIndexInfo) -> bool {
 /// Build IDs for the segment indexes that have none, because 2.2 keeps a map by build ID: below the smallest one in use,
 /// counting down; from 1 up where there is none. IDs that would not be positive are taken from above the largest one instead.
 fn own_build_ids(records: &Records) -> impl Iterator<Item = i64> + use<> {
-    let in_use = records.segment_indexes.iter().map(|info| info.build_id).filter(|id| *id != 0);
-    let in_use: BTreeSet<i64> = in_use.chain(records.builds.keys().copied()).collect();
-    let smallest = in_use.first().copied().unwrap_or(1);
-    let largest = in_use.last().copied().unwrap_or(0).max(0);
+    let in_use = || {
+        let noted = records.segment_indexes.iter().map(|info| info.build_id).filter(|id| *id != 0);
+        noted.chain(records.builds.keys().copied())
+    };
+    let smallest = in_use().min().unwrap_or(1);
+    let largest = in_use().max().unwrap_or(0).max(0);
     let below = (1..smallest).rev();
     let above = (1..i64::MAX - largest).map(move |step| largest + step);
     below.chain(above)

@@ -31,7 +31,7 @@ impl UnknownFields {
         if fields.is_empty() {
             return;
         }
-        let found = self.0.entry(prefix_of(key)).or_default();
+        let found = self.0.entry(prefix_of(key).into_owned()).or_default();
         if found.named.len() == NAMED {
             found.more += 1;
             return;

@@ -76,7 +76,7 @@ impl Verifier {
         self.keys += 1;
         match parsed.as_ref().map_or_else(|error| error.side, Key::side) {
             Side::Source => {
-                *self.source_keys.entry(keys::prefix_of(key)).or_default() += 1;
+                keys::count(&mut self.source_keys, key);
                 return;
             }
             Side::Target => self.target_keys += 1,

@@ -9,6 +9,7 @@ use crate::{config_for, connect};
 
 on_both_versions![
     pages_together_are_a_plain_read,
+    keys_are_read_once_however_they_lie,
     a_prefix_ends_at_the_right_key_for_every_byte,
     all_pages_are_of_the_first_revision,
     an_older_revision_can_be_read,
@@ -16,7 +17,7 @@ on_both_versions![
     large_values_come_in_smaller_pages,
     a_value_beyond_the_limit_is_told,
     small_values_come_in_larger_pages,
-    counts_and_knows_the_newest_revision,
+    counts_the_keys_of_a_prefix,
 ];
 
 fn pages(first_page: i64) -> ReadOptions {
@@ -52,11 +53,40 @@ fn pages_together_are_a_plain_read(version: Version) {
     let count = etcd.dump_prefix("by-dev/meta/").len();
     for size in [1, 2, 3, 7, 100, count - 1, count, count + 1] {
         let read = read(&connection, "by-dev/meta/", pages(size.try_into().unwrap()));
-        assert_eq!(read.len(), count.div_ceil(size), "{size}");
+        assert!(read.iter().all(|page| page.len() <= size), "{size}");
         assert_eq!(as_map(&read), etcd.dump_prefix("by-dev/meta/"), "{size}");
     }
     assert_eq!(as_map(&read(&connection, "", ReadOptions::default())), etcd.dump());
     assert!(read(&connection, "nothing", pages(1)).is_empty());
+}
+
+/// Where a request ends is guessed from the keys before; every kind of wrong guess must do no harm.
+fn keys_are_read_once_however_they_lie(version: Version) {
+    let etcd = Etcd::start(version);
+    let close = (0..700).map(|id| format!("a/{}", 470_000_000_000_u64 + id));
+    let far_apart = (0..300).map(|id| format!("a/{}", 480_000_000_000_u64 + id * 1_000_003));
+    let closer_and_closer = (0..300).map(|id| format!("b/{}", 999_999_999_u64 - 900_000_000 / (id + 1)));
+    let nested = (0..20).flat_map(|id| (0..=id * 3).map(move |inner| format!("c/{}/{inner}", 5000 + id * id * 7)));
+    let names = (0..200_u32).map(|name| format!("d/{:x}", name.wrapping_mul(2_654_435_761)));
+    let unlike_length = (0..12).map(|digits| format!("e/1{}", "0".repeat(digits)));
+    let text = close.chain(far_apart).chain(closer_and_closer).chain(nested).chain(names).chain(unlike_length);
+    let bytes = (0..=u8::MAX).map(|byte| vec![byte | 0x80, byte, 0xff, byte]);
+    let keys: Vec<_> = text.map(String::into_bytes).chain(bytes).collect();
+    etcd.put_all(keys.iter().map(|key| (key.clone(), key[..1].to_vec(), 0)));
+    let connection = connect(&config_for(&etcd));
+    for prefix in ["", "a", "a/4", "b/", "c/", "c/5", "d/", "e/"] {
+        for size in [1, 3, 17, 100, 450] {
+            if size > 1 || prefix.len() > 2 {
+                assert_eq!(
+                    as_map(&read(&connection, prefix, pages(size))),
+                    etcd.dump_prefix(prefix),
+                    "{prefix} {size}"
+                );
+            }
+        }
+    }
+    let sizes: Vec<_> = read(&connection, "a/", pages(100)).iter().map(Vec::len).collect();
+    assert!(sizes.len() < 25, "1,000 keys came in {} pages: {sizes:?}", sizes.len());
 }
 
 fn a_prefix_ends_at_the_right_key_for_every_byte(version: Version) {
@@ -105,18 +135,17 @@ fn an_older_revision_can_be_read(version: Version) {
 
 fn tells_that_the_revision_was_compacted(version: Version) {
     let etcd = Etcd::start(version);
-    etcd.put_all((0..10).map(|key| (vec![b'k', key], vec![1], 0)));
+    etcd.put_all((0..200).map(|key| (vec![b'k', key], vec![1], 0)));
     let mut snapshot = block_on(connect(&config_for(&etcd)).snapshot_with("k", pages(4))).unwrap();
     assert_eq!(block_on(snapshot.next_page()).unwrap().unwrap().len(), 4);
     etcd.put("another", "key");
     etcd.compact(etcd.revision());
-    // The page after the first may have been read ahead.
-    let error = match block_on(snapshot.next_page()) {
-        Ok(page) => {
-            assert_eq!(page.unwrap().len(), 4);
-            block_on(snapshot.next_page()).unwrap_err()
+    // A few pages after the first may have been read ahead.
+    let error = loop {
+        match block_on(snapshot.next_page()) {
+            Ok(page) => assert!(page.is_some(), "all was read, though the revision is gone"),
+            Err(error) => break error,
         }
-        Err(error) => error,
     };
     assert!(matches!(error, EtcdError::Compacted { .. }), "{error}");
     assert!(error.to_string().contains(&format!("at revision {}", snapshot.revision())), "{error}");
@@ -147,15 +176,16 @@ fn small_values_come_in_larger_pages(version: Version) {
     etcd.put_all((0..1000_u16).map(|key| (key.to_be_bytes().to_vec(), vec![0; 100], 0)));
     let options = ReadOptions { first_page: 10, page_bytes: 20_000, ..ReadOptions::default() };
     let sizes: Vec<_> = read(&connect(&config_for(&etcd)), "", options).iter().map(Vec::len).collect();
-    assert_eq!(sizes[..6], [10, 20, 40, 80, 160, 194]);
+    assert_eq!(sizes[0], 10);
+    let largest = *sizes.iter().max().unwrap();
+    assert!((100..=194).contains(&largest), "{sizes:?}");
 }
 
-fn counts_and_knows_the_newest_revision(version: Version) {
+fn counts_the_keys_of_a_prefix(version: Version) {
     let etcd = Etcd::start(version);
     etcd.load_milvus();
     let connection = connect(&config_for(&etcd));
     let under_meta = etcd.dump_prefix("by-dev/meta/").len();
     assert_eq!(block_on(connection.count("by-dev/meta/")).unwrap(), u64::try_from(under_meta).unwrap());
-    assert_eq!(block_on(connection.head_revision("by-dev/meta/")).unwrap(), etcd.revision());
     assert_eq!(block_on(connection.get_range("by-dev/meta/")).unwrap().len(), under_meta);
 }

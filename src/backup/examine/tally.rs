@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{Check, Damage, HeaderFacts};
 use crate::backup::read::HashingReader;
 use crate::backup::stream::{self, StreamError};
-use crate::layout::keys::{prefix_of, printable};
+use crate::layout::keys::{self, printable};
 
 /// Only the first places of damage are kept: a report of thousands helps nobody.
 const MAX_DAMAGE: usize = 10;
@@ -146,7 +146,7 @@ impl<'e> Tally<'e> {
             self.note_damage(offset, format!("the key {} occurs twice or out of order", printable(relative)));
         }
         self.keys += 1;
-        *self.counts.entry(prefix_of(relative)).or_default() += 1;
+        keys::count(&mut self.counts, relative);
         (self.each)(&Record { absolute, relative, value })
     }
 

@@ -16,7 +16,7 @@ use crate::report::progress::Progress;
 use crate::stop::{Stop, Stopped};
 
 /// Transactions under way at the same time where their order does not matter.
-const IN_FLIGHT: usize = 8;
+pub const IN_FLIGHT: usize = 8;
 /// What a transaction takes beside keys and values: framing, and the compares of the fence.
 const FENCE_BYTES: usize = 2048;
 const FRAME_BYTES: usize = 48;

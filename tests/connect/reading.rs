@@ -75,14 +75,10 @@ fn keys_are_read_once_however_they_lie(version: Version) {
     etcd.put_all(keys.iter().map(|key| (key.clone(), key[..1].to_vec(), 0)));
     let connection = connect(&config_for(&etcd));
     for prefix in ["", "a", "a/4", "b/", "c/", "c/5", "d/", "e/"] {
-        for size in [1, 3, 17, 100, 450] {
-            if size > 1 || prefix.len() > 2 {
-                assert_eq!(
-                    as_map(&read(&connection, prefix, pages(size))),
-                    etcd.dump_prefix(prefix),
-                    "{prefix} {size}"
-                );
-            }
+        let expected = etcd.dump_prefix(prefix);
+        for size in [1, 3, 17, 100, 450].into_iter().filter(|size| expected.len() <= size * 200) {
+            let read = read(&connection, prefix, pages(size.try_into().unwrap()));
+            assert_eq!(as_map(&read), expected, "{prefix} {size}");
         }
     }
     let sizes: Vec<_> = read(&connection, "a/", pages(100)).iter().map(Vec::len).collect();

@@ -1,5 +1,6 @@
 //! A process that is killed or told to stop, at any point.
 
+use meta_migration::apply::IN_FLIGHT;
 use predicates::prelude::*;
 use predicates::str::contains;
 
@@ -110,12 +111,12 @@ fn check_what_a_kill_left(scene: &Scene, point: impl std::fmt::Debug + Copy) {
 
 fn a_run_told_to_stop_ends_in_order(version: Version) {
     let scene = Scene::on(version);
-    told_to_stop(&scene, "TERM", 21, 4);
+    told_to_stop(&scene, "TERM", 21, IN_FLIGHT);
     told_to_stop(&scene, "INT", 52, 1);
 }
 
 /// Tells a `run` to stop while its `number`th transaction is in flight, of at most so many at the same time.
-fn told_to_stop(scene: &Scene, signal: &str, number: u64, in_flight: i64) {
+fn told_to_stop(scene: &Scene, signal: &str, number: u64, in_flight: usize) {
     scene.start_over_for("run");
     let mut running = scene.tool.catch_at(&["run", SMALL], &scene.etcd, "Write", number, Moment::Before);
     let revision = scene.etcd.revision();
@@ -127,7 +128,7 @@ fn told_to_stop(scene: &Scene, signal: &str, number: u64, in_flight: i64) {
     assert_eq!((scene.etcd.get(LOCK), scene.etcd.leases().len()), (None, 0));
     let half = scene.dump();
     if said(&stopped).contains("stopped by a signal") {
-        let written = scene.etcd.revision() - revision - 1;
+        let written = usize::try_from(scene.etcd.revision() - revision - 1).unwrap();
         assert!((1..=in_flight).contains(&written), "{number}: {written}");
         stopped.code(2).stderr(contains("stopped in the middle of writing").and(contains("Run again")));
     } else {
@@ -147,7 +148,7 @@ fn every_transaction_is_told_to_stop() {
         let scene = Scene::on(version);
         let times = scene.transactions("run", SMALL);
         for number in 1..=times {
-            told_to_stop(&scene, if number % 2 == 0 { "TERM" } else { "INT" }, number, 4);
+            told_to_stop(&scene, if number % 2 == 0 { "TERM" } else { "INT" }, number, IN_FLIGHT);
         }
         stress::report(
             &format!("SIGTERM or Ctrl-C while each transaction is in flight: run {SMALL}, {version:?}"),

@@ -2,7 +2,9 @@
 # Times backup, plan, run, verify and rollback on synthetic clusters, against a throwaway etcd 3.5 that syncs to disk, and holds
 # them against etcd's own speed in the same round.
 #
-#   ./scripts/bench.sh [--rounds N] [SEGMENTS…]      default: five rounds of 1000 10000 50000 200000
+#   ./scripts/bench.sh [--rounds N] [--members N] [--delay MILLISECONDS] [--progress] [SEGMENTS…]
+#
+# Default: five rounds of 1000 10000 50000 200000 segments, one member, no delay.
 #
 # Prints a table of medians, and saves every number as JSON in target/bench.json.
 set -euo pipefail
@@ -12,5 +14,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly TARGET=${CARGO_TARGET_DIR:-target}
 
 ./scripts/setup.sh
-cargo build --release --locked --bin meta-migration --example make-cluster --example floors
+cargo build --release --locked --bin meta-migration --example make-cluster --example floors --example delay
 exec python3 scripts/bench/bench.py --target "$TARGET/release" --etcd .tools/etcd-3.5 --json "$TARGET/bench.json" "$@"

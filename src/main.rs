@@ -27,19 +27,17 @@ fn main() -> ExitCode {
     }
     let console = Console::set_up(cli.common.verbose, cli.common.output, cli.common.log_format);
     let outcome = catch_unwind(AssertUnwindSafe(|| run(&cli, &console)));
-    let exit = match outcome {
-        Ok(Ok(exit)) => exit,
-        Ok(Err(failure)) => {
-            console.fail(&failure.to_string());
-            // Nothing better can be done if standard output is gone.
-            let _ = console.object(&FailureOutcome::new(failure.exit, failure.to_string()));
-            failure.exit
-        }
+    let (exit, what) = match outcome {
+        Ok(Ok(exit)) => return exit.into(),
+        Ok(Err(failure)) => (failure.exit, failure.to_string()),
         Err(_) => {
-            console.fail("this is a defect of meta-migration: please report it with the lines above");
-            Exit::Unexpected
+            let defect = "this is a defect of meta-migration: please report it with the lines above";
+            (Exit::Unexpected, defect.to_owned())
         }
     };
+    console.fail(&what);
+    // Nothing better can be done if standard output is gone.
+    let _ = console.object(&FailureOutcome::new(exit, what));
     exit.into()
 }
 

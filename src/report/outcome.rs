@@ -30,6 +30,8 @@ pub enum Ended {
     Failed,
     /// Failed after a backup was finished or writing had begun.
     Interrupted,
+    /// The tool itself is wrong: how far it got is not known.
+    Defect,
 }
 
 /// An outcome that does not name its command itself.
@@ -58,7 +60,11 @@ pub struct FailureOutcome {
 impl FailureOutcome {
     /// The object for an error.
     pub fn new(exit: Exit, error: String) -> Self {
-        let ended = if exit == Exit::Interrupted { Ended::Interrupted } else { Ended::Failed };
+        let ended = match exit {
+            Exit::Interrupted => Ended::Interrupted,
+            Exit::Unexpected => Ended::Defect,
+            Exit::Done | Exit::NothingWritten => Ended::Failed,
+        };
         Self { ended, exit_code: exit as u8, error }
     }
 }

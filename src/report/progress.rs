@@ -95,10 +95,14 @@ impl Clock {
         self.amount.load(Ordering::Relaxed) as f64
     }
 
-    /// The time left with all phases to come, in words; nothing where it is not known.
+    /// Seconds left with all phases to come, where that is known.
+    fn seconds_left(&self) -> Option<f64> {
+        locked(&self.outlook).seconds_left(self.kind, self.amount(), self.seconds())
+    }
+
+    /// The same in words; nothing where it is not known.
     fn in_all(&self) -> String {
-        let left = locked(&self.outlook).seconds_left(self.kind, self.amount(), self.seconds());
-        left.map_or_else(String::new, |seconds| format!(", {seconds:.0} s with all that follows"))
+        self.seconds_left().map_or_else(String::new, |seconds| format!(", {seconds:.0} s with all that follows"))
     }
 }
 
@@ -140,6 +144,9 @@ impl Bar {
         if let Some(bar) = &self.bar {
             bar.inc(steps);
             return;
+        }
+        if let Some(left) = self.clock.seconds_left() {
+            tracing::debug!("{}: {left:.2} s left with all that follows", self.name);
         }
         let Ok(mut lines) = self.lines.lock() else { return };
         lines.done += steps;

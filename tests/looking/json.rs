@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use meta_migration::exit::Exit;
+use meta_migration::report::outcome::FailureOutcome;
 use serde_json::Value;
 
 use crate::common::{Tool, Version, on_both_versions};
@@ -24,6 +26,13 @@ fn every_object_is_as_the_schema_says_and_every_field_of_it_occurs(version: Vers
     assert!(never.is_empty(), "documented, but never there: {never:#?}");
     let ended: BTreeSet<_> = tour.objects.iter().map(|object| object["ended"].as_str().unwrap()).collect();
     assert_eq!(ended, BTreeSet::from(["done", "nothing-to-do", "not-ok", "failed", "interrupted"]));
+}
+
+#[test]
+fn a_defect_of_the_tool_has_an_object_too() {
+    let object = serde_json::to_value(FailureOutcome::new(Exit::Unexpected, "a defect".into())).unwrap();
+    Schema::of_outcomes().check(&object);
+    assert_eq!((&object["ended"], &object["exit_code"]), (&"defect".into(), &100.into()));
 }
 
 #[test]

@@ -91,9 +91,9 @@ impl Tour {
         self.call(tool, &["inspect", "legacy.bak"], 0);
         let path = tool.backup_file();
         let sound = std::fs::read(&path).unwrap();
-        let mut flipped = sound.clone();
-        flipped[sound.len() / 2] ^= 1;
-        for bytes in [&sound[..sound.len() / 2], &sound[..sound.len() - 10], &flipped] {
+        let mut overwritten = sound.clone();
+        overwritten[sound.len() / 2..][..64].fill(0xff);
+        for bytes in [&sound[..sound.len() / 2], &sound[..sound.len() - 10], &overwritten] {
             std::fs::write(&path, bytes).unwrap();
             self.call(tool, &["inspect", "migration.bak"], 1);
             self.call(tool, &["rollback"], 1);

@@ -8,7 +8,7 @@ use std::io::Write;
 use libfuzzer_sys::fuzz_target;
 use meta_migration::backup::Backup;
 use meta_migration::backup::examine::examine;
-use meta_migration::layout::keys::prefix_of;
+use meta_migration::layout::keys::count;
 use meta_migration_fuzz::mutate::varint;
 use meta_migration_fuzz::{file, pairs::Input};
 use sha2::{Digest, Sha256};
@@ -63,7 +63,7 @@ fn records(bytes: &[u8]) -> (Vec<u8>, BTreeMap<String, u64>, u64) {
     let mut entries = Vec::new();
     let all = input.keys();
     for (key, value) in &all {
-        *counts.entry(prefix_of(key)).or_default() += 1;
+        count(&mut counts, key);
         let absolute = [b"r/m/", &key[..]].concat();
         record(&mut entries, &[delimited(1, &absolute), delimited(2, value)].concat());
     }

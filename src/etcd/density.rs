@@ -31,21 +31,21 @@ enum Digits {
 }
 
 impl Density {
-    /// Of `keys` keys from `first` to `last`; `None` if they tell nothing.
-    pub(super) fn of(first: &[u8], last: &[u8], keys: usize) -> Option<Self> {
+    /// Of keys between `first` and `last`, from the one to the other in so many steps; `None` if they tell nothing.
+    pub(super) fn of(first: &[u8], last: &[u8], steps: u64) -> Option<Self> {
         let common = first.iter().zip(last).take_while(|(a, b)| a == b).count();
         let digits = Digits::of(&[&first[common..], &last[common..]]);
         let carry = first[..common].iter().rev().take(CARRY).take_while(|byte| byte.is_ascii_digit()).count();
         let common = if digits == Digits::Decimal { common - carry } else { common };
         let distance = digits.number(last, common).checked_sub(digits.number(first, common))?;
-        let step = distance / u128::try_from(keys).ok()?.checked_sub(1).filter(|steps| *steps > 0)?;
+        let step = distance.checked_div(u128::from(steps))?;
         (step > 0).then_some(Self { common, digits, step })
     }
 
     /// A key behind `start`, with about `keys` keys between them if they go on like this; `None` if `start` does not.
-    pub(super) fn end(&self, start: &[u8], keys: usize) -> Option<Vec<u8>> {
+    pub(super) fn end(&self, start: &[u8], keys: u64) -> Option<Vec<u8>> {
         let prefix = start.get(..self.common)?;
-        let distance = self.step.saturating_mul(u128::try_from(keys).unwrap_or(u128::MAX));
+        let distance = self.step.saturating_mul(u128::from(keys));
         let number = self.digits.number(start, self.common).saturating_add(distance);
         let end = match self.digits.key(prefix, number) {
             Some(end) => end,
@@ -125,7 +125,7 @@ mod tests {
         for (step, prefix) in [(1, ""), (7, "by-dev/meta/indexes/"), (13, "segment-index/447000000000000001/")] {
             let keys: Vec<String> =
                 (0..4000_u64).map(|key| format!("{prefix}{}", 470_000_000_000 + key * step)).collect();
-            let density = Density::of(keys[0].as_bytes(), keys[999].as_bytes(), 1000).unwrap();
+            let density = Density::of(keys[0].as_bytes(), keys[999].as_bytes(), 999).unwrap();
             for start in (1000..3800).step_by(50) {
                 let found = within(&keys, &density, &keys[start]);
                 assert!((95..=105).contains(&found), "{found} keys behind {}", keys[start]);
@@ -137,7 +137,7 @@ mod tests {
     fn keys_of_several_collections_are_counted_together() {
         let key = |number: usize| format!("s/{}/{}", 4700 + number / 10 * 3, 880_000 + number % 10);
         let keys: Vec<String> = (0..2000).map(key).collect();
-        let density = Density::of(keys[0].as_bytes(), keys[499].as_bytes(), 500).unwrap();
+        let density = Density::of(keys[0].as_bytes(), keys[499].as_bytes(), 499).unwrap();
         for start in (500..1800).step_by(10) {
             let found = within(&keys, &density, &keys[start]);
             assert!((60..=150).contains(&found), "{found} keys behind {}", keys[start]);
@@ -146,16 +146,16 @@ mod tests {
 
     #[test]
     fn behind_the_last_key_that_could_be_counted_the_window_ends_with_the_prefix() {
-        let density = Density::of(b"k/1", b"k/9", 2).unwrap();
+        let density = Density::of(b"k/1", b"k/9", 1).unwrap();
         assert_eq!(density.end(b"k/9", 5).unwrap(), b"k0");
-        let bytes = Density::of(b"\xff\x01", b"\xff\xf0", 2).unwrap();
+        let bytes = Density::of(b"\xff\x01", b"\xff\xf0", 1).unwrap();
         assert_eq!(bytes.end(b"\xff\xf1", 5), None, "no key begins with something greater");
     }
 
     #[test]
     fn few_or_equal_keys_tell_nothing() {
-        for (first, last, keys) in [(&b"a"[..], &b"b"[..], 1), (b"a", b"b", 0), (b"a", b"a", 2), (b"b", b"a", 2)] {
-            assert_eq!(Density::of(first, last, keys), None);
+        for (first, last, steps) in [(&b"a"[..], &b"b"[..], 0), (b"a", b"a", 1), (b"b", b"a", 1)] {
+            assert_eq!(Density::of(first, last, steps), None);
         }
     }
 
@@ -163,8 +163,8 @@ mod tests {
         #[test]
         fn whatever_the_keys_are_the_end_is_behind_the_start(
             mut keys in vec(vec(prop_oneof![any::<u8>(), b'/'..=b':', Just(u8::MAX)], 0..40), 2..4),
-            of in 0..20_000usize,
-            wanted in prop_oneof![0..20_000usize, Just(usize::MAX)],
+            of in 0..20_000u64,
+            wanted in prop_oneof![0..20_000u64, Just(u64::MAX)],
         ) {
             keys.sort();
             if let Some(density) = Density::of(&keys[0], &keys[1], of) {

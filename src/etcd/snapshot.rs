@@ -19,8 +19,13 @@ use super::{Entry, Etcd, EtcdError, prefix_end};
 const MOST_AT_ONCE: usize = 4;
 /// A range is cut to hold this part of the keys that are asked for, so that they fit even if they lie closer than expected.
 const FILL: (i64, i64) = (3, 4);
-/// An answer with less than this part of what was asked for does not tell how the keys lie.
+/// From an answer with less than this part of what was asked for, nothing is learnt about the size of the values.
 const TELLING: usize = 8;
+/// How much wider the next range is at most, if there were fewer keys than expected in one.
+const WIDER: u64 = 2;
+/// How much wider it is after so many ranges in a row without any key.
+const MUCH_WIDER: u64 = 16;
+const EMPTY_RANGES: u32 = 3;
 
 /// How to read a [`Snapshot`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +84,7 @@ pub struct Snapshot {
     /// Where the keys begin that no request is under way for.
     rest: Option<Vec<u8>>,
     density: Option<Density>,
+    empty_ranges: u32,
     at_once: usize,
 }
 
@@ -160,6 +166,7 @@ impl Etcd {
             ahead: VecDeque::new(),
             rest: None,
             density: None,
+            empty_ranges: 0,
             at_once: 1,
         };
         snapshot.first = Some(snapshot.take_in(page)?).filter(|page| !page.is_empty());
@@ -222,15 +229,12 @@ impl Snapshot {
 
     /// Learns how many keys to ask for next, and how they lie.
     fn learn(&mut self, page: &Page) {
-        let (found, slow) = (page.entries.len(), page.slow);
-        let is_telling = page.more || found * TELLING >= usize::try_from(page.asked_for).unwrap_or(usize::MAX);
-        match &page.entries[..] {
-            _ if page.range.is_rest => {}
-            [first, .., last] if is_telling => self.density = Density::of(&first.key, &last.key, found),
-            // The keys lie elsewhere; the next request has no end and finds them.
-            _ => self.density = None,
+        if !page.range.is_rest {
+            self.empty_ranges = if page.count == 0 { self.empty_ranges + 1 } else { 0 };
+            self.density = self.density_after(page);
         }
-        if is_telling {
+        let (found, slow) = (page.entries.len(), page.slow);
+        if page.more || found * TELLING >= usize::try_from(page.asked_for).unwrap_or(usize::MAX) {
             let bytes = page.entries.iter().map(|entry| entry.key.len() + entry.value.len()).sum();
             self.request.keys = self.request.options.next_page(page.asked_for, found, bytes, slow);
         } else if slow {
@@ -238,13 +242,33 @@ impl Snapshot {
         }
     }
 
+    fn density_after(&self, page: &Page) -> Option<Density> {
+        let Range { start, end, .. } = &page.range;
+        match &page.entries[..] {
+            // All the range tells is that it was far too wide.
+            [first, .., last] if *end == self.end || !self.has_room_for_rest(page) => {
+                Density::of(&first.key, &last.key, page.entries.len() as u64 - 1)
+            }
+            _ => {
+                let wider = if self.empty_ranges < EMPTY_RANGES { WIDER } else { MUCH_WIDER };
+                let least = filled(page.asked_for) / wider;
+                Density::of(start, end, page.count.max(least))
+            }
+        }
+    }
+
+    /// Whether one more page takes what a page had no room for.
+    fn has_room_for_rest(&self, page: &Page) -> bool {
+        let left = page.count.saturating_sub(page.entries.len() as u64);
+        i64::try_from(left).is_ok_and(|left| left <= self.request.keys)
+    }
+
     /// Asks for what a page had no room for.
     fn leave(&mut self, page: &Page) {
         let Some(last) = page.entries.last() else { return };
         // The smallest key after the last one.
         let start = [&last.key[..], &[0]].concat();
-        let left = page.count.saturating_sub(page.entries.len() as u64);
-        if i64::try_from(left).is_ok_and(|left| left <= self.request.keys) {
+        if self.has_room_for_rest(page) {
             let rest = self.begin(Range { start, end: page.range.end.clone(), is_rest: true });
             self.ahead.push_front(rest);
         } else {
@@ -258,7 +282,7 @@ impl Snapshot {
         while self.ahead.len() < self.at_once
             && let Some(start) = self.rest.take()
         {
-            let keys = usize::try_from(self.request.keys * FILL.0 / FILL.1).unwrap_or(usize::MAX).max(1);
+            let keys = filled(self.request.keys);
             let end = self.density.as_ref().and_then(|density| density.end(&start, keys));
             self.rest = end.filter(|end| self.end == [0] || *end < self.end);
             let end = self.rest.clone().unwrap_or_else(|| self.end.clone());
@@ -272,6 +296,11 @@ impl Snapshot {
         ahead.spawn(PageRequest { range, ..self.request.clone() }.read());
         ahead
     }
+}
+
+/// How many keys a range should hold, if so many are asked for.
+fn filled(keys: i64) -> u64 {
+    u64::try_from(keys * FILL.0 / FILL.1).unwrap_or(0).max(1)
 }
 
 impl PageRequest {

@@ -1,5 +1,8 @@
 //! How long everything that is still to do will take, not only the phase under way.
 
+/// The first requests of a kind tell little: they take longer than those that follow.
+const SECONDS_THAT_TELL: f64 = 0.1;
+
 /// Work of one kind goes on at one speed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -64,7 +67,7 @@ impl Outlook {
 
 impl Tally {
     fn seconds_left(&self) -> Option<f64> {
-        match (self.expected > 0.0, self.done > 0.0) {
+        match (self.expected > 0.0, self.done > 0.0 && self.seconds >= SECONDS_THAT_TELL) {
             (false, _) => Some(0.0),
             (true, true) => Some(self.expected * self.seconds / self.done),
             (true, false) => None,
@@ -83,6 +86,14 @@ mod tests {
         outlook.finished(Kind::Read, 100.0, 10.0);
         outlook.expect(200.0, 50.0);
         assert_eq!(outlook.seconds_left(Kind::Write, 0.0, 0.0), None, "nothing tells yet how fast writing is");
+    }
+
+    #[test]
+    fn nothing_is_told_by_the_first_requests_alone() {
+        let mut outlook = Outlook::default();
+        outlook.expect(0.0, 1000.0);
+        assert_eq!(outlook.seconds_left(Kind::Write, 10.0, 0.09), None);
+        assert_eq!(outlook.seconds_left(Kind::Write, 100.0, 0.1), Some(0.9));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
+use futures::future::try_join_all;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -87,12 +88,8 @@ impl Context {
 
     /// Whether anything of the 2.2 layout is there. Only the 2.2 layout has these keys, so this is quick in 2.1 metadata.
     pub(super) async fn has_target_keys(&self, etcd: &Etcd) -> Result<bool, EtcdError> {
-        for prefix in target_prefixes() {
-            if etcd.count(format!("{}{prefix}", self.root)).await? > 0 {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let counts = target_prefixes().map(|prefix| etcd.count(format!("{}{prefix}", self.root)));
+        Ok(try_join_all(counts).await?.into_iter().any(|count| count > 0))
     }
 
     /// Writes a backup of all keys without a lease, as they were at `revision` (or are now). `found` is their layout.

@@ -23,9 +23,11 @@ const FILL: (i64, i64) = (3, 4);
 const TELLING: usize = 8;
 /// How much wider the next range is at most, if there were fewer keys than expected in one.
 const WIDER: u64 = 2;
-/// How much wider it is after so many ranges in a row without any key.
-const MUCH_WIDER: u64 = 16;
+/// After so many ranges in a row without any key, the next one is much wider; or has no end if so few keys are left that etcd walks
+/// over them in the time of a few requests.
 const EMPTY_RANGES: u32 = 3;
+const MUCH_WIDER: u64 = 16;
+const FEW_KEYS: u64 = 100_000;
 
 /// How to read a [`Snapshot`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -244,13 +246,17 @@ impl Snapshot {
 
     fn density_after(&self, page: &Page) -> Option<Density> {
         let Range { start, end, .. } = &page.range;
+        let is_lost = self.empty_ranges >= EMPTY_RANGES;
+        if is_lost && self.total.saturating_sub(self.delivered) <= FEW_KEYS {
+            return None;
+        }
         match &page.entries[..] {
             // All the range tells is that it was far too wide.
             [first, .., last] if *end == self.end || !self.has_room_for_rest(page) => {
                 Density::of(&first.key, &last.key, page.entries.len() as u64 - 1)
             }
             _ => {
-                let wider = if self.empty_ranges < EMPTY_RANGES { WIDER } else { MUCH_WIDER };
+                let wider = if is_lost { MUCH_WIDER } else { WIDER };
                 let least = filled(page.asked_for) / wider;
                 Density::of(start, end, page.count.max(least))
             }

@@ -231,16 +231,16 @@ impl Snapshot {
 
     /// Learns how many keys to ask for next, and how they lie.
     fn learn(&mut self, page: &Page) {
-        if !page.range.is_rest {
-            self.empty_ranges = if page.count == 0 { self.empty_ranges + 1 } else { 0 };
-            self.density = self.density_after(page);
-        }
         let (found, slow) = (page.entries.len(), page.slow);
         if page.more || found * TELLING >= usize::try_from(page.asked_for).unwrap_or(usize::MAX) {
             let bytes = page.entries.iter().map(|entry| entry.key.len() + entry.value.len()).sum();
             self.request.keys = self.request.options.next_page(page.asked_for, found, bytes, slow);
         } else if slow {
             self.request.keys = (self.request.keys / 2).max(1);
+        }
+        if !page.range.is_rest {
+            self.empty_ranges = if page.count == 0 { self.empty_ranges + 1 } else { 0 };
+            self.density = self.density_after(page);
         }
     }
 

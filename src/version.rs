@@ -1,15 +1,93 @@
-//! Milvus versions, and the ways between them that this tool knows.
+//! Milvus versions: the ways between them, and the layout that each target writes itself.
 
 use anyhow::{Context, Result, bail};
 use semver::Version;
+use serde::Serialize;
 
 /// What is to be done for a pair of source and target versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// From the 2.1 layout to the 2.2 layout.
+    /// From the 2.1 layout to the target's own.
     Migrate,
     /// Both versions read the same layout.
     NothingToDo,
+}
+
+/// Which segments get as many statslogs as they have binlogs, because the target refuses to save the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StatslogPadding {
+    /// None: 2.2.0 to 2.2.2, and 2.4 on, where each copy is one more bloom filter in memory.
+    Nobody,
+    /// 2.2.3 to 2.2.16.
+    Everybody,
+    /// 2.3: those that no compaction made.
+    NotCompacted,
+}
+
+/// The layout of a target version, as that release writes it itself (docs/layouts.md has the table and the reasons).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Layout {
+    /// Collections and aliases belong to a database, in their keys and records: from 2.2.9 on.
+    pub in_database: bool,
+    /// Load states tell their load type, and every loaded partition has a record of its own: from 2.3.0 on.
+    pub load_type: bool,
+    /// Which segments get their statslogs repeated.
+    pub statslog_padding: StatslogPadding,
+    /// Whether `datacoord-meta/statslog/0/0/0/0` disturbs nobody there: from 2.2.3 on.
+    pub segment_tripwire: bool,
+}
+
+impl Layout {
+    /// The layout of a target version. The target decides, nothing else.
+    pub fn of(target: &Version) -> Self {
+        // A release candidate counts as its release.
+        let version = (target.major, target.minor, target.patch);
+        Self {
+            in_database: version >= (2, 2, 9),
+            load_type: version >= (2, 3, 0),
+            statslog_padding: match version {
+                (2, 2, 3..) => StatslogPadding::Everybody,
+                (2, 3, _) => StatslogPadding::NotCompacted,
+                _ => StatslogPadding::Nobody,
+            },
+            segment_tripwire: version >= (2, 2, 3),
+        }
+    }
+}
+
+/// A release whose metadata does not stay right whatever is written, and what to take instead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BadTarget {
+    /// What is wrong with it.
+    pub why: &'static str,
+    /// The last release of its line.
+    pub instead: &'static str,
+}
+
+/// Why this target is better not taken, if so (docs/layouts.md, Targets).
+pub fn bad_target(target: &Version) -> Vec<BadTarget> {
+    let mut reasons = Vec::new();
+    let mut add = |why, instead| reasons.push(BadTarget { why, instead });
+    match (target.minor, target.patch) {
+        (2, patch) => {
+            if patch <= 2 {
+                add("it builds scalar index files (STL_SORT) that 2.2.3 and later cannot read", "2.2.16");
+            }
+            if (2..=5).contains(&patch) {
+                add("it writes row counts of 0 into segments that 2.1 compacted, as soon as they change", "2.2.16");
+            }
+        }
+        (3, 12..=17) => add("collections dropped there can come back at a restart", "2.3.22"),
+        (4, patch @ 0..=4) => {
+            if patch == 0 {
+                add("it wipes the file lists of flushed segments that it did not write itself", "2.4.24");
+            }
+            add("collections dropped there can come back at a restart", "2.4.24");
+        }
+        _ => {}
+    }
+    reasons
 }
 
 /// Reads a version; a leading `v` is accepted (`v2.1.4`, as image tags are written).
@@ -22,9 +100,7 @@ pub fn parse(text: &str) -> Result<Version> {
     Version::parse(plain).with_context(|| format!("{text:?} is not a version like 2.1.4 or v2.1.4"))
 }
 
-/// Decides what a pair of versions asks for.
-///
-/// 2.2, 2.3 and 2.4 all read the 2.2 layout; the documented upgrade is 2.1.4 to 2.4.23.
+/// Decides what a pair of versions asks for. The documented upgrade is 2.1.4 to 2.4.23.
 ///
 /// # Errors
 /// There is no way from `source` to `target`; the message names the way round.
@@ -37,7 +113,7 @@ pub fn way(source: &Version, target: &Version) -> Result<Way> {
     }
     if key(target) >= (2, 5) {
         bail!(
-            "the target version {target} does not read the 2.2 layout: first migrate to 2.4 and start it, then upgrade from there"
+            "the target version {target} cannot be reached in one step: first migrate to 2.4 and start it, then upgrade from there"
         );
     }
     if target < source {
@@ -59,6 +135,10 @@ mod tests {
 
     fn decide(source: &str, target: &str) -> Result<Way> {
         way(&parse(source).unwrap(), &parse(target).unwrap())
+    }
+
+    fn layout(target: &str) -> Layout {
+        Layout::of(&parse(target).unwrap())
     }
 
     #[test]
@@ -102,7 +182,48 @@ mod tests {
     }
 
     #[test]
-    fn release_candidates_count_as_their_minor_version() {
+    fn release_candidates_count_as_their_release() {
         assert_eq!(decide("2.1.0-rc1", "2.2.0-rc1").unwrap(), Way::Migrate);
+        assert_eq!(layout("2.3.0-beta"), layout("2.3.0"));
+    }
+
+    #[test]
+    fn the_target_decides_about_the_layout() {
+        use StatslogPadding::{Everybody, Nobody, NotCompacted};
+        for (target, in_database, load_type, statslog_padding, segment_tripwire) in [
+            ("2.2.0", false, false, Nobody, false),
+            ("2.2.2", false, false, Nobody, false),
+            ("2.2.3", false, false, Everybody, true),
+            ("2.2.8", false, false, Everybody, true),
+            ("2.2.9", true, false, Everybody, true),
+            ("2.2.16", true, false, Everybody, true),
+            ("2.3.0", true, true, NotCompacted, true),
+            ("2.3.22", true, true, NotCompacted, true),
+            ("2.4.0", true, true, Nobody, true),
+            ("2.4.24", true, true, Nobody, true),
+        ] {
+            let expected = Layout { in_database, load_type, statslog_padding, segment_tripwire };
+            assert_eq!(layout(target), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn bad_targets_name_what_to_take_instead() {
+        for (target, reasons) in [
+            ("2.2.0", 1),
+            ("2.2.2", 2),
+            ("2.2.5", 1),
+            ("2.2.6", 0),
+            ("2.2.16", 0),
+            ("2.3.11", 0),
+            ("2.3.12", 1),
+            ("2.3.18", 0),
+            ("2.4.0", 2),
+            ("2.4.4", 1),
+            ("2.4.5", 0),
+            ("2.4.24", 0),
+        ] {
+            assert_eq!(bad_target(&parse(target).unwrap()).len(), reasons, "{target}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! All keys here are relative to the meta root (`by-dev/meta/`).
 
+pub mod families;
 pub mod keys;
 pub mod messages;
 pub mod wire;
@@ -12,33 +13,6 @@ pub const TOMBSTONE: &[u8] = &[0xE2, 0x9B, 0xBC];
 /// Whether a value says "deleted".
 pub fn is_tombstone(value: &[u8]) -> bool {
     value == TOMBSTONE
-}
-
-/// What of both layouts is found under a meta root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Found {
-    /// Neither layout: no keys that only one of them has.
-    Neither,
-    /// Wholly the 2.1 layout.
-    #[serde(rename = "2.1")]
-    Source,
-    /// An interrupted migration or rollback: keys of both layouts.
-    Mixed,
-    /// Wholly the 2.2 layout.
-    #[serde(rename = "2.2")]
-    Target,
-}
-
-impl std::fmt::Display for Found {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Neither => "no collections, indexes or aliases of either layout",
-            Self::Source => "2.1",
-            Self::Mixed => "2.1 and 2.2 mixed (an interrupted migration or rollback)",
-            Self::Target => "2.2",
-        })
-    }
 }
 
 /// The meta root of a root path and a meta sub-path, without a slash at the end: Go's `path.Join`, with which Milvus builds its

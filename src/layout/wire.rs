@@ -167,6 +167,21 @@ pub fn varint(message: &[u8], at: usize) -> Result<(u64, usize), WireError> {
     Err(WireError::Truncated)
 }
 
+/// The number in a whole varint field, tag included.
+///
+/// # Errors
+/// The bytes are no varint field.
+pub fn number(field: &[u8]) -> Result<u64, WireError> {
+    let (_, payload) = varint(field, 0)?;
+    Ok(varint(field, payload)?.0)
+}
+
+/// The payload of the last length-delimited field of this number, which is the one that counts.
+pub fn last_payload(message: &[u8], number: u32) -> Option<&[u8]> {
+    let fields = iter(message).filter_map(Result::ok).filter(|field| field.number == number && field.delimited);
+    fields.last().map(|field| &message[field.payload])
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

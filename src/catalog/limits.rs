@@ -15,11 +15,11 @@ const NOT_LOADED: [&str; 3] = ["RHNSW_FLAT", "RHNSW_SQ", "RHNSW_PQ"];
 const NEVER_BUILT: [&str; 5] = ["NSG", "RNSG", "IVF_SQ8_HYBRID", "NGT_PANNG", "NGT_ONNG"];
 
 /// The limits that concern what a report lists.
-pub(super) fn of(report: &Report) -> Vec<Limit> {
+pub fn of(report: &Report) -> Vec<Limit> {
     let taken: BTreeSet<&str> =
-        report.collections.iter().map(|one| &*one.name).chain(report.aliases.keys().map(String::as_str)).collect();
+        report.collections.values().map(|one| &*one.name).chain(report.aliases.keys().map(String::as_str)).collect();
     let mut limits = Vec::new();
-    for collection in &report.collections {
+    for collection in report.collections.values() {
         limits.extend(name(collection, &taken));
         limits.extend(collection.partitions.iter().filter(|name| !is_legal_for_partition(name)).map(|partition| {
             Limit {

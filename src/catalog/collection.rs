@@ -1,0 +1,552 @@
+//! Collections with their partitions and fields (docs/layouts.md, rule 1).
+//!
+//! 2.1 embeds partitions, fields and the list of indexes in the collection record. Newer versions read that too, but every later
+//! rewrite of the record (a rename, a property) writes it back without them, and the schema is gone; so all of them get keys of
+//! their own, and from 2.2.9 on the record moves to its database.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::channel::ChannelStart;
+use super::names::Names;
+use super::problem::Problem;
+use super::records::{Records, Versions, Writing, decode, same_id};
+use super::report::{CollectionSummary, LeftOut, Named, Renamed, Repair, RepairKind};
+use crate::layout::families::{DEFAULT_DATABASE, Family};
+use crate::layout::keys::Key;
+use crate::layout::messages::common::{CollectionInfo, DataType, FieldIndexInfo, FieldSchema};
+use crate::layout::messages::target::PartitionInfo;
+use crate::layout::wire::{self, WireError};
+use crate::layout::{TOMBSTONE, is_tombstone};
+use crate::version::Layout;
+
+/// Field numbers of etcd.CollectionInfo that leave the record: partition IDs, names, field indexes, partition timestamps.
+const EMBEDDED: [u32; 4] = [4, 5, 6, 9];
+const FIELD_INDEXES: u32 = 6;
+const SCHEMA: u32 = 2;
+const DB_ID: u32 = 15;
+/// Field number of schema.CollectionSchema's name.
+const SCHEMA_NAME: u32 = 1;
+/// Field number of schema.CollectionSchema's fields.
+const SCHEMA_FIELDS: u32 = 4;
+
+const LOST: &str = "the collection would be lost, with its aliases, indexes and load state";
+
+/// What is known of a collection once its records have been looked at.
+#[derive(Debug)]
+pub enum Standing {
+    /// It is there.
+    Live(Box<Collection>),
+    /// A newer Milvus is making or dropping it: left as it is.
+    Passing,
+    /// Dropped, or only snapshots are left.
+    Gone,
+    /// Its record cannot be used; the key has been reported.
+    Invalid,
+}
+
+/// How a collection record is spelt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// As 2.1 spells it: partitions and fields embedded.
+    Embedded,
+    /// As 2.2 and later do: with records of their own.
+    Separate,
+}
+
+/// A living collection, decoded and checked.
+#[derive(Debug)]
+pub struct Collection {
+    /// Its ID.
+    pub id: i64,
+    /// The name in the record.
+    pub name: String,
+    /// The database, 1 for what is in none.
+    pub database: i64,
+    /// Hybrid timestamp of its creation.
+    pub create_time: u64,
+    /// All fields in the order of the schema.
+    pub fields: Vec<FieldSchema>,
+    /// Names of the partitions by ID.
+    pub partitions: BTreeMap<i64, String>,
+    /// Which fields have which indexes, as 2.1 notes it.
+    pub field_indexes: Vec<FieldIndexInfo>,
+    /// Its channels, and where they begin.
+    pub channels: Vec<ChannelStart>,
+    /// How its record is spelt.
+    pub form: Form,
+    record: Bytes,
+    snapshots: BTreeMap<u64, Bytes>,
+    /// The record that embeds partitions and fields, where the plain one has lost them.
+    schema_of: Option<(u64, Bytes)>,
+}
+
+/// All collections, with what is left of those that are gone.
+#[derive(Debug, Default)]
+pub struct Collections {
+    all: BTreeMap<i64, Standing>,
+    /// Collections that are gone: their records and snapshots, by key.
+    past: Vec<(Key, Versions)>,
+    /// Whatever cannot be used.
+    problems: Vec<Problem>,
+}
+
+impl Collections {
+    /// What is known of a collection; one that was never heard of is gone.
+    pub fn standing(&self, id: i64) -> &Standing {
+        self.all.get(&id).unwrap_or(&Standing::Gone)
+    }
+
+    /// A living collection.
+    pub fn live(&self, id: i64) -> Option<&Collection> {
+        match self.all.get(&id) {
+            Some(Standing::Live(collection)) => Some(collection),
+            _ => None,
+        }
+    }
+
+    /// All living collections, by ID.
+    pub fn iter(&self) -> impl Iterator<Item = &Collection> {
+        self.all.values().filter_map(|standing| match standing {
+            Standing::Live(collection) => Some(&**collection),
+            _ => None,
+        })
+    }
+
+    /// Living collections that 2.1 would read: those that get converted.
+    pub fn embedded(&self) -> impl Iterator<Item = &Collection> {
+        self.iter().filter(|collection| collection.form == Form::Embedded)
+    }
+}
+
+impl Collection {
+    /// A field by its ID.
+    pub fn field(&self, id: i64) -> Option<&FieldSchema> {
+        self.fields.iter().find(|field| field.field_id == id)
+    }
+
+    /// The dimension of the last vector field, by which 2.1's compaction cuts its files.
+    pub fn last_dimension(&self) -> Option<i64> {
+        let vectors = [DataType::BinaryVector as i32, DataType::FloatVector as i32];
+        let last = self.fields.iter().rfind(|field| vectors.contains(&field.data_type))?;
+        last.type_params.iter().find(|pair| pair.key == "dim")?.value.parse().ok()
+    }
+
+    /// The key of its plain record in a layout.
+    fn key(&self, layout: Layout) -> Key {
+        if layout.in_database { Family::DatabaseCollection.key([self.database, self.id]) } else { plain_key(self.id) }
+    }
+
+    /// The time of its newest snapshot, or the one that it gets.
+    pub fn snapshot_time(&self) -> u64 {
+        self.snapshots.last_key_value().map_or(self.create_time, |(timestamp, _)| *timestamp)
+    }
+}
+
+fn plain_key(id: i64) -> Key {
+    Family::Collection.key([id])
+}
+
+/// Reads all collections of either layout. With `restore_schemas` one that has lost its schema (as the original tool's
+/// migration ends) takes it from an older snapshot.
+pub fn read(records: &Records, restore_schemas: bool) -> Collections {
+    let parts = Parts::read(records);
+    let mut collections = Collections::default();
+    let mut in_database: BTreeMap<i64, (Key, Versions)> = BTreeMap::new();
+    for (key, versions) in records.versions_of(Family::DatabaseCollection) {
+        let [_, id] = key.ids();
+        in_database.insert(id, (key, versions));
+    }
+    for (key, versions) in records.versions_of(Family::Collection) {
+        let [id] = key.ids();
+        if let Some((_, newer)) = in_database.get(&id)
+            && newer.plain.as_ref().is_some_and(|plain| !is_tombstone(plain))
+        {
+            // Moved already, by a run that was interrupted between the two.
+            continue;
+        }
+        collections.read_one(key, versions, &parts, restore_schemas);
+    }
+    for (key, versions) in in_database.into_values() {
+        collections.read_one(key, versions, &parts, restore_schemas);
+    }
+    collections
+}
+
+/// Fields and partitions that have records of their own, by collection.
+struct Parts {
+    fields: BTreeMap<i64, Vec<FieldSchema>>,
+    partitions: BTreeMap<i64, BTreeMap<i64, String>>,
+}
+
+impl Parts {
+    fn read(records: &Records) -> Self {
+        let mut parts = Self { fields: BTreeMap::new(), partitions: BTreeMap::new() };
+        for (key, record) in records.of(Family::Field) {
+            let [collection, _] = key.ids();
+            if let Ok(field) = FieldSchema::decode(&*record.value) {
+                parts.fields.entry(collection).or_default().push(field);
+            }
+        }
+        for (key, record) in records.of(Family::Partition) {
+            let [collection, partition] = key.ids();
+            if let Ok(info) = PartitionInfo::decode(&*record.value) {
+                parts.partitions.entry(collection).or_default().insert(partition, info.partition_name);
+            }
+        }
+        parts
+    }
+}
+
+impl Collections {
+    fn read_one(&mut self, key: Key, versions: Versions, parts: &Parts, restore_schemas: bool) {
+        let id = id_of(&key);
+        let (snapshots, problems) = sound_snapshots(&key, versions.snapshots);
+        self.problems.extend(problems);
+        let standing = match versions.plain {
+            Some(value) if !is_tombstone(&value) => {
+                match read_live(&key, value, snapshots, parts, restore_schemas) {
+                    Ok(Some(collection)) => Standing::Live(Box::new(collection)),
+                    Ok(None) => Standing::Passing,
+                    Err(what) => {
+                        self.problems.push(Problem::new(&key, what, LOST));
+                        Standing::Invalid
+                    }
+                }
+            }
+            plain => {
+                self.past.push((key, Versions { plain, snapshots }));
+                Standing::Gone
+            }
+        };
+        self.all.insert(id, standing);
+    }
+}
+
+fn id_of(key: &Key) -> i64 {
+    match key.family {
+        Family::DatabaseCollection => key.ids::<2>()[1],
+        _ => key.ids::<1>()[0],
+    }
+}
+
+/// The snapshots that are tombstones or records of this collection; the others are reported and left out.
+fn sound_snapshots(key: &Key, snapshots: BTreeMap<u64, Bytes>) -> (BTreeMap<u64, Bytes>, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let mut sound = snapshots;
+    sound.retain(|timestamp, value| {
+        if is_tombstone(value) {
+            return true;
+        }
+        let record = decode::<CollectionInfo>(value).and_then(|info| same_id("ID", info.id, id_of(key)));
+        if let Err(what) = &record {
+            let key = key.clone().at(*timestamp);
+            problems.push(Problem::new(&key, what, "this older state of the collection would be left out"));
+        }
+        record.is_ok()
+    });
+    (sound, problems)
+}
+
+/// Whether a collection record holds any of what newer layouts keep elsewhere.
+pub fn has_embedded(value: &[u8]) -> bool {
+    let Ok(fields) = wire::fields(value) else { return false };
+    fields.iter().any(|field| {
+        let embedded_schema = || {
+            let schema = &value[field.payload.clone()];
+            wire::fields(schema).is_ok_and(|inner| inner.iter().any(|field| field.number == SCHEMA_FIELDS))
+        };
+        EMBEDDED.contains(&field.number) || (field.number == SCHEMA && field.delimited && embedded_schema())
+    })
+}
+
+/// Decodes and checks the plain record of a collection; `None` if a newer Milvus is making or dropping it.
+fn read_live(
+    key: &Key,
+    record: Bytes,
+    snapshots: BTreeMap<u64, Bytes>,
+    parts: &Parts,
+    restore_schemas: bool,
+) -> Result<Option<Collection>, String> {
+    let info: CollectionInfo = decode(&record)?;
+    let id = id_of(key);
+    same_id("ID", info.id, id)?;
+    let embeds = has_embedded(&record);
+    if info.state != 0 && !embeds {
+        return Ok(None);
+    }
+    let newest = snapshots.last_key_value();
+    if let Some((timestamp, value)) = newest
+        && is_tombstone(value)
+    {
+        return Err(format!(
+            "the collection is there, but its newest snapshot (_ts{timestamp}) says that it was dropped: \
+             newer versions of Milvus would remove it when they clean up their snapshots"
+        ));
+    }
+    let mut collection = Collection {
+        id,
+        name: info.schema.as_ref().map(|schema| schema.name.clone()).unwrap_or_default(),
+        database: info.db_id.max(DEFAULT_DATABASE),
+        create_time: info.create_time,
+        fields: Vec::new(),
+        partitions: BTreeMap::new(),
+        field_indexes: info.field_indexes.clone(),
+        channels: ChannelStart::of(&info),
+        form: if embeds { Form::Embedded } else { Form::Separate },
+        record,
+        snapshots,
+        schema_of: None,
+    };
+    let has_own = parts.fields.contains_key(&id) && parts.partitions.contains_key(&id);
+    match (embeds, has_own) {
+        (true, _) => collection.take_embedded(info)?,
+        (false, true) => {
+            collection.fields = parts.fields.get(&id).cloned().unwrap_or_default();
+            collection.partitions = parts.partitions.get(&id).cloned().unwrap_or_default();
+        }
+        (false, false) if restore_schemas => collection.take_older_schema()?,
+        (false, false) => {
+            return Err("the record has no fields or partitions embedded, and there are no records of them either: \
+                 the collection has lost its schema, and Milvus cannot use it (`repair` looks for it in older snapshots)"
+                .into());
+        }
+    }
+    Ok(Some(collection))
+}
+
+impl Collection {
+    /// Takes partitions and fields out of a record that embeds them.
+    fn take_embedded(&mut self, info: CollectionInfo) -> Result<(), String> {
+        let (ids, names, times) =
+            (info.partition_ids.len(), info.partition_names.len(), info.partition_created_timestamps.len());
+        if ids != names || ids != times {
+            return Err(format!("it has {ids} partition IDs, {names} partition names and {times} partition timestamps"));
+        }
+        self.partitions = info.partition_ids.into_iter().zip(info.partition_names).collect();
+        if self.partitions.len() < ids {
+            return Err("a partition ID occurs twice".into());
+        }
+        if self.partitions.is_empty() {
+            return Err("it has no partitions".into());
+        }
+        self.fields = info.schema.unwrap_or_default().fields;
+        let distinct: BTreeSet<_> = self.fields.iter().map(|field| field.field_id).collect();
+        if distinct.len() < self.fields.len() {
+            return Err("a field ID occurs twice".into());
+        }
+        if self.fields.is_empty() {
+            return Err("its schema has no fields".into());
+        }
+        Ok(())
+    }
+
+    /// Takes partitions and fields out of the newest snapshot that has them: the plain record has lost them.
+    fn take_older_schema(&mut self) -> Result<(), String> {
+        for (timestamp, value) in self.snapshots.clone().into_iter().rev() {
+            if is_tombstone(&value) || !has_embedded(&value) {
+                continue;
+            }
+            if let Ok(info) = CollectionInfo::decode(&*value)
+                && self.take_embedded(info).is_ok()
+            {
+                self.schema_of = Some((timestamp, value));
+                self.form = Form::Embedded;
+                return Ok(());
+            }
+        }
+        Err("it has lost its schema, and no snapshot has it".into())
+    }
+
+    /// The record that embeds partitions and fields.
+    fn embedding(&self) -> &[u8] {
+        self.schema_of.as_ref().map_or(&*self.record, |(_, value)| value)
+    }
+}
+
+/// Writes all collections for a layout.
+pub fn write(records: &Records, collections: &Collections, layout: Layout, names: &Names) -> Writing {
+    let mut writing = Writing { problems: collections.problems.clone(), ..Writing::default() };
+    for collection in collections.iter() {
+        let name = names.collection(collection.id);
+        write_record(&mut writing, collection, layout, name);
+        match collection.form {
+            Form::Embedded => write_parts(&mut writing, collection, names),
+            Form::Separate => complete_parts(&mut writing, records, collection),
+        }
+    }
+    for (key, versions) in &collections.past {
+        write_past(&mut writing, key, versions, layout);
+    }
+    writing
+}
+
+/// The plain record and all snapshots of a living collection.
+fn write_record(writing: &mut Writing, collection: &Collection, layout: Layout, new_name: Option<&str>) {
+    let key = collection.key(layout);
+    let database = layout.in_database.then_some(collection.database);
+    // All of them decode, so they can be cut.
+    let name = new_name.unwrap_or(&collection.name);
+    let bare = |value: &[u8]| named(strip(value)?, name).and_then(|value| in_database(value, database));
+    let plain = bare(&collection.record).unwrap_or_else(|_: WireError| collection.record.to_vec());
+    let newest = collection.snapshots.last_key_value().map(|(timestamp, _)| *timestamp);
+    for (timestamp, value) in &collection.snapshots {
+        let edited = match Some(*timestamp) == newest {
+            true => bare(value),
+            false => older(value, database),
+        };
+        let edited = edited.unwrap_or_else(|_: WireError| value.to_vec());
+        writing.put(key.clone().at(*timestamp), edited);
+    }
+    if newest.is_none() {
+        writing.put(key.clone().at(collection.create_time), plain.clone());
+        writing.report.snapshots_added.push(format!("collection {name}"));
+    }
+    writing.put(key, plain);
+    if let Some(new) = new_name
+        && *new != collection.name
+    {
+        let (old, new) = (collection.name.clone(), new.to_owned());
+        writing.report.renamed.push(Renamed { what: Named::Collection, old, new });
+    }
+}
+
+/// Partitions and fields to keys of their own, each with a snapshot at the timestamp of the collection's newest one, so that a
+/// read at any time sees one consistent collection.
+fn write_parts(writing: &mut Writing, collection: &Collection, names: &Names) {
+    let (id, timestamp) = (collection.id, collection.snapshot_time());
+    let mut both = |key: Key, value: Vec<u8>| {
+        writing.put(key.clone().at(timestamp), value.clone());
+        writing.put(key, value);
+    };
+    let mut partitions = Vec::new();
+    for record in partition_records(id, collection.embedding(), names) {
+        partitions.push(record.partition_name.clone());
+        both(Family::Partition.key([id, record.partition_id]), record.encode_to_vec());
+    }
+    for (field, value) in field_records(collection.embedding()) {
+        both(Family::Field.key([id, field]), value);
+    }
+    for (partition, old) in &collection.partitions {
+        if let Some(new) = names.partition(id, *partition) {
+            let renamed = Renamed { what: Named::Partition, old: old.clone(), new: new.to_owned() };
+            writing.report.renamed.push(renamed);
+        }
+    }
+    let name = names.collection(id).unwrap_or(&collection.name).to_owned();
+    if let Some((timestamp, _)) = collection.schema_of {
+        let what = format!("collection {name:?}: its schema is taken from the snapshot _ts{timestamp}");
+        writing.report.repairs.push(Repair { kind: RepairKind::LostSchema, key: plain_key(id).to_string(), what });
+    }
+    let fields = collection.fields.len();
+    let summary = CollectionSummary { id, name, partitions, fields, ..Default::default() };
+    writing.report.collections.insert(id, summary);
+}
+
+/// Partitions and fields that have records of their own, but no snapshot: 2.2.3 to 2.4.13 build their catalog from snapshots alone.
+fn complete_parts(writing: &mut Writing, records: &Records, collection: &Collection) {
+    for family in [Family::Partition, Family::Field] {
+        for (key, versions) in records.versions_under(family, collection.id) {
+            if let Some(plain) = versions.plain.filter(|plain| !is_tombstone(plain))
+                && versions.snapshots.is_empty()
+            {
+                writing.put(key.at(collection.snapshot_time()), plain);
+            }
+        }
+    }
+}
+
+/// What is left of a collection that is gone moves along, so that a read at an earlier time still finds it.
+fn write_past(writing: &mut Writing, key: &Key, versions: &Versions, layout: Layout) {
+    let (Some(newest), plain) = (versions.snapshots.last_key_value(), &versions.plain) else {
+        if versions.plain.is_some() {
+            let why = "a tombstone without a snapshot, which newer versions of Milvus cannot load";
+            writing.report.left_out.push(LeftOut::new(key, why));
+        }
+        return;
+    };
+    if !is_tombstone(newest.1) {
+        // 2.2.3 to 2.4.13 build their catalog from snapshots alone: they would bring it back.
+        let why = "snapshots of a collection that does not exist: newer versions of Milvus would bring it back";
+        writing.report.left_out.push(LeftOut::new(key.clone().at(*newest.0), why));
+        return;
+    }
+    let id = id_of(key);
+    let target = match (layout.in_database, key.family) {
+        (true, Family::Collection) => Family::DatabaseCollection.key([DEFAULT_DATABASE, id]),
+        _ => key.clone(),
+    };
+    let database = (target.family == Family::DatabaseCollection).then(|| target.ids::<2>()[0]);
+    for (timestamp, value) in &versions.snapshots {
+        let edited = match is_tombstone(value) {
+            true => value.to_vec(),
+            false => older(value, database).unwrap_or_else(|_: WireError| value.to_vec()),
+        };
+        writing.put(target.clone().at(*timestamp), edited);
+    }
+    if plain.is_some() {
+        writing.put(target, TOMBSTONE);
+    }
+}
+
+/// The record without partitions, field indexes and schema fields; nothing else of it changes.
+fn strip(value: &[u8]) -> Result<Vec<u8>, WireError> {
+    let bare = wire::without(value, &EMBEDDED)?;
+    wire::edit_nested(&bare, SCHEMA, |schema| wire::without(schema, &[SCHEMA_FIELDS]))
+}
+
+/// An older snapshot: self-contained, but without the field indexes.
+fn older(value: &[u8], database: Option<i64>) -> Result<Vec<u8>, WireError> {
+    in_database(wire::without(value, &[FIELD_INDEXES])?, database)
+}
+
+/// The record with this name, if it has another one.
+fn named(value: Vec<u8>, name: &str) -> Result<Vec<u8>, WireError> {
+    let old = CollectionInfo::decode(&*value).ok().and_then(|info| info.schema).map(|schema| schema.name);
+    if old.as_deref() == Some(name) {
+        return Ok(value);
+    }
+    wire::edit_nested(&value, SCHEMA, |schema| {
+        let mut renamed = Vec::with_capacity(schema.len() + name.len());
+        prost::encoding::string::encode(SCHEMA_NAME, &name.to_owned(), &mut renamed);
+        renamed.extend(wire::without(schema, &[SCHEMA_NAME])?);
+        Ok(renamed)
+    })
+}
+
+/// The record as one of a database.
+fn in_database(value: Vec<u8>, database: Option<i64>) -> Result<Vec<u8>, WireError> {
+    let Some(database) = database else { return Ok(value) };
+    let mut record = wire::without(&value, &[DB_ID])?;
+    prost::encoding::int64::encode(DB_ID, &database, &mut record);
+    Ok(record)
+}
+
+/// Partition records of a collection record that has been checked.
+fn partition_records(collection_id: i64, value: &[u8], names: &Names) -> Vec<PartitionInfo> {
+    let info = CollectionInfo::decode(value).unwrap_or_default();
+    let names_and_times = info.partition_names.into_iter().zip(info.partition_created_timestamps);
+    let ids = info.partition_ids.into_iter().zip(names_and_times);
+    ids.map(|(partition_id, (name, partition_created_timestamp))| {
+        let partition_name = names.partition(collection_id, partition_id).map_or(name, str::to_owned);
+        PartitionInfo { partition_id, partition_name, partition_created_timestamp, collection_id, state: 0 }
+    })
+    .collect()
+}
+
+/// Field records: the embedded messages, byte for byte.
+fn field_records(value: &[u8]) -> Vec<(i64, Vec<u8>)> {
+    let mut records = Vec::new();
+    for schema in wire::fields(value).unwrap_or_default().into_iter().filter(|field| field.number == SCHEMA) {
+        let schema = &value[schema.payload];
+        for field in wire::fields(schema).unwrap_or_default().into_iter().filter(|field| field.number == SCHEMA_FIELDS)
+        {
+            let record = &schema[field.payload];
+            let id = FieldSchema::decode(record).unwrap_or_default().field_id;
+            records.push((id, record.to_vec()));
+        }
+    }
+    records
+}

@@ -1,0 +1,225 @@
+//! The catalog of a Milvus cluster: read from the records of either layout, written for a target's own layout, and judged.
+//! Purely: no network, no clock, no file, no terminal.
+//!
+//! One file for each kind of thing, named as Milvus names it: what it is, how 2.1 spells it, how newer versions do, and what is
+//! told of it. The rules are those of Milvus itself, read off its sources and tried on real servers; docs/layouts.md has them
+//! with their reasons.
+
+pub mod alias;
+pub mod channel;
+pub mod check;
+pub mod collection;
+pub mod index;
+mod limits;
+pub mod load_state;
+pub mod names;
+pub mod problem;
+pub mod records;
+pub mod replica;
+pub mod report;
+pub mod segment;
+pub mod segment_index;
+pub mod tripwire;
+mod unknown;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::layout::families::{Family, Side};
+use crate::layout::is_tombstone;
+use crate::layout::keys::Key;
+use crate::layout::messages::target::AliasInfo;
+use crate::version::Layout;
+use channel::MessageLog;
+use collection::{Collections, Form, Standing};
+use names::Rename;
+use problem::Problem;
+use records::{Records, Writing};
+use report::{LeftOut, Report};
+
+/// Which records count where both layouts have one for the same thing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Precedence {
+    /// Those of 2.1: what the new layout has of a collection that 2.1 still reads was left by a run of ours that was interrupted.
+    #[default]
+    Source,
+    /// Those of the newer Milvus: it was started before the migration, or another tool migrated. Nothing that it wrote goes.
+    Newer,
+}
+
+/// What a person can choose about the conversion.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Index types whose files get built anew by the target version, beside those that it cannot read.
+    pub rebuild_index: Vec<String>,
+    /// Hand nothing over for a rebuild.
+    pub keep_index_files: bool,
+    /// New names for collections: by name or ID.
+    pub rename_collection: Vec<Rename>,
+    /// New names for aliases.
+    pub rename_alias: Vec<Rename>,
+    /// New names for partitions: `COLLECTION/PARTITION`, each by name or ID.
+    pub rename_partition: Vec<Rename>,
+    /// Which message log the cluster reads, where that is known.
+    pub message_log: MessageLog,
+    /// Which records count where both layouts have one.
+    pub precedence: Precedence,
+    /// Take a schema that a collection lost from its older snapshots.
+    pub restore_schemas: bool,
+}
+
+/// What should be there, and what that means.
+#[derive(Debug, Clone, Default)]
+pub struct Conversion {
+    /// All keys of the families in the table with their values, as they should be.
+    pub should: BTreeMap<Bytes, Bytes>,
+    /// What happens, by name.
+    pub report: Report,
+    /// Whatever does not fit together, sorted by key. What is at fault is not in `should`: it would be left out.
+    pub problems: Vec<Problem>,
+    /// What the user asked for and cannot have, each with the reason.
+    pub refusals: Vec<String>,
+}
+
+/// Converts everything to the layout of a target.
+pub fn convert(records: &Records, layout: Layout, options: &Options) -> Conversion {
+    let collections = collection::read(records, options.restore_schemas);
+    let aliases = alias::read(records);
+    let (names, refusals) = names::resolve(&collections, &aliases, options);
+    let mut writing = collection::write(records, &collections, layout, &names);
+    writing.problems.extend(malformed(records));
+    let (segments, positions) = segment::convert(records, &collections, layout);
+    writing.append(segments);
+    if !is_switched(&collections, options.precedence) {
+        writing.append(alias::write(&aliases, &collections, layout, &names, options.precedence));
+        let (indexes, written) = index::convert(records, &collections, options.precedence);
+        writing.append(written);
+        writing.append(segment_index::convert(records, &collections, &indexes, options));
+        writing.append(load_state::convert(records, &collections, &indexes, layout, options.precedence));
+        let keeps_newer = options.precedence == Precedence::Newer;
+        writing.append(channel::write(records, &collections, positions, options.message_log, keeps_newer));
+        writing.report.warnings.extend(unknown::warnings(records));
+    } else {
+        // What is left of the 2.1 layout goes, right or wrong: the new records are complete.
+        writing.problems.retain(|problem| !is_of_source(&problem.key));
+    }
+    finish(records, &collections, layout, options, writing, refusals)
+}
+
+/// Whether an interrupted run had switched all collections: then only the cleaning up is left, and what a newer Milvus has changed
+/// since counts.
+fn is_switched(collections: &Collections, precedence: Precedence) -> bool {
+    let has_separate = collections.iter().any(|collection| collection.form == Form::Separate);
+    precedence == Precedence::Source && has_separate && collections.embedded().next().is_none()
+}
+
+fn is_of_source(key: &str) -> bool {
+    crate::layout::keys::family_of(key.as_bytes()).side() == Side::Source
+}
+
+fn finish(
+    records: &Records,
+    collections: &Collections,
+    layout: Layout,
+    options: &Options,
+    writing: Writing,
+    refusals: Vec<String>,
+) -> Conversion {
+    let Writing { records: written, problems, mut report } = writing;
+    let mut should: BTreeMap<Bytes, Bytes> =
+        written.into_iter().map(|(key, value)| (Bytes::from(key.to_string()), value)).collect();
+    for record in records.iter().filter(|record| !should.contains_key(&record.key)).collect::<Vec<_>>() {
+        match stays(&record.key, &record.value, collections, layout, options.precedence) {
+            Stays::Yes => drop(should.insert(record.key.clone(), record.value.clone())),
+            Stays::No => {}
+            Stays::Leftover => {
+                let why = "left by an interrupted run; no record of 2.1 stands behind it any more";
+                report.left_out.push(LeftOut::new(crate::layout::keys::printable(&record.key), why));
+            }
+        }
+    }
+    if collections.iter().next().is_some() {
+        should.extend(tripwire::tripwires(layout));
+    }
+    report.removed = records.source_keys();
+    report.limits = limits::of(&report);
+    report.sort();
+    Conversion { should, report, problems: problem::sorted(problems), refusals }
+}
+
+/// What becomes of a key that nothing was written to.
+enum Stays {
+    Yes,
+    No,
+    /// It goes, and is told by name.
+    Leftover,
+}
+
+fn stays(key: &[u8], value: &[u8], collections: &Collections, layout: Layout, precedence: Precedence) -> Stays {
+    let Ok(parsed) = Key::parse(key) else {
+        // A malformed key of 2.1 or among the collections is a problem; others are not ours to change.
+        let goes = matches!(crate::layout::keys::family_of(key).side(), Side::Source | Side::Both);
+        return if goes { Stays::No } else { Stays::Yes };
+    };
+    match parsed.side() {
+        Side::Source => Stays::No,
+        Side::Neither => Stays::Yes,
+        Side::Both if parsed.family == Family::Collection => {
+            let [id] = parsed.ids();
+            if matches!(collections.standing(id), Standing::Passing) { Stays::Yes } else { Stays::No }
+        }
+        Side::Both => Stays::No,
+        // Moved to its database.
+        Side::Target if layout.in_database && parsed.family == Family::Alias => match precedence {
+            Precedence::Newer => Stays::No,
+            Precedence::Source => leftover(&parsed, value, collections),
+        },
+        Side::Target if precedence == Precedence::Newer => Stays::Yes,
+        Side::Target => leftover(&parsed, value, collections),
+    }
+}
+
+/// A record of the new layout goes only where 2.1 still reads its collection, or has dropped it.
+fn leftover(key: &Key, value: &[u8], collections: &Collections) -> Stays {
+    match owner(key, value).map(|id| collections.standing(id)) {
+        None | Some(Standing::Passing | Standing::Invalid) => Stays::Yes,
+        Some(Standing::Live(collection)) if collection.form == Form::Separate => Stays::Yes,
+        Some(Standing::Live(_) | Standing::Gone) => Stays::Leftover,
+    }
+}
+
+/// The collection that a record of the new layout belongs to. Tombstones and history belong to none: they do no harm.
+fn owner(key: &Key, value: &[u8]) -> Option<i64> {
+    if is_tombstone(value) {
+        return None;
+    }
+    match key.family {
+        Family::ChannelCheckpoint => channel::owner(key.name()),
+        Family::Alias | Family::DatabaseAlias if key.snapshot.is_none() => {
+            AliasInfo::decode(value).ok().map(|alias| alias.collection_id)
+        }
+        Family::Partition
+        | Family::Field
+        | Family::FieldIndex
+        | Family::SegmentIndex
+        | Family::CollectionLoad
+        | Family::PartitionLoad
+        | Family::Replica
+        | Family::Binlog
+        | Family::Statslog
+        | Family::Deltalog => Some(key.ids::<1>()[0]),
+        _ => None,
+    }
+}
+
+/// Keys that have the prefix of a family that is converted, but not its form.
+fn malformed(records: &Records) -> Vec<Problem> {
+    let meaning = "newer versions of Milvus could not read it: what it holds would be left out";
+    records
+        .malformed()
+        .filter(|(_, error)| matches!(error.family.side(), Side::Source | Side::Both))
+        .map(|(record, error)| Problem::at(&record.key, error.to_string(), meaning))
+        .collect()
+}

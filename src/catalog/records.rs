@@ -1,0 +1,186 @@
+//! Keys and values as they were read: the input of a conversion, and what a plan is held against.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::problem::Problem;
+use crate::layout::families::{Family, Side};
+use crate::layout::keys::{self, Key, SNAPSHOTS};
+
+/// A key (relative to the meta root) with its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The key.
+    pub key: Bytes,
+    /// The value.
+    pub value: Bytes,
+}
+
+/// A plain key's value and its snapshots by timestamp; tombstones are values too.
+#[derive(Debug, Clone, Default)]
+pub struct Versions {
+    /// The value of the plain key, if there is one.
+    pub plain: Option<Bytes>,
+    /// The snapshots.
+    pub snapshots: BTreeMap<u64, Bytes>,
+}
+
+/// Everything under a meta root that a migration looks at, in ascending order of keys; the rest is counted.
+#[derive(Debug, Clone, Default)]
+pub struct Records {
+    all: Vec<Record>,
+    /// Keys that stay whatever happens, by prefix. Sessions and our history are not among them.
+    others: BTreeMap<String, u64>,
+    history: Option<Bytes>,
+}
+
+impl Records {
+    /// Takes in one key (relative to the meta root) with its value. Keys must come in ascending order.
+    pub fn add(&mut self, key: Bytes, value: Bytes) {
+        match keys::family_of(&key) {
+            Family::Session => {}
+            Family::History => self.history = Some(value),
+            Family::Other => keys::count(&mut self.others, &key),
+            _ => self.all.push(Record { key, value }),
+        }
+    }
+
+    /// All records that a migration looks at.
+    pub fn iter(&self) -> impl Iterator<Item = &Record> {
+        self.all.iter()
+    }
+
+    /// Keys that stay whatever happens, by prefix.
+    pub fn others(&self) -> &BTreeMap<String, u64> {
+        &self.others
+    }
+
+    /// The value of our history key.
+    pub fn history(&self) -> Option<&Bytes> {
+        self.history.as_ref()
+    }
+
+    /// Number of metadata keys: without sessions and our history.
+    pub fn keys(&self) -> u64 {
+        self.all.len() as u64 + self.others.values().sum::<u64>()
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &Key) -> Option<&Bytes> {
+        let key = key.to_string();
+        let at = self.all.binary_search_by(|record| (*record.key).cmp(key.as_bytes())).ok()?;
+        Some(&self.all[at].value)
+    }
+
+    /// The plain keys of a family that have its form.
+    pub fn of(&self, family: Family) -> impl Iterator<Item = (Key, &Record)> {
+        self.under(family.prefix().to_owned()).filter(move |(key, _)| key.family == family)
+    }
+
+    /// Plain keys of a family with their snapshots, by plain key.
+    pub fn versions_of(&self, family: Family) -> BTreeMap<Key, Versions> {
+        self.versions_below(family, family.prefix())
+    }
+
+    /// As [`Self::versions_of`], of one collection: of a family whose first ID is that of the collection.
+    pub fn versions_under(&self, family: Family, collection: i64) -> BTreeMap<Key, Versions> {
+        self.versions_below(family, &format!("{}{collection}/", family.prefix()))
+    }
+
+    fn versions_below(&self, family: Family, prefix: &str) -> BTreeMap<Key, Versions> {
+        let mut all: BTreeMap<Key, Versions> = BTreeMap::new();
+        let is_of = |key: &Key| key.family == family;
+        for (key, record) in self.under(prefix.to_owned()).filter(|(key, _)| is_of(key)) {
+            all.entry(key).or_default().plain = Some(record.value.clone());
+        }
+        for (key, record) in self.under(format!("{SNAPSHOTS}{prefix}")).filter(|(key, _)| is_of(key)) {
+            if let Some(timestamp) = key.snapshot {
+                all.entry(key.plain()).or_default().snapshots.insert(timestamp, record.value.clone());
+            }
+        }
+        all
+    }
+
+    fn under(&self, prefix: String) -> impl Iterator<Item = (Key, &Record)> {
+        let first = self.all.partition_point(|record| *record.key < *prefix.as_bytes());
+        self.all[first..]
+            .iter()
+            .take_while(move |record| record.key.starts_with(prefix.as_bytes()))
+            .filter_map(|record| Some((Key::parse(&record.key).ok()?, record)))
+    }
+
+    /// Keys that have the prefix of a family, but not its form.
+    pub fn malformed(&self) -> impl Iterator<Item = (&Record, keys::KeyError)> {
+        self.all.iter().filter_map(|record| Some((record, Key::parse(&record.key).err()?)))
+    }
+
+    /// Keys that only 2.1 has, by prefix; tripwires are none.
+    pub fn source_keys(&self) -> BTreeMap<String, u64> {
+        let mut counts = BTreeMap::new();
+        for record in &self.all {
+            if keys::family_of(&record.key).side() == Side::Source {
+                keys::count(&mut counts, &record.key);
+            }
+        }
+        counts
+    }
+
+    /// Keys that only 2.2 and later have, by prefix; tripwires are none.
+    pub fn target_keys(&self) -> BTreeMap<String, u64> {
+        let mut counts = BTreeMap::new();
+        for record in &self.all {
+            if keys::family_of(&record.key).side() == Side::Target {
+                keys::count(&mut counts, &record.key);
+            }
+        }
+        counts
+    }
+}
+
+impl FromIterator<(Bytes, Bytes)> for Records {
+    /// Keys must come in ascending order.
+    fn from_iter<I: IntoIterator<Item = (Bytes, Bytes)>>(entries: I) -> Self {
+        let mut records = Self::default();
+        for (key, value) in entries {
+            records.add(key, value);
+        }
+        records
+    }
+}
+
+/// What a kind of record becomes: keys and values that should be there, and what is to be told.
+#[derive(Debug, Default)]
+pub struct Writing {
+    /// What should be there.
+    pub records: Vec<(Key, Bytes)>,
+    /// Whatever does not fit together.
+    pub problems: Vec<Problem>,
+    /// What happens, by name.
+    pub report: super::report::Report,
+}
+
+impl Writing {
+    /// Adds a record that should be there.
+    pub fn put(&mut self, key: Key, value: impl Into<Bytes>) {
+        self.records.push((key, value.into()));
+    }
+
+    /// Takes in what another kind became.
+    pub fn append(&mut self, other: Self) {
+        self.records.extend(other.records);
+        self.problems.extend(other.problems);
+        self.report.append(other.report);
+    }
+}
+
+/// Decodes a message, or tells in words why it is none.
+pub fn decode<M: Message + Default>(value: &[u8]) -> Result<M, String> {
+    M::decode(value).map_err(|error| format!("the value does not decode as protobuf ({error})"))
+}
+
+/// Holds an ID in a record against the one in its key.
+pub fn same_id(name: &str, record: i64, key: i64) -> Result<(), String> {
+    if record == key { Ok(()) } else { Err(format!("its {name} is {record}, but the key says {key}")) }
+}

@@ -1,0 +1,307 @@
+//! Segments: the lists of files leave the segment record and get keys of their own (docs/layouts.md, rule 7).
+//!
+//! From 2.3.0 on a state change writes the record back without its lists and does not write the keys: rows of segments that were
+//! being flushed would be gone after the second start (seen on 2.3.5).
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::channel::Positions;
+use super::collection::Collections;
+use super::problem::Problem;
+use super::records::{Records, Writing, decode, same_id};
+use super::report::SegmentSummary;
+use crate::layout::families::Family;
+use crate::layout::keys::Key;
+use crate::layout::messages::common::{Binlog, SegmentInfo};
+use crate::layout::wire::{self, WireError};
+use crate::version::{Layout, StatslogPadding};
+
+/// Field numbers of data.SegmentInfo that leave the record, each with the family that its entries get keys of.
+const LISTS: [(u32, Family); 3] = [(11, Family::Binlog), (12, Family::Statslog), (13, Family::Deltalog)];
+/// Field numbers of data.FieldBinlog.
+const FIELD_ID: u32 = 1;
+const BINLOGS: u32 = 2;
+/// Field numbers of data.Binlog.
+const ENTRIES_NUM: u32 = 1;
+const LOG_PATH: u32 = 4;
+const LOG_ID: u32 = 6;
+
+/// Bytes that 2.1's compaction gathers before it cuts a file, for vectors of 4-byte floats (`dataNode.flush.insertBufSize`).
+const COMPACTION_BUFFER: i64 = 16 << 20;
+
+const LOST: &str = "the rows of the segment would be lost";
+
+/// The files of one kind and field.
+struct FieldLogs {
+    family: Family,
+    field: i64,
+    logs: Vec<Log>,
+}
+
+/// A file, decoded and as it stands on the wire.
+struct Log {
+    info: Binlog,
+    raw: Vec<u8>,
+    id: i64,
+}
+
+/// Converts all segment records; says besides how far each channel was read.
+pub fn convert(records: &Records, collections: &Collections, layout: Layout) -> (Writing, Positions) {
+    let mut writing = Writing::default();
+    let mut positions = Positions::default();
+    for (key, record) in records.of(Family::Segment) {
+        let [collection, partition, segment] = key.ids();
+        let info = decode::<SegmentInfo>(&record.value).and_then(|info| {
+            same_id("collectionID", info.collection_id, collection)?;
+            same_id("partitionID", info.partition_id, partition)?;
+            same_id("ID", info.id, segment).map(|()| info)
+        });
+        let info = match info {
+            Ok(info) => info,
+            Err(what) => {
+                writing.problems.push(Problem::new(&key, what, LOST));
+                continue;
+            }
+        };
+        positions.take(&info, &record.value);
+        let dimension = collections.live(collection).and_then(super::collection::Collection::last_dimension);
+        match separate(&record.value) {
+            Ok((_, logs)) if logs.is_empty() => writing.put(key, record.value.clone()),
+            Ok((rest, logs)) => put_separate(&mut writing, &key, &info, rest, logs, dimension, layout),
+            Err(what) => writing.problems.push(Problem::new(&key, what, LOST)),
+        }
+    }
+    (writing, positions)
+}
+
+/// The record without its lists, and what was in these.
+fn separate(record: &[u8]) -> Result<(Vec<u8>, Vec<FieldLogs>), String> {
+    let wrong = |error: WireError| format!("the value does not decode as protobuf ({error})");
+    let mut rest = Vec::with_capacity(record.len());
+    let mut lists: BTreeMap<(Family, i64), Vec<Log>> = BTreeMap::new();
+    for field in wire::iter(record) {
+        let field = field.map_err(wrong)?;
+        match LISTS.iter().find(|(number, _)| *number == field.number) {
+            Some((_, family)) => {
+                let (id, logs) = read_logs(&record[field.payload])?;
+                lists.entry((*family, id)).or_default().extend(logs);
+            }
+            None => rest.extend_from_slice(&record[field.whole]),
+        }
+    }
+    let lists = lists.into_iter().map(|((family, field), logs)| FieldLogs { family, field, logs });
+    Ok((rest, lists.collect()))
+}
+
+/// The field that a data.FieldBinlog is of, and its files.
+fn read_logs(list: &[u8]) -> Result<(i64, Vec<Log>), String> {
+    let wrong = |error: WireError| format!("the value does not decode as protobuf ({error})");
+    let (mut id, mut logs) = (0, Vec::new());
+    for field in wire::iter(list) {
+        let field = field.map_err(wrong)?;
+        match field.number {
+            FIELD_ID => id = wire::number(&list[field.whole]).map_err(wrong)? as i64,
+            BINLOGS => logs.push(Log::read(&list[field.payload])?),
+            _ => {}
+        }
+    }
+    Ok((id, logs))
+}
+
+impl Log {
+    fn read(raw: &[u8]) -> Result<Self, String> {
+        let info = decode::<Binlog>(raw)?;
+        let name = info.log_path.rsplit('/').next().unwrap_or_default();
+        let id = match (name.parse(), info.log_id) {
+            (Ok(id), _) if id > 0 => id,
+            // What a newer Milvus has written has an ID in the stead of a path.
+            (_, id) if info.log_path.is_empty() && id > 0 => id,
+            _ => {
+                let path = &info.log_path;
+                return Err(format!("its file {path:?} does not end in a number, by which newer versions would find it"));
+            }
+        };
+        Ok(Self { info, raw: raw.to_vec(), id })
+    }
+
+    /// As newer versions write it: the ID in the stead of the path, and this number of rows.
+    fn write(&self, entries: i64) -> Result<Vec<u8>, WireError> {
+        let mut log = Vec::with_capacity(self.raw.len());
+        if entries != 0 {
+            prost::encoding::int64::encode(ENTRIES_NUM, &entries, &mut log);
+        }
+        log.extend(wire::without(&self.raw, &[ENTRIES_NUM, LOG_PATH, LOG_ID])?);
+        prost::encoding::int64::encode(LOG_ID, &self.id, &mut log);
+        Ok(log)
+    }
+}
+
+fn put_separate(
+    writing: &mut Writing,
+    key: &Key,
+    info: &SegmentInfo,
+    rest: Vec<u8>,
+    mut lists: Vec<FieldLogs>,
+    dimension: Option<i64>,
+    layout: Layout,
+) {
+    let summary = &mut writing.report.segments;
+    summary.moved += 1;
+    if is_padded(info, layout) {
+        pad_statslogs(&mut lists, summary);
+    }
+    let rows = rows_of_binlogs(info, &lists, dimension, summary);
+    summary.log_keys += lists.len() as u64;
+    let [collection, partition, segment] = key.ids();
+    for FieldLogs { family, field, logs } in &lists {
+        if logs.is_empty() {
+            writing.report.segments.log_keys -= 1;
+            continue;
+        }
+        let mut value = Vec::new();
+        prost::encoding::int64::encode(FIELD_ID, field, &mut value);
+        if *field == 0 {
+            // As every encoder does: zero is not written.
+            value.clear();
+        }
+        for (at, log) in logs.iter().enumerate() {
+            let shared = rows.as_ref().filter(|_| *family == Family::Binlog).and_then(|rows| rows.get(field));
+            let entries = shared.map_or(log.info.entries_num, |rows| rows[at]);
+            // It decodes, so it can be cut.
+            let log = log.write(entries).unwrap_or_default();
+            prost::encoding::encode_key(BINLOGS, prost::encoding::WireType::LengthDelimited, &mut value);
+            prost::encoding::encode_varint(log.len() as u64, &mut value);
+            value.extend(log);
+        }
+        writing.put(family.key([collection, partition, segment, *field]), value);
+    }
+    writing.put(key.clone(), Bytes::from(rest));
+}
+
+/// 2.2.3 to 2.2.16 (all segments) and 2.3 (those that no compaction made) refuse to save a segment that has another number of
+/// statslogs than of binlogs: one delete, and the data node is in a crash loop (seen on 2.2.16).
+fn is_padded(info: &SegmentInfo, layout: Layout) -> bool {
+    match layout.statslog_padding {
+        StatslogPadding::Nobody => false,
+        StatslogPadding::Everybody => true,
+        StatslogPadding::NotCompacted => info.compaction_from.is_empty(),
+    }
+}
+
+/// Repeats the last statslog up to the number of binlogs of the first field: 2.1.2 to 2.1.4 keep one that covers all rows.
+fn pad_statslogs(lists: &mut [FieldLogs], summary: &mut SegmentSummary) {
+    let binlogs = lists.iter().find(|list| list.family == Family::Binlog).map_or(0, |list| list.logs.len());
+    let mut padded = false;
+    for list in lists.iter_mut().filter(|list| list.family == Family::Statslog) {
+        let Some(last) = list.logs.last() else { continue };
+        let missing = binlogs.saturating_sub(list.logs.len());
+        let (raw, info, id) = (last.raw.clone(), last.info.clone(), last.id);
+        for _ in 0..missing {
+            list.logs.push(Log { raw: raw.clone(), info: info.clone(), id });
+        }
+        padded |= missing > 0;
+        summary.padded_bytes += info.log_size.saturating_mul(missing as i64);
+    }
+    summary.padded += u64::from(padded);
+}
+
+/// Rows of each binlog by field, where 2.1's compaction left them at 0: later versions add them up at any change of the segment,
+/// and a collection with a segment of 0 rows cannot be loaded (seen on 2.3.5).
+fn rows_of_binlogs(
+    info: &SegmentInfo,
+    lists: &[FieldLogs],
+    dimension: Option<i64>,
+    summary: &mut SegmentSummary,
+) -> Option<BTreeMap<i64, Vec<i64>>> {
+    let rows = info.num_of_rows;
+    let without = |list: &&FieldLogs| {
+        list.family == Family::Binlog && !list.logs.is_empty() && list.logs.iter().all(|log| log.info.entries_num == 0)
+    };
+    let concerned: Vec<&FieldLogs> = lists.iter().filter(without).collect();
+    if rows <= 0 || concerned.is_empty() {
+        return None;
+    }
+    let mut shared = false;
+    let by_field = concerned.iter().map(|list| {
+        let number = list.logs.len();
+        let cut = (number == 1).then(|| vec![rows]).or_else(|| cut_by_compaction(rows, number, dimension));
+        let counts = cut.unwrap_or_else(|| {
+            shared = true;
+            share_out(rows, &list.logs.iter().map(|log| log.info.log_size).collect::<Vec<_>>())
+        });
+        (list.field, counts)
+    });
+    let by_field = by_field.collect();
+    if shared {
+        summary.rows_shared.push(info.id);
+    } else {
+        summary.rows_known += 1;
+    }
+    Some(by_field)
+}
+
+/// As 2.1's compaction cuts: every file but the last holds 16 MiB of vectors. `None` if that gives another number of files.
+fn cut_by_compaction(rows: i64, number: usize, dimension: Option<i64>) -> Option<Vec<i64>> {
+    let each = COMPACTION_BUFFER.checked_div(4 * dimension.filter(|dimension| *dimension > 0)?)?;
+    let number = i64::try_from(number).ok()?;
+    if each == 0 || (rows - 1) / each + 1 != number {
+        return None;
+    }
+    let mut counts = vec![each; number as usize];
+    *counts.last_mut()? = rows - each * (number - 1);
+    Some(counts)
+}
+
+/// Rows in proportion to sizes: at least one each where there are enough, and exactly `rows` in all.
+fn share_out(rows: i64, sizes: &[i64]) -> Vec<i64> {
+    let number = sizes.len() as i64;
+    if rows <= number {
+        return (0..number).map(|at| i64::from(at < rows)).collect();
+    }
+    // One for each beforehand, the rest in proportion; what rounding leaves goes to the last.
+    let weight = |size: &i64| i128::from((*size).max(0));
+    let total: i128 = sizes.iter().map(weight).sum();
+    let part = |size: &i64| match total {
+        0 => rows / number,
+        total => (i128::from(rows) * weight(size) / total) as i64,
+    };
+    let mut counts: Vec<i64> = sizes.iter().map(|size| part(size).max(1)).collect();
+    let mut over = counts.iter().sum::<i64>() - rows;
+    while over > 0 {
+        // Only where small files were rounded up to one row: taken from the largest.
+        let Some(largest) = counts.iter_mut().max() else { break };
+        let take = over.min(*largest - 1).max(1);
+        *largest -= take;
+        over -= take;
+    }
+    if let Some(last) = counts.last_mut() {
+        *last -= over;
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_cut_as_the_compaction_of_2_1_does() {
+        // What a real 2.1.0 wrote for 12,000 rows of dimension 1024.
+        assert_eq!(cut_by_compaction(12_000, 3, Some(1024)), Some(vec![4096, 4096, 3808]));
+        assert_eq!(cut_by_compaction(12_000, 2, Some(1024)), None);
+        assert_eq!(cut_by_compaction(12_000, 3, None), None);
+    }
+
+    #[test]
+    fn rows_are_shared_out_in_proportion_and_exactly() {
+        assert_eq!(share_out(1000, &[1000, 2000, 3000, 4000]), [100, 200, 300, 400]);
+        assert_eq!(share_out(7, &[1, 1, 1]).iter().sum::<i64>(), 7);
+        assert_eq!(share_out(5, &[0, 0, 1_000_000]), [1, 1, 3]);
+        assert_eq!(share_out(2, &[5, 5, 5]), [1, 1, 0]);
+        assert_eq!(share_out(9, &[0, 0, 0]), [3, 3, 3]);
+        assert_eq!(share_out(i64::MAX, &[i64::MAX, i64::MAX]).iter().sum::<i64>(), i64::MAX);
+    }
+}

@@ -1,0 +1,467 @@
+//! Segment indexes: index records of segments joined with their build records (docs/layouts.md, rule 4).
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use prost::Message;
+
+use super::Options;
+use super::collection::{Collections, Form, Standing};
+use super::index::{Index, Indexes};
+use super::problem::Problem;
+use super::records::{Records, Writing, decode, same_id};
+use super::report::{LeftOut, Rebuilt, Repair, RepairKind};
+use crate::layout::families::Family;
+use crate::layout::is_tombstone;
+use crate::layout::keys::Key;
+use crate::layout::messages::common::{DataType, IndexState, SegmentInfo};
+use crate::layout::messages::{source, target};
+
+const LOST: &str = "the segment would have to be indexed anew";
+/// The index type of scalar fields, whose files of 2.1 newer servers misread for small values.
+const STL_SORT: &str = "STL_SORT";
+
+/// `index.IndexMeta`, reduced to what is carried over.
+#[derive(Debug, Clone)]
+struct Build {
+    /// The state, as a number so that any survives.
+    state: i32,
+    fail_reason: String,
+    /// Rows of the segment as the build request says; `None` without a request.
+    num_rows: Option<i64>,
+    files: Files,
+    mark_deleted: bool,
+    node_id: i64,
+    index_version: i64,
+    serialize_size: u64,
+}
+
+/// The index files of a build: their last path elements, and where the paths say that they are.
+#[derive(Debug, Clone, Default)]
+struct Files {
+    /// Last path elements.
+    keys: Vec<String>,
+    /// Partition and segment, as all paths say; `None` without files.
+    location: Option<(i64, i64)>,
+    /// The first path that does not end as newer versions expect.
+    unexpected: Option<String>,
+}
+
+/// The builds of 2.1 by ID; an error stands for one that cannot be used and has been reported.
+type Builds = HashMap<i64, Result<Build, ()>>;
+
+/// What one segment index of 2.1 is joined with.
+struct Joining<'a> {
+    records: &'a Records,
+    collections: &'a Collections,
+    indexes: &'a Indexes,
+    builds: &'a Builds,
+    options: &'a Options,
+}
+
+/// Converts all segment indexes of 2.1.
+pub fn convert(records: &Records, collections: &Collections, indexes: &Indexes, options: &Options) -> Writing {
+    let mut writing = Writing::default();
+    let builds = read_builds(records, &mut writing);
+    let mut source = read_source(records, &mut writing);
+    source.sort_by_key(|info| (info.collection_id, info.segment_id, info.index_id, info.partition_id));
+    let mut own_ids = own_build_ids(&source, &builds);
+    let joining = Joining { records, collections, indexes, builds: &builds, options };
+    let mut used = HashSet::new();
+    let mut rebuilt = BTreeMap::new();
+    for info in &source {
+        let own_id = is_buildless(info).then(|| own_ids.next()).flatten();
+        let is_first_use = own_id.is_some() || used.insert(info.build_id);
+        joining.convert_one(&mut writing, info, own_id, is_first_use, &mut rebuilt);
+    }
+    writing.report.rebuilt.extend(rebuilt.into_values());
+    leave_out_unused(&mut writing, &builds, &used);
+    writing
+}
+
+fn read_builds(records: &Records, writing: &mut Writing) -> Builds {
+    let mut builds = HashMap::new();
+    for (key, record) in records.of(Family::Build) {
+        let [id] = key.ids();
+        let decoded = decode::<source::IndexMeta>(&record.value)
+            .and_then(|meta| same_id("indexBuildID", meta.index_build_id, id).map(|()| Build::from(meta)));
+        let usable = decoded.map_err(|what| {
+            let meaning = "the index files of its segment would not be found";
+            writing.problems.push(Problem::new(&key, what, meaning));
+        });
+        builds.insert(id, usable);
+    }
+    builds
+}
+
+fn read_source(records: &Records, writing: &mut Writing) -> Vec<source::SegmentIndexInfo> {
+    let mut source = Vec::new();
+    for (key, record) in records.of(Family::SourceSegmentIndex).filter(|(_, record)| !is_tombstone(&record.value)) {
+        let decoded = decode::<source::SegmentIndexInfo>(&record.value).and_then(|info| {
+            let [collection, index, partition, segment] = key.ids();
+            same_id("collectionID", info.collection_id, collection)?;
+            same_id("indexID", info.index_id, index)?;
+            same_id("partitionID", info.partition_id, partition)?;
+            same_id("segmentID", info.segment_id, segment)?;
+            Ok(info)
+        });
+        match decoded {
+            Ok(info) => source.push(info),
+            Err(what) => writing.problems.push(Problem::new(&key, what, LOST)),
+        }
+    }
+    source
+}
+
+impl From<source::IndexMeta> for Build {
+    fn from(meta: source::IndexMeta) -> Self {
+        Self {
+            state: meta.state,
+            num_rows: meta.req.map(|request| request.num_rows),
+            files: Files::from_paths(&meta.index_file_paths, meta.index_build_id, meta.index_version),
+            fail_reason: meta.fail_reason,
+            mark_deleted: meta.mark_deleted,
+            node_id: meta.node_id,
+            index_version: meta.index_version,
+            serialize_size: meta.serialize_size,
+        }
+    }
+}
+
+impl Files {
+    /// Takes paths apart. Newer versions look for files at
+    /// `<bucket root>/index_files/<buildID>/<index_version>/<partitionID>/<segmentID>/<file key>`.
+    fn from_paths(paths: &[String], build: i64, version: i64) -> Self {
+        let mut files = Self::default();
+        let folders = [version.to_string(), build.to_string(), "index_files".to_owned()];
+        for path in paths {
+            match Self::split(path, &folders) {
+                Some((location, key)) if files.location.is_none_or(|first| first == location) => {
+                    files.location = Some(location);
+                    files.keys.push(key.to_owned());
+                }
+                _ => {
+                    files.unexpected = Some(path.clone());
+                    break;
+                }
+            }
+        }
+        files
+    }
+
+    /// Partition, segment and file key of a path that goes through `folders`, the innermost one first.
+    fn split<'a>(path: &'a str, folders: &[String]) -> Option<((i64, i64), &'a str)> {
+        let mut parts = path.rsplit('/');
+        let key = parts.next().filter(|key| !key.is_empty())?;
+        let segment: i64 = parts.next()?.parse().ok()?;
+        let partition: i64 = parts.next()?.parse().ok()?;
+        folders.iter().all(|folder| parts.next() == Some(folder)).then_some(((partition, segment), key))
+    }
+}
+
+/// Why a segment index cannot be converted.
+enum Unfit {
+    /// Its own record is at fault, or lacks another one; and what leaving it out costs.
+    Own(String, &'static str),
+    /// Another record is at fault, and has been reported.
+    Reported { key: String, what: String },
+    /// Another record is at fault.
+    Other { key: Key, fault: String },
+}
+
+impl Unfit {
+    fn tell(self, writing: &mut Writing, key: &Key) {
+        match self {
+            Self::Own(what, meaning) => writing.problems.push(Problem::new(key, what, meaning)),
+            Self::Reported { key: cause, what } => writing.problems.push(Problem::caused(key, what, LOST, cause)),
+            Self::Other { key: cause, fault } => {
+                let what = format!("it needs the record {cause}, which cannot be used");
+                writing.problems.push(Problem::caused(key, what, LOST, cause.to_string()));
+                writing.problems.push(Problem::new(&cause, fault, LOST));
+            }
+        }
+    }
+}
+
+fn key_of(info: &source::SegmentIndexInfo) -> Key {
+    Family::SourceSegmentIndex.key([info.collection_id, info.index_id, info.partition_id, info.segment_id])
+}
+
+/// A segment below the index threshold: 2.1 notes it, but builds nothing.
+fn is_buildless(info: &source::SegmentIndexInfo) -> bool {
+    info.build_id == 0 && !info.enable_index
+}
+
+/// Build IDs for the segment indexes that have none, because newer versions keep a map by build ID: below the smallest one in use,
+/// counting down; from 1 up where there is none. IDs that would not be positive are taken from above the largest one instead.
+fn own_build_ids(source: &[source::SegmentIndexInfo], builds: &Builds) -> impl Iterator<Item = i64> + use<> {
+    let mut in_use: HashSet<i64> = source.iter().map(|info| info.build_id).filter(|id| *id != 0).collect();
+    in_use.extend(builds.keys());
+    // Those of a newer Milvus do not count: they are larger than any of 2.1, and those of an earlier run must come out again.
+    let smallest = in_use.iter().copied().min().unwrap_or(1);
+    let largest = in_use.iter().copied().max().unwrap_or(0).max(0);
+    let below = (1..smallest).rev();
+    let above = (1..i64::MAX - largest).map(move |step| largest + step);
+    below.chain(above)
+}
+
+impl Joining<'_> {
+    fn convert_one(
+        &self,
+        writing: &mut Writing,
+        info: &source::SegmentIndexInfo,
+        own_id: Option<i64>,
+        is_first_use: bool,
+        rebuilt: &mut BTreeMap<(i64, i64), Rebuilt>,
+    ) {
+        let key = key_of(info);
+        if !self.belongs(writing, info, &key) {
+            return;
+        }
+        if !is_first_use {
+            let build = info.build_id;
+            let what = format!("another segment index has the build ID {build} too, and newer versions keep one by build ID");
+            return writing.problems.push(Problem::new(&key, what, LOST));
+        }
+        let joined = self.find_index(info).and_then(|index| match own_id {
+            Some(id) => self.without_build(writing, info, id),
+            None => self.with_build(info, index, rebuilt),
+        });
+        match joined {
+            Ok(record) => put(writing, info, &record),
+            Err(unfit) => unfit.tell(writing, &key),
+        }
+    }
+
+    /// Whether a segment index is to be converted at all; reports it if its collection is gone.
+    fn belongs(&self, writing: &mut Writing, info: &source::SegmentIndexInfo, key: &Key) -> bool {
+        let id = info.collection_id;
+        match self.collections.standing(id) {
+            Standing::Live(collection) if collection.form == Form::Embedded => {
+                return !self.indexes.is_superseded(id, info.index_id);
+            }
+            Standing::Live(_) | Standing::Passing => {}
+            Standing::Invalid => {
+                let cause = Family::Collection.key([id]).to_string();
+                writing.problems.push(Problem::caused(key, "its collection cannot be used", LOST, cause));
+            }
+            Standing::Gone => {
+                let what = format!("its collection {id} does not exist: the leftover of a drop that 2.1 did not finish");
+                writing.problems.push(Problem::new(key, what, "leaving it out costs nothing"));
+            }
+        }
+        false
+    }
+
+    fn find_index(&self, info: &source::SegmentIndexInfo) -> Result<&Index, Unfit> {
+        let (collection, index) = (info.collection_id, info.index_id);
+        if let Some(index) = self.indexes.get(collection, index) {
+            return Ok(index);
+        }
+        Err(match self.indexes.problem_of(collection, index) {
+            Some(cause) => Unfit::Reported { key: cause.clone(), what: format!("its index {index} cannot be used") },
+            None => Unfit::Own(
+                format!(
+                    "its index {index} is none of the collection's indexes: the leftover of a drop that 2.1 did not finish"
+                ),
+                "leaving it out costs nothing",
+            ),
+        })
+    }
+
+    /// A segment index without a build becomes a finished one without files.
+    fn without_build(
+        &self,
+        writing: &mut Writing,
+        info: &source::SegmentIndexInfo,
+        build_id: i64,
+    ) -> Result<target::SegmentIndex, Unfit> {
+        let segment = info.segment_id;
+        let num_rows = match self.rows_of(info) {
+            Some(rows) => rows?,
+            None => {
+                let warning = format!(
+                    "{}: segment {segment} no longer exists; newer versions of Milvus remove its index",
+                    key_of(info)
+                );
+                writing.report.warnings.push(warning);
+                0
+            }
+        };
+        let what = format!(
+            "segment {segment} below the index threshold: build ID {build_id} instead of 0, {num_rows} rows instead of 0"
+        );
+        writing.report.repairs.push(Repair { kind: RepairKind::BuildId, key: key_of(info).to_string(), what });
+        Ok(target::SegmentIndex {
+            num_rows,
+            build_id,
+            index_version: 1,
+            state: IndexState::Finished as i32,
+            write_handoff: true,
+            ..base(info)
+        })
+    }
+
+    /// The rows of a segment, if its record is there.
+    fn rows_of(&self, info: &source::SegmentIndexInfo) -> Option<Result<i64, Unfit>> {
+        let key = Family::Segment.key([info.collection_id, info.partition_id, info.segment_id]);
+        let value = self.records.get(&key)?;
+        Some(SegmentInfo::decode(&**value).map(|segment| segment.num_of_rows).map_err(|_| {
+            let fault = "the value does not decode as protobuf, so the number of the segment's rows is not known".into();
+            Unfit::Other { key, fault }
+        }))
+    }
+
+    fn with_build(
+        &self,
+        info: &source::SegmentIndexInfo,
+        index: &Index,
+        rebuilt: &mut BTreeMap<(i64, i64), Rebuilt>,
+    ) -> Result<target::SegmentIndex, Unfit> {
+        let build_key = Family::Build.key([info.build_id]);
+        let build = match self.builds.get(&info.build_id) {
+            Some(Ok(build)) => build,
+            Some(Err(())) => {
+                let what = format!("its build record {build_key} cannot be used");
+                return Err(Unfit::Reported { key: build_key.to_string(), what });
+            }
+            None => {
+                let what = format!(
+                    "its build record {build_key} is missing: the leftover of a drop that 2.1 did not finish, or a lost record"
+                );
+                return Err(Unfit::Own(what, "leaving it out costs time only: if the index still exists, the segment is indexed anew"));
+            }
+        };
+        let Some(num_rows) = build.num_rows else {
+            return Err(Unfit::Other { key: build_key, fault: "it does not tell the number of rows".into() });
+        };
+        let record =
+            target::SegmentIndex { num_rows, build_id: info.build_id, deleted: build.mark_deleted, ..base(info) };
+        if let Some(reason) = rebuild_reason(build, index, self.options) {
+            let at = (info.collection_id, info.index_id);
+            rebuilt.entry(at).or_insert_with(|| self.begin_rebuilt(info, index, reason)).segments.push(info.segment_id);
+            return Ok(for_rebuild(record));
+        }
+        check_files(info, build).map_err(|fault| Unfit::Other { key: build_key, fault })?;
+        Ok(target::SegmentIndex {
+            node_id: build.node_id,
+            index_version: build.index_version,
+            state: build.state,
+            fail_reason: build.fail_reason.clone(),
+            index_file_keys: build.files.keys.clone(),
+            serialize_size: build.serialize_size,
+            write_handoff: build.state == IndexState::Finished as i32,
+            ..record
+        })
+    }
+
+    fn begin_rebuilt(&self, info: &source::SegmentIndexInfo, index: &Index, reason: String) -> Rebuilt {
+        Rebuilt {
+            collection: self.collections.live(info.collection_id).map(|found| found.name.clone()).unwrap_or_default(),
+            field: index.field.name.clone(),
+            index: index.name.clone(),
+            kind: index.kind.clone(),
+            segments: Vec::new(),
+            reason,
+        }
+    }
+}
+
+/// Holds the paths of the index files against the place where newer versions look for them: an index with files elsewhere would be
+/// lost without a word.
+fn check_files(info: &source::SegmentIndexInfo, build: &Build) -> Result<(), String> {
+    let (partition, segment) = (info.partition_id, info.segment_id);
+    let elsewhere = build.files.location.filter(|location| *location != (partition, segment));
+    let path = match (&build.files.unexpected, elsewhere) {
+        (Some(path), _) => path.clone(),
+        (None, Some((partition, segment))) => {
+            format!("…/{partition}/{segment}/{}", build.files.keys.first().map_or("", |key| key))
+        }
+        (None, None) => return Ok(()),
+    };
+    Err(format!(
+        "its index file {path:?} is not at index_files/{}/{}/{partition}/{segment}/<file>, where newer versions look for it",
+        info.build_id, build.index_version
+    ))
+}
+
+fn base(info: &source::SegmentIndexInfo) -> target::SegmentIndex {
+    target::SegmentIndex {
+        collection_id: info.collection_id,
+        partition_id: info.partition_id,
+        segment_id: info.segment_id,
+        index_id: info.index_id,
+        create_time: info.create_time,
+        ..target::SegmentIndex::default()
+    }
+}
+
+fn put(writing: &mut Writing, info: &source::SegmentIndexInfo, record: &target::SegmentIndex) {
+    let state = state_name(record.state).to_owned();
+    *writing.report.segment_indexes.entry(state).or_default() += 1;
+    writing.report.collections.entry(info.collection_id).or_default().segment_indexes += 1;
+    let ids = [info.collection_id, info.partition_id, info.segment_id, record.build_id];
+    writing.put(Family::SegmentIndex.key(ids), record.encode_to_vec());
+}
+
+/// Why the files of an index must be built anew, if they must. Only finished files of live indexes can be in anybody's way.
+fn rebuild_reason(build: &Build, index: &Index, options: &Options) -> Option<String> {
+    if build.state != IndexState::Finished as i32 || build.mark_deleted || index.deleted || options.keep_index_files {
+        return None;
+    }
+    if options.rebuild_index.iter().any(|kind| kind.eq_ignore_ascii_case(&index.kind)) {
+        return Some("asked for".into());
+    }
+    misread(index).map(str::to_owned)
+}
+
+/// Why newer engines must not get the files that 2.1 built for such an index, if so.
+///
+/// Found with real servers (docs/compatibility.md). An entry of an STL_SORT file was a value and a 64-bit number in 2.1.0, 16 bytes
+/// for any type, and is less now for types of at most 4 bytes. FLAT and BIN_FLAT files do not keep their metric.
+fn misread(index: &Index) -> Option<&'static str> {
+    const SMALL: [DataType; 5] = [DataType::Bool, DataType::Int8, DataType::Int16, DataType::Int32, DataType::Float];
+    match &*index.kind {
+        STL_SORT if SMALL.iter().any(|kind| *kind as i32 == index.field.data_type) => {
+            Some("2.2 and 2.3 crash on the files that 2.1 built for such a field, or find wrong rows with them")
+        }
+        "FLAT" | "BIN_FLAT" => {
+            Some("with the files that 2.1 built, 2.2 answers by another metric, and 2.3 crashes on a search")
+        }
+        _ if index.metric == "TANIMOTO" => {
+            Some("2.3 does not know TANIMOTO, and crashes on a search with the files of 2.1")
+        }
+        _ => None,
+    }
+}
+
+/// A segment index as real 2.2.16 and 2.3.5 servers build it anew when they start.
+fn for_rebuild(record: target::SegmentIndex) -> target::SegmentIndex {
+    target::SegmentIndex { state: IndexState::Unissued as i32, index_version: 1, ..record }
+}
+
+fn state_name(state: i32) -> &'static str {
+    match IndexState::try_from(state) {
+        Ok(IndexState::None) => "none",
+        Ok(IndexState::Unissued) => "unissued",
+        Ok(IndexState::InProgress) => "in progress",
+        Ok(IndexState::Finished) => "finished",
+        Ok(IndexState::Failed) => "failed",
+        Ok(IndexState::Retry) => "retry",
+        Err(_) => "unknown",
+    }
+}
+
+/// Build records that no segment index uses: of dropped indexes, or on their way to be recycled.
+fn leave_out_unused(writing: &mut Writing, builds: &Builds, used: &HashSet<i64>) {
+    for (id, build) in builds {
+        if let Ok(build) = build
+            && !used.contains(id)
+        {
+            let why = match build.mark_deleted {
+                true => "the build record of a dropped index",
+                false => "a build record that no segment index uses; newer versions of Milvus remove its files",
+            };
+            writing.report.left_out.push(LeftOut::new(Family::Build.key([*id]), why));
+        }
+    }
+}

@@ -121,9 +121,9 @@ pub fn write(
     keep_newer: bool,
 ) -> Writing {
     let mut writing = Writing::default();
-    let starts = collections.iter().flat_map(|collection| &collection.channels);
-    starts.clone().filter_map(|start| start.message_id.as_ref()).for_each(|id| positions.ids.take(id));
-    let shared = channels_named_twice(starts.map(|start| &*start.channel));
+    let starts = || collections.iter().flat_map(|collection| &collection.channels);
+    starts().filter_map(|start| start.message_id.as_ref()).for_each(|id| positions.ids.take(id));
+    let shared = channels_named_twice(starts().map(|start| &*start.channel));
     let on_kafka = match log {
         MessageLog::Kafka => true,
         MessageLog::Other => false,
@@ -159,7 +159,12 @@ pub fn write(
 
 /// The position at which a collection begins. On Kafka the first message that is left in its stead: 2.1 would begin there, the newer
 /// ones at the end of the log (seen on 2.2.16 and 2.3.5 clusters after retention).
-fn write_start(writing: &mut Writing, collection: &super::collection::Collection, start: &ChannelStart, on_kafka: bool) {
+fn write_start(
+    writing: &mut Writing,
+    collection: &super::collection::Collection,
+    start: &ChannelStart,
+    on_kafka: bool,
+) {
     let Some(id) = &start.message_id else { return unknown(writing, &collection.name, &start.channel) };
     let summary = &mut writing.report.checkpoints;
     if on_kafka {

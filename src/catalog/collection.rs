@@ -206,16 +206,14 @@ impl Collections {
         let (snapshots, problems) = sound_snapshots(&key, versions.snapshots);
         self.problems.extend(problems);
         let standing = match versions.plain {
-            Some(value) if !is_tombstone(&value) => {
-                match read_live(&key, value, snapshots, parts, restore_schemas) {
-                    Ok(Some(collection)) => Standing::Live(Box::new(collection)),
-                    Ok(None) => Standing::Passing,
-                    Err(what) => {
-                        self.problems.push(Problem::new(&key, what, LOST));
-                        Standing::Invalid
-                    }
+            Some(value) if !is_tombstone(&value) => match read_live(&key, value, snapshots, parts, restore_schemas) {
+                Ok(Some(collection)) => Standing::Live(Box::new(collection)),
+                Ok(None) => Standing::Passing,
+                Err(what) => {
+                    self.problems.push(Problem::new(&key, what, LOST));
+                    Standing::Invalid
                 }
-            }
+            },
             plain => {
                 self.past.push((key, Versions { plain, snapshots }));
                 Standing::Gone
@@ -321,11 +319,13 @@ impl Collection {
     /// Takes partitions and fields out of a record that embeds them.
     fn take_embedded(&mut self, info: CollectionInfo) -> Result<(), String> {
         let (ids, names, times) =
-            (info.partition_ids.len(), info.partition_names.len(), info.partition_created_timestamps.len());
+            (info.partition_i_ds.len(), info.partition_names.len(), info.partition_created_timestamps.len());
         if ids != names || ids != times {
-            return Err(format!("it has {ids} partition IDs, {names} partition names and {times} partition timestamps"));
+            return Err(format!(
+                "it has {ids} partition IDs, {names} partition names and {times} partition timestamps"
+            ));
         }
-        self.partitions = info.partition_ids.into_iter().zip(info.partition_names).collect();
+        self.partitions = info.partition_i_ds.into_iter().zip(info.partition_names).collect();
         if self.partitions.len() < ids {
             return Err("a partition ID occurs twice".into());
         }
@@ -528,7 +528,7 @@ fn in_database(value: Vec<u8>, database: Option<i64>) -> Result<Vec<u8>, WireErr
 fn partition_records(collection_id: i64, value: &[u8], names: &Names) -> Vec<PartitionInfo> {
     let info = CollectionInfo::decode(value).unwrap_or_default();
     let names_and_times = info.partition_names.into_iter().zip(info.partition_created_timestamps);
-    let ids = info.partition_ids.into_iter().zip(names_and_times);
+    let ids = info.partition_i_ds.into_iter().zip(names_and_times);
     ids.map(|(partition_id, (name, partition_created_timestamp))| {
         let partition_name = names.partition(collection_id, partition_id).map_or(name, str::to_owned);
         PartitionInfo { partition_id, partition_name, partition_created_timestamp, collection_id, state: 0 }

@@ -322,7 +322,8 @@ fn leave_out(
             indexes.invalid.insert((collection, index), cause);
         }
         Standing::Gone => {
-            let what = format!("its collection {collection} does not exist: the leftover of a drop that 2.1 did not finish");
+            let what =
+                format!("its collection {collection} does not exist: the leftover of a drop that 2.1 did not finish");
             writing.problems.push(Problem::new(&key, what, "leaving it out costs nothing"));
             indexes.invalid.insert((collection, index), key.to_string());
         }
@@ -388,7 +389,9 @@ fn compact_dumps(text: &str) -> String {
         Some(blanks) if is_json => {
             let mut compact = text.to_owned();
             // From behind, so that the places before stay where they are.
-            blanks.into_iter().rev().for_each(|blank| drop(compact.remove(blank)));
+            blanks.into_iter().rev().for_each(|blank| {
+                compact.remove(blank);
+            });
             compact
         }
         _ => text.to_owned(),

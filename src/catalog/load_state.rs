@@ -153,7 +153,7 @@ fn loaded_partitions(
     match state.load_type() {
         LoadType::LoadCollection if state.in_memory_percentage == FULLY_LOADED => {
             // No target goes by `released_partitions` when it loads: a whole load would take more memory than 2.1 did.
-            let released: BTreeSet<i64> = state.released_partition_ids.iter().copied().collect();
+            let released: BTreeSet<i64> = state.released_partition_i_ds.iter().copied().collect();
             let (stay, rest): (BTreeSet<i64>, BTreeSet<i64>) =
                 collection.partitions.keys().copied().partition(|id| released.contains(id));
             if !stay.is_empty() {
@@ -177,7 +177,7 @@ fn loaded_partitions(
 
 fn fully_loaded_partitions(writing: &mut Writing, state: &LoadState, collection: &Collection) -> BTreeSet<i64> {
     // A partition that is listed twice is still loaded once.
-    let mut partitions: BTreeSet<i64> = state.partition_ids.iter().copied().collect();
+    let mut partitions: BTreeSet<i64> = state.partition_i_ds.iter().copied().collect();
     partitions.retain(|partition| {
         let name = collection.name.clone();
         let Some(partition_name) = collection.partitions.get(partition) else {

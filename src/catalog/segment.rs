@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use prost::Message;
 
 use super::channel::Positions;
 use super::collection::Collections;
@@ -121,7 +120,9 @@ impl Log {
             (_, id) if info.log_path.is_empty() && id > 0 => id,
             _ => {
                 let path = &info.log_path;
-                return Err(format!("its file {path:?} does not end in a number, by which newer versions would find it"));
+                return Err(format!(
+                    "its file {path:?} does not end in a number, by which newer versions would find it"
+                ));
             }
         };
         Ok(Self { info, raw: raw.to_vec(), id })

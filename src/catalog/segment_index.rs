@@ -219,7 +219,8 @@ impl Joining<'_> {
         }
         if !is_first_use {
             let build = info.build_id;
-            let what = format!("another segment index has the build ID {build} too, and newer versions keep one by build ID");
+            let what =
+                format!("another segment index has the build ID {build} too, and newer versions keep one by build ID");
             return writing.problems.push(Problem::new(&key, what, LOST));
         }
         let joined = self.find_index(info).and_then(|index| match own_id {
@@ -245,7 +246,8 @@ impl Joining<'_> {
                 writing.problems.push(Problem::caused(key, "its collection cannot be used", LOST, cause));
             }
             Standing::Gone => {
-                let what = format!("its collection {id} does not exist: the leftover of a drop that 2.1 did not finish");
+                let what =
+                    format!("its collection {id} does not exist: the leftover of a drop that 2.1 did not finish");
                 writing.problems.push(Problem::new(key, what, "leaving it out costs nothing"));
             }
         }
@@ -306,7 +308,8 @@ impl Joining<'_> {
         let key = Family::Segment.key([info.collection_id, info.partition_id, info.segment_id]);
         let value = self.records.get(&key)?;
         Some(SegmentInfo::decode(&**value).map(|segment| segment.num_of_rows).map_err(|_| {
-            let fault = "the value does not decode as protobuf, so the number of the segment's rows is not known".into();
+            let fault =
+                "the value does not decode as protobuf, so the number of the segment's rows is not known".into();
             Unfit::Other { key, fault }
         }))
     }
@@ -328,7 +331,10 @@ impl Joining<'_> {
                 let what = format!(
                     "its build record {build_key} is missing: the leftover of a drop that 2.1 did not finish, or a lost record"
                 );
-                return Err(Unfit::Own(what, "leaving it out costs time only: if the index still exists, the segment is indexed anew"));
+                return Err(Unfit::Own(
+                    what,
+                    "leaving it out costs time only: if the index still exists, the segment is indexed anew",
+                ));
             }
         };
         let Some(num_rows) = build.num_rows else {

@@ -133,7 +133,7 @@ impl Family {
         TABLE.iter().map(|row| row.family)
     }
 
-    fn row(self) -> Option<&'static Row> {
+    pub(super) fn row(self) -> Option<&'static Row> {
         TABLE.iter().find(|row| row.family == self)
     }
 
@@ -161,7 +161,7 @@ impl Family {
 impl Row {
     /// `root-coord/index/<collectionID>/<indexID>`
     pub(super) fn form(&self) -> String {
-        let parts: Vec<String> = self.parts.iter().map(|Id(name) | Name(name)| format!("<{name}>")).collect();
+        let parts: Vec<String> = self.parts.iter().map(|(Id(name) | Name(name))| format!("<{name}>")).collect();
         format!("{}{}", self.prefix, parts.join("/"))
     }
 }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use bytes::Bytes;
 use etcd_client::{Compare, CompareOp, DeleteOptions, KvClient, Txn, TxnOp};
 use futures::future::ready;
 use futures::stream::{self, StreamExt};
@@ -10,7 +11,7 @@ use thiserror::Error;
 
 use crate::etcd::{Etcd, EtcdError};
 use crate::guard::{Guard, GuardError};
-use crate::layout::keys::printable;
+use crate::layout::keys::{HISTORY, printable};
 use crate::plan::{Change, Phase, Plan};
 use crate::report::progress::Progress;
 use crate::stop::{Stop, Stopped};
@@ -21,7 +22,7 @@ pub const IN_FLIGHT: usize = 8;
 const FENCE_BYTES: usize = 2048;
 const FRAME_BYTES: usize = 48;
 /// The fence has this many compares; etcd counts them against the same limit as operations.
-const FENCE_COMPARES: usize = 4;
+const FENCE_COMPARES: usize = 5;
 /// Keys that one transaction deletes at most, so that etcd is not busy with it for long.
 const MAX_DELETES: u64 = 5_000;
 
@@ -57,6 +58,15 @@ pub enum ApplyError {
     /// Somebody else changed metadata that was about to be deleted.
     #[error("{0}")]
     Changed(String),
+    /// Somebody else changed our history key.
+    #[error(
+        "the key {key} is not what it was when this began: another process works on this metadata, or it was restored meanwhile. \
+         Nothing was written after that. Look with `status`"
+    )]
+    HistoryChanged {
+        /// The history key.
+        key: String,
+    },
     /// A single key with its value is more than etcd takes.
     #[error(
         "cannot write the key {key} ({bytes} bytes with its value): {source}. Start etcd with a larger --max-request-bytes"
@@ -109,11 +119,15 @@ pub struct Applier<'a> {
     pub stop: &'a Stop,
     /// Where progress is shown.
     pub progress: &'a Progress,
+    /// The value that the history key has; none if it is not there. Every transaction depends on it.
+    pub history: Option<Bytes>,
+    /// The transactions so far.
+    pub counter: Counter,
 }
 
 /// Transactions so far, shared by those under way.
 #[derive(Debug, Default)]
-struct Counter {
+pub struct Counter {
     sent: AtomicU64,
     refused: AtomicU64,
 }
@@ -128,25 +142,55 @@ impl Counter {
 }
 
 impl Applier<'_> {
+    /// How far it got.
+    pub fn done(&self) -> Done {
+        Done { sent: self.counter.sent.load(Ordering::Relaxed), refused: self.counter.refused.load(Ordering::Relaxed) }
+    }
+
+    /// One transaction that gives the history key another value (none: removes it), with changes that belong to it. From then on
+    /// every transaction depends on the new value.
+    ///
+    /// # Errors
+    /// The fence refused it, or etcd failed.
+    pub async fn turn(&mut self, changes: &[Change], revision: i64, next: Option<Bytes>) -> Result<(), ApplyError> {
+        self.stop.check()?;
+        let key = self.absolute(HISTORY.as_bytes());
+        let mut txn_changes = self.operations(changes, revision);
+        txn_changes.1.push(match &next {
+            Some(value) => TxnOp::put(key, &**value, None),
+            None => TxnOp::delete(key, None),
+        });
+        let (compares, operations) = txn_changes;
+        let txn = Txn::new().when(compares).and_then(operations);
+        let what = format!("write the history key {}{HISTORY}", self.root);
+        self.counter.sent.fetch_add(1, Ordering::Relaxed);
+        let (answer, attempts) = self.send(&what, &txn).await;
+        if answer? || self.is_history(next.as_ref()).await? {
+            // An answer may have been lost, and the repetition refused: then the key tells that it was applied.
+            self.history = next;
+            return Ok(());
+        }
+        self.counter.refused(attempts);
+        Err(self.refusal(&what, revision).await)
+    }
+
+    async fn is_history(&self, expected: Option<&Bytes>) -> Result<bool, ApplyError> {
+        let key = self.absolute(HISTORY.as_bytes());
+        Ok(self.etcd.get(key).await?.map(|entry| entry.value).as_ref() == expected)
+    }
+
     /// Carries out all phases, one after the other.
     ///
     /// # Errors
-    /// The first failure; `Done` tells whether anything was written before.
-    pub async fn apply(&self, plan: &Plan) -> (Done, Result<(), ApplyError>) {
-        let counter = Counter::default();
-        let mut result = Ok(());
+    /// The first failure; [`Applier::done`] tells whether anything was written before.
+    pub async fn apply(&self, plan: &Plan) -> Result<(), ApplyError> {
         for phase in plan.phases.iter().filter(|phase| !phase.changes.is_empty()) {
-            result = self.phase(phase, plan.revision, &counter).await;
-            if result.is_err() {
-                break;
-            }
+            self.phase(phase, plan.revision).await?;
         }
-        let done =
-            Done { sent: counter.sent.load(Ordering::Relaxed), refused: counter.refused.load(Ordering::Relaxed) };
-        (done, result)
+        Ok(())
     }
 
-    async fn phase(&self, phase: &Phase, revision: i64, counter: &Counter) -> Result<(), ApplyError> {
+    async fn phase(&self, phase: &Phase, revision: i64) -> Result<(), ApplyError> {
         let bar = self.progress.writing(phase);
         let at_once = if phase.in_order { 1 } else { IN_FLIGHT };
         let failed = AtomicBool::new(false);
@@ -155,7 +199,7 @@ impl Applier<'_> {
             .take_while(|_| ready(!failed.load(Ordering::Relaxed)))
             .map(|batch| async {
                 let written = (batch.len() as u64, phase.changes[batch.clone()].iter().map(Change::cost).sum());
-                self.commit(phase, batch, revision, counter).await.map(|()| written)
+                self.commit(phase, batch, revision).await.map(|()| written)
             })
             .buffer_unordered(at_once)
             // After a failure nothing new begins, but what is in flight is waited for: its outcome is known then.
@@ -173,18 +217,14 @@ impl Applier<'_> {
         result
     }
 
-    /// Writes a batch in one transaction; halves it if etcd says that it is too large.
-    async fn commit(
-        &self,
-        phase: &Phase,
-        batch: Range<usize>,
-        revision: i64,
-        counter: &Counter,
-    ) -> Result<(), ApplyError> {
-        let mut pending = vec![batch];
+    /// Writes a batch in one transaction. What is too large for one, by our count or by etcd's, is written in order, one after
+    /// the other.
+    async fn commit(&self, phase: &Phase, batch: Range<usize>, revision: i64) -> Result<(), ApplyError> {
+        let mut pending = cut(phase, batch, self.limits, self.root.len());
+        pending.reverse();
         while let Some(batch) = pending.pop() {
             self.stop.check()?;
-            match self.transaction(&phase.changes[batch.clone()], revision, counter).await {
+            match self.transaction(&phase.changes[batch.clone()], revision).await {
                 Err(ApplyError::Etcd(source @ (EtcdError::TooManyOps { .. } | EtcdError::RequestTooLarge { .. }))) => {
                     let Some((first, second)) = halve(phase, batch.clone()) else {
                         let change = &phase.changes[batch.start];
@@ -200,41 +240,64 @@ impl Applier<'_> {
     }
 
     /// One transaction. Repeating it does no harm: puts put the same, and what was deleted stays deleted.
-    async fn transaction(&self, changes: &[Change], revision: i64, counter: &Counter) -> Result<(), ApplyError> {
+    async fn transaction(&self, changes: &[Change], revision: i64) -> Result<(), ApplyError> {
         if self.guard.is_lost() {
             self.guard.check().await?;
         }
         let what = format!("write {} changes beginning at {}", changes.len(), printable(changes[0].key()));
         tracing::debug!("{what}");
-        counter.sent.fetch_add(1, Ordering::Relaxed);
-        let txn = self.build(changes, revision);
+        self.counter.sent.fetch_add(1, Ordering::Relaxed);
+        let (compares, operations) = self.operations(changes, revision);
+        let txn = Txn::new().when(compares).and_then(operations);
+        let (answer, attempts) = self.send(&what, &txn).await;
+        match answer {
+            Ok(true) => return Ok(()),
+            Ok(false) => self.counter.refused(attempts),
+            Err(error) => {
+                if matches!(error, EtcdError::TooManyOps { .. } | EtcdError::RequestTooLarge { .. }) {
+                    self.counter.refused(attempts);
+                }
+                return Err(error.into());
+            }
+        }
+        Err(self.refusal(&what, revision).await)
+    }
+
+    /// Whether etcd applied a transaction, and how often it was asked.
+    async fn send(&self, what: &str, txn: &Txn) -> (Result<bool, EtcdError>, u64) {
         let attempts = AtomicU64::new(0);
         let request = async |mut kv: KvClient| {
             attempts.fetch_add(1, Ordering::Relaxed);
             kv.txn(txn.clone()).await
         };
-        let answer = self.etcd.kv(&what, request).await;
-        let attempts = attempts.load(Ordering::Relaxed);
-        match answer {
-            Ok(answer) if answer.succeeded() => return Ok(()),
-            Ok(_) => counter.refused(attempts),
-            Err(error) => {
-                if matches!(error, EtcdError::TooManyOps { .. } | EtcdError::RequestTooLarge { .. }) {
-                    counter.refused(attempts);
-                }
-                return Err(error.into());
-            }
-        }
-        self.guard.explain().await?;
-        Err(ApplyError::Changed(format!(
-            "etcd refused to {what}: a key that was to be deleted has been changed since the plan was made (revision {revision}), or \
-             a component came up for a moment. Find and stop what writes to {}, then run again",
-            self.root
-        )))
+        let answer = self.etcd.kv(what, request).await;
+        (answer.map(|answer| answer.succeeded()), attempts.load(Ordering::Relaxed))
     }
 
-    fn build(&self, changes: &[Change], revision: i64) -> Txn {
+    /// Why the fence refused.
+    async fn refusal(&self, what: &str, revision: i64) -> ApplyError {
+        if let Err(error) = self.guard.explain().await {
+            return error.into();
+        }
+        match self.is_history(self.history.as_ref()).await {
+            Ok(true) => ApplyError::Changed(format!(
+                "etcd refused to {what}: a key that was to be deleted has been changed since the plan was made (revision {revision}), or \
+                 a component came up for a moment. Find and stop what writes to {}, then run again",
+                self.root
+            )),
+            Ok(false) => ApplyError::HistoryChanged { key: format!("{}{HISTORY}", self.root) },
+            Err(error) => error,
+        }
+    }
+
+    /// What a transaction depends on, and what it does.
+    fn operations(&self, changes: &[Change], revision: i64) -> (Vec<Compare>, Vec<TxnOp>) {
         let mut compares = self.guard.fence();
+        let key = self.absolute(HISTORY.as_bytes());
+        compares.push(match &self.history {
+            Some(value) => Compare::value(key, CompareOp::Equal, &**value),
+            None => Compare::create_revision(key, CompareOp::Equal, 0),
+        });
         let mut operations = Vec::with_capacity(changes.len());
         for change in changes {
             match change {
@@ -249,7 +312,7 @@ impl Applier<'_> {
                 }
             }
         }
-        Txn::new().when(compares).and_then(operations)
+        (compares, operations)
     }
 
     fn absolute(&self, key: &[u8]) -> Vec<u8> {
@@ -259,10 +322,15 @@ impl Applier<'_> {
 
 /// How many transactions a plan takes, with these limits and a meta root of so many bytes.
 pub fn transactions(plan: &Plan, limits: Limits, root_bytes: usize) -> usize {
-    plan.phases.iter().map(|phase| batches(phase, limits, root_bytes).len()).sum()
+    let cuts = |phase: &Phase| {
+        let batches = batches(phase, limits, root_bytes).into_iter();
+        batches.map(|batch| cut(phase, batch, limits, root_bytes).len()).sum::<usize>()
+    };
+    plan.phases.iter().map(cuts).sum()
 }
 
-/// Cuts a phase into batches that etcd takes, keeping joined changes together where they fit.
+/// Cuts a phase into batches that etcd takes, keeping joined changes together; those that are too large for one transaction are a
+/// batch of their own, which [`cut`] cuts.
 fn batches(phase: &Phase, limits: Limits, root_bytes: usize) -> Vec<Range<usize>> {
     let mut batches = Vec::new();
     let mut batch = Load::default();
@@ -272,11 +340,7 @@ fn batches(phase: &Phase, limits: Limits, root_bytes: usize) -> Vec<Range<usize>
         while phase.joined.contains(&end) {
             end += 1;
         }
-        let mut group = Load::of(&phase.changes[at..end], root_bytes);
-        if !group.fits(limits) {
-            end = at + 1;
-            group = Load::of(&phase.changes[at..end], root_bytes);
-        }
+        let group = Load::of(&phase.changes[at..end], root_bytes);
         let both = batch.plus(group);
         if batch.changes > 0 && !both.fits(limits) {
             batches.push(at - batch.changes..at);
@@ -290,6 +354,24 @@ fn batches(phase: &Phase, limits: Limits, root_bytes: usize) -> Vec<Range<usize>
         batches.push(at - batch.changes..at);
     }
     batches
+}
+
+/// Cuts a batch that is too large into pieces that fit, in order.
+fn cut(phase: &Phase, batch: Range<usize>, limits: Limits, root_bytes: usize) -> Vec<Range<usize>> {
+    let mut pieces = Vec::new();
+    let (mut start, mut piece) = (batch.start, Load::default());
+    for at in batch.clone() {
+        let one = Load::of(&phase.changes[at..=at], root_bytes);
+        let both = piece.plus(one);
+        if piece.changes > 0 && !both.fits(limits) {
+            pieces.push(start..at);
+            (start, piece) = (at, one);
+        } else {
+            piece = both;
+        }
+    }
+    pieces.push(start..batch.end);
+    pieces
 }
 
 /// What a transaction has to carry.
@@ -351,10 +433,9 @@ mod tests {
 
     fn phase(sizes: &[usize], joined: &[usize]) -> Phase {
         let mut phase = Phase::new("test");
-        for (at, size) in sizes.iter().enumerate() {
-            let (key, value) = (format!("k{at}"), vec![0u8; *size]);
-            if joined.contains(&at) { phase.put_joined(key, value) } else { phase.put(key, value) }
-        }
+        let put = |(at, size): (usize, &usize)| Change::Put { key: format!("k{at}").into(), value: vec![0u8; *size].into() };
+        phase.changes = sizes.iter().enumerate().map(put).collect();
+        phase.joined = joined.iter().copied().collect();
         phase
     }
 
@@ -379,8 +460,10 @@ mod tests {
         for batch in batches(&phase, limits(8, 1 << 20), 0).windows(2) {
             assert!(!phase.joined.contains(&batch[1].start), "{batch:?}");
         }
-        let large = self::phase(&[900_000, 900_000], &[1]);
-        assert_eq!(batches(&large, limits(128, 1_572_864), 0), [0..1, 1..2]);
+        let large = self::phase(&[1, 900_000, 900_000, 1, 1], &[2, 3]);
+        let limits = limits(128, 1_572_864);
+        assert_eq!(batches(&large, limits, 0), [0..1, 1..4, 4..5]);
+        assert_eq!(cut(&large, 1..4, limits, 0), [1..2, 2..4], "in order, and by one task alone");
     }
 
     #[test]
@@ -393,7 +476,7 @@ mod tests {
     fn deletes_count_their_compares_and_their_keys() {
         let mut phase = Phase::new("test");
         for at in 0..300 {
-            phase.delete(format!("k{at:03}"));
+            phase.changes.push(Change::delete(format!("k{at:03}")));
         }
         assert!(batches(&phase, Limits::default(), 12).iter().all(|batch| batch.len() <= 128 - FENCE_COMPARES));
         let range = Change::Delete { first: "a".into(), last: "b".into(), keys: 1000 };

@@ -1,11 +1,18 @@
-//! The plan: what will be written, in which order, what stays, and what is wrong. A plain value, made before the first write.
+//! The plan: what will be written, in which order. A plain value, made before the first write.
+//!
+//! The order keeps every instant whole (docs/design.md). `run`: records that 2.1 does not know, leftovers, segments with the keys of
+//! their logs, collection records, then what only 2.1 knows. `rollback`: the same backwards. Both are framed by a transaction that
+//! puts the history key and the tripwires, and one that ends it ([`crate::apply`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::layout::keys::printable;
+use crate::diff::{Diff, Edit};
+use crate::layout::families::{Family, Side};
+use crate::layout::keys::{Key, family_of, prefix_of};
 
 /// One change of etcd. Keys are relative to the meta root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +36,12 @@ pub enum Change {
 }
 
 impl Change {
+    /// The deletion of one key.
+    pub fn delete(key: impl Into<Bytes>) -> Self {
+        let key = key.into();
+        Self::Delete { first: key.clone(), last: key, keys: 1 }
+    }
+
     /// The key that the change begins with.
     pub fn key(&self) -> &Bytes {
         match self {
@@ -60,8 +73,9 @@ pub struct Phase {
     pub name: &'static str,
     /// The changes.
     pub changes: Vec<Change>,
-    /// Indexes of the changes that should go into one transaction with the change before them.
-    pub joined: std::collections::BTreeSet<usize>,
+    /// Indexes of the changes that should go into one transaction with the change before them; where they do not fit into one, they
+    /// are written after it.
+    pub joined: BTreeSet<usize>,
     /// Whether the transactions must be written one after the other.
     pub in_order: bool,
 }
@@ -77,79 +91,16 @@ impl Phase {
         self.changes.iter().map(Change::cost).sum()
     }
 
-    /// Adds a put.
-    pub fn put(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
-        self.changes.push(Change::Put { key: key.into(), value: value.into() });
-    }
-
-    /// Adds a put that should go into one transaction with the change before it.
-    pub fn put_joined(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
-        self.joined.insert(self.changes.len());
-        self.put(key, value);
-    }
-
-    /// Adds the deletion of one key.
-    pub fn delete(&mut self, key: impl Into<Bytes>) {
-        let key = key.into();
-        self.changes.push(Change::Delete { first: key.clone(), last: key, keys: 1 });
+    /// Adds changes that belong together, in this order.
+    fn push_group(&mut self, changes: impl IntoIterator<Item = Change>) {
+        let first = self.changes.len();
+        self.changes.extend(changes);
+        self.joined.extend(first + 1..self.changes.len());
     }
 }
 
-/// Neighbouring keys to delete, taken together into ranges: etcd deletes a range with one operation.
-#[derive(Debug, Default)]
-pub struct DeleteRanges {
-    open: Option<(Bytes, Bytes, u64)>,
-    prefix: String,
-    closed: Vec<Change>,
-}
-
-/// A range takes in no more keys than this, so that no single transaction keeps etcd busy for long.
+/// A range that is deleted takes in no more keys than this, so that no single transaction keeps etcd busy for long.
 const MAX_KEYS_PER_RANGE: u64 = 1_000;
-
-impl DeleteRanges {
-    /// Takes in the next key to delete. Keys come in ascending order. A range never leaves the prefix of its keys' kind, because
-    /// between two kinds that go (`root-coord/dd-operation`, `root-coord/index/`) there may be room for one that is written
-    /// (`root-coord/fields/`).
-    pub fn delete(&mut self, key: Bytes, prefix: &str) {
-        match &mut self.open {
-            Some((_, last, keys)) if *keys < MAX_KEYS_PER_RANGE && self.prefix == prefix => {
-                *last = key;
-                *keys += 1;
-            }
-            _ => {
-                self.close();
-                self.open = Some((key.clone(), key, 1));
-                prefix.clone_into(&mut self.prefix);
-            }
-        }
-    }
-
-    /// A key that stays, or that gets written: no range may reach over it.
-    pub fn close(&mut self) {
-        if let Some((first, last, keys)) = self.open.take() {
-            self.closed.push(Change::Delete { first, last, keys });
-        }
-    }
-
-    /// All ranges.
-    pub fn finish(mut self) -> Vec<Change> {
-        self.close();
-        self.closed
-    }
-}
-
-/// Something in the metadata that does not fit together.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Problem {
-    /// The key, relative to the meta root.
-    pub key: String,
-    /// What is wrong.
-    pub what: String,
-    /// What it means: what would be missing afterwards with `--skip-invalid`.
-    pub meaning: String,
-    /// The key of another problem that this one follows from, if it does.
-    pub caused_by: Option<String>,
-}
 
 /// What will be done. Made purely from what was read at `revision`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -158,14 +109,10 @@ pub struct Plan {
     pub revision: i64,
     /// The changes, in the order of writing.
     pub phases: Vec<Phase>,
-    /// Keys that stay as they are, by prefix. Sessions do not count.
-    pub untouched: BTreeMap<String, u64>,
-    /// Whatever is wrong, sorted by key.
-    pub problems: Vec<Problem>,
 }
 
 /// The size of a plan.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Totals {
     /// Keys to put.
     pub puts: u64,
@@ -176,6 +123,54 @@ pub struct Totals {
 }
 
 impl Plan {
+    /// The plan of a migration. Tripwires are not in it: they go with the first transaction ([`opening_of_run`]).
+    pub fn of_run(diff: &Diff, revision: i64) -> Self {
+        let [mut prepare, mut leftovers, mut segments, mut switch, mut clean_up, mut leave_out] = [
+            Phase::new("writing the records of the new layout"),
+            Phase::new("removing what an interrupted run left"),
+            Phase::new("moving the logs of the segments"),
+            Phase { in_order: true, ..Phase::new("switching the collections") },
+            Phase::new("removing the records of 2.1"),
+            Phase::new("removing records that cannot be used"),
+        ];
+        for group in grouped(diff, Direction::Forth) {
+            let only_deletes = group.changes.iter().all(|change| matches!(change, Change::Delete { .. }));
+            let phase = match group.step {
+                Step::Frame => continue,
+                Step::Put => &mut prepare,
+                Step::DeleteOfTarget => &mut leftovers,
+                Step::Segment | Step::Collection if only_deletes => &mut leave_out,
+                Step::Segment => &mut segments,
+                Step::Collection => &mut switch,
+                Step::Delete => &mut clean_up,
+            };
+            phase.push_group(group.changes);
+        }
+        Self { revision, phases: vec![prepare, leftovers, segments, switch, clean_up, leave_out] }
+    }
+
+    /// The plan of a rollback. Tripwires that the backup does not have are not in it: they go with the last transaction
+    /// ([`closing_of_rollback`]).
+    pub fn of_rollback(diff: &Diff, revision: i64) -> Self {
+        let [mut own, mut segments, mut switch, mut remove] = [
+            Phase::new("restoring the records"),
+            Phase::new("restoring the segments"),
+            Phase { in_order: true, ..Phase::new("switching the collections back") },
+            Phase::new("removing what the backup does not have"),
+        ];
+        for group in grouped(diff, Direction::Back) {
+            let phase = match group.step {
+                Step::Frame => continue,
+                Step::Put => &mut own,
+                Step::Segment => &mut segments,
+                Step::Collection => &mut switch,
+                Step::DeleteOfTarget | Step::Delete => &mut remove,
+            };
+            phase.push_group(group.changes);
+        }
+        Self { revision, phases: vec![own, segments, switch, remove] }
+    }
+
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.phases.iter().all(|phase| phase.changes.is_empty())
@@ -203,83 +198,193 @@ impl Plan {
 
     /// Carries the plan out in memory: `keys` becomes what etcd will hold afterwards.
     pub fn apply_to(&self, keys: &mut BTreeMap<Bytes, Bytes>) {
-        for change in self.changes() {
-            match change {
-                Change::Put { key, value } => {
-                    keys.insert(key.clone(), value.clone());
-                }
-                Change::Delete { first, last, .. } => {
-                    let deleted: Vec<Bytes> = keys
-                        .range(first.clone()..)
-                        .take_while(|(key, _)| *key <= last)
-                        .map(|(key, _)| key.clone())
-                        .collect();
-                    for key in deleted {
-                        keys.remove(&key);
-                    }
-                }
+        self.changes().for_each(|change| apply(change, keys));
+    }
+}
+
+/// Carries one change out in memory.
+pub fn apply(change: &Change, keys: &mut BTreeMap<Bytes, Bytes>) {
+    match change {
+        Change::Put { key, value } => drop(keys.insert(key.clone(), value.clone())),
+        Change::Delete { first, last, .. } => {
+            let deleted: Vec<Bytes> = keys.range(first.clone()..=last.clone()).map(|(key, _)| key.clone()).collect();
+            for key in deleted {
+                keys.remove(&key);
             }
         }
     }
+}
 
-    /// Number of keys that stay as they are.
-    pub fn untouched_keys(&self) -> u64 {
-        self.untouched.values().sum()
+/// What the first transaction of a run puts beside the history key: tripwires that are missing.
+pub fn opening_of_run(diff: &Diff) -> Vec<Change> {
+    let tripwires = diff.edits.iter().filter(|edit| family_of(&edit.key) == Family::Tripwire);
+    tripwires.filter_map(|edit| Some(Change::Put { key: edit.key.clone(), value: edit.put.clone()? })).collect()
+}
+
+/// What the last transaction of a rollback does beside removing the history key.
+pub fn closing_of_rollback(tripwires: &[(Bytes, Bytes)], in_backup: &BTreeSet<Bytes>) -> Vec<Change> {
+    let extra = tripwires.iter().filter(|(key, _)| !in_backup.contains(key));
+    extra.map(|(key, _)| Change::delete(key.clone())).collect()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Forth,
+    Back,
+}
+
+/// What a change is about, of which the order of writing follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    /// A tripwire: written with the first and the last transaction.
+    Frame,
+    Put,
+    DeleteOfTarget,
+    Segment,
+    Collection,
+    Delete,
+}
+
+/// What is written together: a thing of which no part may be there without the others.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Whole {
+    Collection(i64),
+    Segment([i64; 3]),
+    Alias(String),
+    Load(i64),
+}
+
+#[derive(Debug)]
+struct Group {
+    step: Step,
+    changes: Vec<Change>,
+}
+
+/// Neighbouring keys to delete, taken together: etcd deletes a range with one operation.
+struct Run {
+    step: Step,
+    whole: Option<Whole>,
+    prefix: Vec<u8>,
+    first: Bytes,
+    last: Bytes,
+    keys: u64,
+}
+
+/// All changes, in groups that are written together: wholes in their order, then what stands alone in that of its keys.
+fn grouped(diff: &Diff, direction: Direction) -> Vec<Group> {
+    let mut groups = Groups::default();
+    let mut open: Option<Run> = None;
+    for edit in &diff.edits {
+        let (step, whole) = place(edit, direction);
+        if let Some(value) = &edit.put {
+            groups.close(&mut open);
+            groups.add(step, whole, Change::Put { key: edit.key.clone(), value: value.clone() });
+            continue;
+        }
+        // A range never leaves the prefix of its keys' kind: between two kinds there may be keys that were not looked at.
+        let prefix = prefix_of_kind(&edit.key);
+        match &mut open {
+            Some(run)
+                if edit.adjacent
+                    && run.keys < MAX_KEYS_PER_RANGE
+                    && (run.step, &run.whole) == (step, &whole)
+                    && run.prefix == prefix =>
+            {
+                run.last = edit.key.clone();
+                run.keys += 1;
+            }
+            _ => {
+                groups.close(&mut open);
+                let (first, last) = (edit.key.clone(), edit.key.clone());
+                open = Some(Run { step, whole, prefix, first, last, keys: 1 });
+            }
+        }
+    }
+    groups.close(&mut open);
+    groups.finish()
+}
+
+#[derive(Debug, Default)]
+struct Groups {
+    wholes: BTreeMap<(Step, Whole), Vec<Change>>,
+    singles: Vec<Group>,
+}
+
+impl Groups {
+    fn add(&mut self, step: Step, whole: Option<Whole>, change: Change) {
+        match whole {
+            Some(whole) => self.wholes.entry((step, whole)).or_default().push(change),
+            None => self.singles.push(Group { step, changes: vec![change] }),
+        }
+    }
+
+    fn close(&mut self, open: &mut Option<Run>) {
+        if let Some(Run { step, whole, first, last, keys, .. }) = open.take() {
+            self.add(step, whole, Change::Delete { first, last, keys });
+        }
+    }
+
+    fn finish(self) -> Vec<Group> {
+        let wholes = self.wholes.into_iter().map(|((step, _), mut changes)| {
+            changes.sort_by_cached_key(rank);
+            Group { step, changes }
+        });
+        wholes.chain(self.singles).collect()
     }
 }
 
-/// Collects problems.
-#[derive(Debug, Clone, Default)]
-pub struct Problems(Vec<Problem>);
-
-impl Problems {
-    /// Notes that something is wrong with the record at `key`.
-    pub fn add(&mut self, key: impl AsRef<[u8]>, what: impl Into<String>, meaning: impl Into<String>) {
-        self.push(key.as_ref(), what.into(), meaning.into(), None);
+fn prefix_of_kind(key: &[u8]) -> Vec<u8> {
+    let family = family_of(key);
+    let is_snapshot = Key::parse(key).is_ok_and(|key| key.snapshot.is_some());
+    match family.prefix() {
+        "" => prefix_of(key).as_bytes().to_vec(),
+        prefix => [if is_snapshot { "snapshots/" } else { "" }, prefix].concat().into_bytes(),
     }
+}
 
-    /// Notes that the record at `key` cannot be used because of a problem at another key.
-    pub fn add_caused(
-        &mut self,
-        key: impl AsRef<[u8]>,
-        what: impl Into<String>,
-        meaning: impl Into<String>,
-        caused_by: impl AsRef<[u8]>,
-    ) {
-        self.push(key.as_ref(), what.into(), meaning.into(), Some(printable(caused_by.as_ref())));
-    }
+/// Where a change belongs.
+fn place(edit: &Edit, direction: Direction) -> (Step, Option<Whole>) {
+    let is_put = edit.put.is_some();
+    let family = family_of(&edit.key);
+    let ids = |key: &Key| key.ids::<3>();
+    let key = Key::parse(&edit.key).ok();
+    let step = match family {
+        Family::Tripwire => Step::Frame,
+        Family::Collection | Family::DatabaseCollection => Step::Collection,
+        Family::Segment => Step::Segment,
+        Family::Binlog | Family::Statslog | Family::Deltalog if direction == Direction::Forth => Step::Segment,
+        _ if is_put => Step::Put,
+        _ if family.side() == Side::Target => Step::DeleteOfTarget,
+        _ => Step::Delete,
+    };
+    let Some(key) = key else { return (step, None) };
+    let whole = match (family, step) {
+        (Family::Collection, _) => Some(Whole::Collection(ids(&key)[0])),
+        (Family::DatabaseCollection, _) => Some(Whole::Collection(ids(&key)[1])),
+        (_, Step::Segment) => Some(Whole::Segment(ids(&key))),
+        (Family::Alias | Family::DatabaseAlias, Step::Put) => Some(Whole::Alias(key.name().to_owned())),
+        (Family::CollectionLoad | Family::PartitionLoad | Family::Replica, Step::Put) => {
+            Some(Whole::Load(ids(&key)[0]))
+        }
+        _ => None,
+    };
+    (step, whole)
+}
 
-    fn push(&mut self, key: &[u8], what: String, meaning: String, caused_by: Option<String>) {
-        self.0.push(Problem { key: printable(key), what, meaning, caused_by });
-    }
-
-    /// Takes in all of another collection.
-    pub fn append(&mut self, other: Self) {
-        self.0.extend(other.0);
-    }
-
-    /// All problems, sorted by key, each once.
-    pub fn into_sorted(mut self) -> Vec<Problem> {
-        self.0.sort_by(|a, b| (&a.key, &a.what).cmp(&(&b.key, &b.what)));
-        self.0.dedup();
-        self.0
-    }
+/// The order within a whole, in case that it does not fit into one transaction: the record that decides comes after what it
+/// stands for, and nothing goes before what takes its place is there.
+fn rank(change: &Change) -> (bool, bool, Bytes) {
+    let is_delete = matches!(change, Change::Delete { .. });
+    let decides = Key::parse(change.key()).is_ok_and(|key| match key.family {
+        Family::Segment | Family::CollectionLoad => true,
+        Family::Collection | Family::DatabaseCollection | Family::Alias | Family::DatabaseAlias => {
+            key.snapshot.is_none()
+        }
+        _ => false,
+    });
+    // Of deletes the deciding record goes first: what is left of it afterwards stands for nothing.
+    (is_delete, decides != is_delete, change.key().clone())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn carried_out_in_memory_it_puts_and_deletes_whole_ranges_in_the_order_of_its_phases() {
-        let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
-        let mut keys = ["a", "b", "c", "d"].map(|key| (bytes(key), bytes("old"))).into_iter().collect();
-        let mut first = Phase::new("first");
-        first.put("b", "new");
-        first.put("e", "new");
-        let mut second = Phase::new("second");
-        second.changes.push(Change::Delete { first: bytes("c"), last: bytes("e"), keys: 3 });
-        Plan { phases: vec![first, second], ..Plan::default() }.apply_to(&mut keys);
-        assert_eq!(keys, [("a", "old"), ("b", "new")].map(|(key, value)| (bytes(key), bytes(value))).into());
-    }
-}
+mod tests;

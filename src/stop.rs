@@ -1,4 +1,4 @@
-//! SIGTERM and Ctrl-C: finish the transaction in flight, then stop in order.
+//! SIGTERM, SIGHUP (a connection that drops) and Ctrl-C: finish the transaction in flight, then stop in order.
 
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,13 +14,13 @@ pub struct Stop(watch::Receiver<bool>);
 pub struct Stopped;
 
 impl Stop {
-    /// Listens for SIGTERM and Ctrl-C from now on. A second signal does not hasten anything; SIGKILL is safe too.
+    /// Listens for SIGTERM, SIGHUP and Ctrl-C from now on. A second signal does not hasten anything; SIGKILL is safe too.
     ///
     /// # Errors
     /// The system refuses the handlers.
     pub fn on_signals() -> std::io::Result<Self> {
         let (sender, receiver) = watch::channel(false);
-        for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
             let mut signals = signal(kind)?;
             let sender = sender.clone();
             tokio::spawn(async move {

@@ -3,6 +3,7 @@
 //! Ours is a zstd frame with a content checksum that holds a stream in the original tool's format (so `zstd -d` gives a file that
 //! the original tool can restore), followed by a zstd skippable frame with a manifest: docs/backup-format.md.
 
+pub mod content;
 pub mod examine;
 pub mod export;
 pub mod manifest;

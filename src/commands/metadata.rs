@@ -4,41 +4,28 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
-use futures::future::try_join_all;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Context;
 use super::roots::meta_roots;
+use crate::backup::Writer;
+use crate::backup::content::Content;
 use crate::backup::write::{Origin, Written};
-use crate::backup::{Backup, Format, Writer};
+use crate::catalog::records::Records;
+use crate::diff::{Diff, Differ};
 use crate::etcd::{Entry, Etcd, EtcdError, ReadOptions, Snapshot};
 use crate::layout::Found;
-use crate::layout::keys::{SESSIONS, target_prefixes};
-use crate::migrate::{Inventory, Record};
-use crate::report::text::{self, thousands};
+use crate::layout::keys::{HISTORY, SESSIONS, is_history};
+use crate::outcome::words::{self, thousands};
 
 /// How often reading starts over when etcd compacts the revision away meanwhile.
 const ATTEMPTS: usize = 3;
 
 impl Context {
-    /// All metadata at one revision, decoded. There must be some.
-    pub(super) async fn read_inventory(&self, etcd: &Etcd) -> Result<(Inventory, i64)> {
-        let (inventory, revision) = self.read_inventory_with(etcd, |_, _| {}).await?;
-        if inventory.keys() == 0 {
-            bail!("{}", self.nothing_here(etcd).await);
-        }
-        Ok((inventory, revision))
-    }
-
-    /// As [`Context::read_inventory`], but nothing will do too, and hands every key (relative to the meta root) and value to `each`; all of them again
-    /// if reading has to start over.
-    pub(super) async fn read_inventory_with(
-        &self,
-        etcd: &Etcd,
-        mut each: impl FnMut(&Bytes, &Bytes),
-    ) -> Result<(Inventory, i64)> {
-        let read = self.starting_over(async || self.try_read_inventory(etcd, &mut each).await);
+    /// All metadata at one revision.
+    pub(super) async fn read_records(&self, etcd: &Etcd) -> Result<Reading> {
+        let read = self.starting_over(async || self.try_read_records(etcd).await);
         self.unless_stopped(read).await.with_context(|| format!("cannot read {}", self.config.meta_root))
     }
 
@@ -53,8 +40,8 @@ impl Context {
         read().await
     }
 
-    async fn try_read_inventory(&self, etcd: &Etcd, each: &mut impl FnMut(&Bytes, &Bytes)) -> Result<(Inventory, i64)> {
-        let mut inventory = Inventory::default();
+    async fn try_read_records(&self, etcd: &Etcd) -> Result<Reading> {
+        let (mut records, mut content) = (Records::default(), Content::default());
         let mut snapshot = etcd.snapshot(self.root.as_str()).await?;
         let bar = self.progress.reading("reading the metadata", snapshot.total());
         while let Some(page) = snapshot.next_page().await? {
@@ -62,12 +49,38 @@ impl Context {
             bar.read(page.len() as u64);
             for entry in page {
                 let key = entry.key.slice(self.root.len()..);
-                each(&key, &entry.value);
-                inventory.add(key, Record { value: entry.value, mod_revision: entry.mod_revision });
+                if entry.lease == 0 {
+                    content.add(&key, &entry.value);
+                }
+                records.add(key, entry.value);
             }
         }
         bar.finish();
-        Ok((inventory, snapshot.revision()))
+        Ok(Reading { records, content, revision: snapshot.revision(), cluster_id: snapshot.cluster_id() })
+    }
+
+    /// Holds what is in etcd now against what should be. `is_part` says which keys (relative to the meta root) take part.
+    pub(super) async fn compare(
+        &self,
+        etcd: &Etcd,
+        name: &str,
+        should: impl Fn() -> BoxedEntries,
+        is_part: impl Fn(&[u8]) -> bool,
+    ) -> Result<(Diff, i64)> {
+        self.starting_over(async || {
+            let mut differ = Differ::new(should());
+            let mut snapshot = etcd.snapshot(self.root.as_str()).await?;
+            let bar = self.progress.reading(name, snapshot.total());
+            while let Some(page) = snapshot.next_page().await? {
+                bar.read(page.len() as u64);
+                for entry in page.into_iter().filter(|entry| is_part(&entry.key[self.root.len()..])) {
+                    differ.add(entry.key.slice(self.root.len()..), &entry.value);
+                }
+            }
+            bar.finish();
+            Ok((differ.finish(), snapshot.revision()))
+        })
+        .await
     }
 
     /// Why there may be nothing under the meta root, and where there is something.
@@ -84,12 +97,6 @@ impl Context {
             Err(error) => format!("Check etcd.rootPath and etcd.metaSubPath; others could not be looked for: {error}"),
         };
         format!("there is no metadata under {root}: probably the wrong root path. {hint}")
-    }
-
-    /// Whether anything of the 2.2 layout is there. Only the 2.2 layout has these keys, so this is quick in 2.1 metadata.
-    pub(super) async fn has_target_keys(&self, etcd: &Etcd) -> Result<bool, EtcdError> {
-        let counts = target_prefixes().map(|prefix| etcd.count(format!("{}{prefix}", self.root)));
-        Ok(try_join_all(counts).await?.into_iter().any(|count| count > 0))
     }
 
     /// Writes a backup of all keys without a lease, as they were at `revision` (or are now). `found` is their layout.
@@ -126,7 +133,8 @@ impl Context {
         if snapshot.total() <= sessions.len() as u64 {
             return Ok(None);
         }
-        let leased = sessions.iter().filter(|session| session.lease != 0).count() as u64;
+        let history = u64::from(etcd.get(format!("{}{HISTORY}", self.root)).await?.is_some());
+        let leased = sessions.iter().filter(|session| session.lease != 0).count() as u64 + history;
         let revision = snapshot.revision();
         // The number of keys stands at the beginning of the file. Keys with a lease do not count, and it takes a whole read to
         // know how many have one; sessions are the only ones in practice.
@@ -148,8 +156,9 @@ impl Context {
         while let Some(page) = snapshot.next_page().await? {
             self.stop.check()?;
             for Entry { key, value, lease, .. } in &page {
-                if *lease == 0 {
-                    writer.add(&key[self.root.len()..], value)?;
+                let relative = &key[self.root.len()..];
+                if *lease == 0 && !is_history(relative) {
+                    writer.add(relative, value)?;
                 }
             }
             bar.read(page.len() as u64);
@@ -179,22 +188,24 @@ impl Context {
             written.path.display(),
             thousands(written.manifest.keys),
             written.manifest.etcd_revision,
-            text::bytes(written.file_bytes),
-            text::bytes(written.manifest.stream_bytes),
+            words::bytes(written.file_bytes),
+            words::bytes(written.manifest.stream_bytes),
             written.manifest.stream_sha256
         ));
     }
-
-    /// A backup from before an interrupted migration that stands at `file`: the one to keep.
-    pub(super) fn earlier_backup(&self, file: &Path) -> Option<Backup> {
-        let backup = Backup::check(file).ok()?;
-        let wholly_source = match &backup.format {
-            Format::Ours(manifest) => matches!(manifest.layout, Found::Source | Found::Neither),
-            Format::Legacy => true,
-        };
-        (wholly_source && backup.meta_root == self.config.meta_root.to_string()).then_some(backup)
-    }
 }
+
+/// What was read at one revision.
+pub(super) struct Reading {
+    pub(super) records: Records,
+    /// What tells whether a backup holds just this.
+    pub(super) content: Content,
+    pub(super) revision: i64,
+    pub(super) cluster_id: u64,
+}
+
+/// Keys and values that should be there, in ascending order.
+pub(super) type BoxedEntries = Box<dyn Iterator<Item = (Bytes, Bytes)> + Send>;
 
 fn is_compacted(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref::<EtcdError>(), Some(EtcdError::Compacted { .. }))

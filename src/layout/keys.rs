@@ -140,6 +140,11 @@ pub fn is_metadata(key: &[u8]) -> bool {
     !key.starts_with(SESSIONS.as_bytes()) && !key.starts_with(HISTORY_PREFIX.as_bytes())
 }
 
+/// Whether a key is our history, which is neither backed up nor restored.
+pub fn is_history(key: &[u8]) -> bool {
+    key.starts_with(HISTORY_PREFIX.as_bytes())
+}
+
 /// Prefixes of the keys that only 2.2 and later have. Whoever sees a key under one of them does not look at a wholly 2.1 layout;
 /// but a tripwire is none.
 pub fn target_prefixes() -> impl Iterator<Item = String> {

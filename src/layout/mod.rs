@@ -15,6 +15,33 @@ pub fn is_tombstone(value: &[u8]) -> bool {
     value == TOMBSTONE
 }
 
+/// Which layouts have keys under a meta root; it stands in every backup file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Found {
+    /// Neither layout: no keys that only one of them has.
+    Neither,
+    /// The layout of 2.1 alone.
+    #[serde(rename = "2.1")]
+    Source,
+    /// Keys of both.
+    Mixed,
+    /// The layout of 2.2 and later alone.
+    #[serde(rename = "2.2")]
+    Target,
+}
+
+impl std::fmt::Display for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Neither => "no collections, indexes or aliases of either layout",
+            Self::Source => "2.1",
+            Self::Mixed => "keys of 2.1 and of 2.2 or later",
+            Self::Target => "2.2 or later",
+        })
+    }
+}
+
 /// The meta root of a root path and a meta sub-path, without a slash at the end: Go's `path.Join`, with which Milvus builds its
 /// keys, but that nothing at all stays empty.
 pub fn join_root(first: &str, second: &str) -> String {

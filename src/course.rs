@@ -1,0 +1,212 @@
+//! What each command does in each state: one table, the same for `status`, `plan`, `run`, `repair`, `backup` and `rollback`
+//! (docs/operating.md shows it to people). Pure.
+
+use semver::Version;
+
+use crate::history::{Choices, History, Operation};
+use crate::outcome::{Next, Step};
+use crate::state::{Situation, State};
+use crate::version::{Layout, has_21_layout};
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Course {
+    /// The metadata is converted.
+    Convert,
+    /// There is nothing to do, and why.
+    Nothing(String),
+    /// It is not done, and why; with the way on.
+    Refuse(String, Next),
+}
+
+/// What `run` and `plan` do.
+pub fn of_run(situation: &Situation, source: Option<&Version>, target: &Version, choices: &Choices) -> Course {
+    let refuse = |why: String| Course::Refuse(why, next(situation));
+    match (situation.state, &situation.history) {
+        (State::RunInterrupted, Some(history)) => of_interrupted(history, target, choices),
+        (State::Migrated, Some(history)) => of_migrated(history, target),
+        (State::Ready, _) => match source.filter(|source| !has_21_layout(source)) {
+            Some(source) => refuse(format!(
+                "the source version is {source}, but what is here is metadata of Milvus 2.1: it has not been migrated"
+            )),
+            None => Course::Convert,
+        },
+        (State::NothingToMigrate, _) => Course::Nothing("no collections: nothing to migrate".into()),
+        (State::NewerStartedFirst, _) if choices.keep_newer => Course::Convert,
+        (State::NewerStartedFirst, _) => refuse(newer_first(situation)),
+        _ => refuse(format!("{}: {}", situation.headline(), why_not(situation.state))),
+    }
+}
+
+/// What `repair` does.
+pub fn of_repair(situation: &Situation, target: &Version, choices: &Choices) -> Course {
+    match (situation.state, &situation.history) {
+        (State::RepairInterrupted, Some(history)) => of_interrupted(history, target, choices),
+        (State::MigratedByOriginalTool | State::MigratedWithoutHistory | State::Newer, _) => Course::Convert,
+        (State::Migrated, Some(history)) => of_migrated(history, target),
+        (State::NothingToMigrate, _) => Course::Nothing("no collections: nothing to repair".into()),
+        _ => Course::Refuse(
+            format!("{}: `repair` is for what another tool, or an earlier edition of this one, has migrated", situation.headline()),
+            next(situation),
+        ),
+    }
+}
+
+/// Whether a backup of this would be a way back. `force`: the user wants it in any case.
+pub fn of_backup(situation: &Situation, source: Option<&Version>, force: bool) -> Course {
+    let expects_21 = source.is_none_or(has_21_layout);
+    let refuse = |why: &str| Course::Refuse(format!("{}: {why}", situation.headline()), next(situation));
+    match situation.state {
+        // Half a restored backup is the way back of nothing.
+        State::RollbackInterrupted => refuse("a backup of what is half restored would be no way back"),
+        State::RunInterrupted | State::RepairInterrupted if !force => {
+            refuse("a backup of what is half migrated would be no way back; the one made before is. --force makes one all the same")
+        }
+        State::Migrated | State::MigratedByOriginalTool | State::MigratedWithoutHistory | State::Newer
+            if expects_21 && !force =>
+        {
+            refuse(
+                "this is not metadata of Milvus 2.1 (source version), so a backup of it is no way back to 2.1, and the one made before \
+                 the migration is the one to keep. --force makes one all the same",
+            )
+        }
+        State::Ready if !expects_21 && !force => {
+            refuse("the source version is 2.2 or later, but this has not been migrated. --force makes a backup all the same")
+        }
+        _ => Course::Convert,
+    }
+}
+
+/// An interrupted run is finished as it was begun, or not at all.
+fn of_interrupted(history: &History, target: &Version, choices: &Choices) -> Course {
+    let refuse = |why: String| {
+        let (code, way_on) = (Step::RunAgain, history.way_on());
+        Course::Refuse(why, Next::new(code, format!("finish it with {way_on}, or go back with {}", history.way_back())))
+    };
+    if history.target().as_ref() != Some(target) {
+        let begun = history.to_version.as_deref().unwrap_or("another version");
+        return refuse(format!("an interrupted {} for Milvus {begun} is here, and this one is for {target}", history.operation.command()));
+    }
+    if history.options != *choices {
+        let (was, is) = (history.options.flags(), choices.flags());
+        let none = |flags: String| if flags.is_empty() { "no such option".to_owned() } else { flags };
+        return refuse(format!(
+            "an interrupted {} is here that was begun with other options ({}; now: {})",
+            history.operation.command(),
+            none(was),
+            none(is)
+        ));
+    }
+    Course::Convert
+}
+
+fn of_migrated(history: &History, target: &Version) -> Course {
+    let was = history.target();
+    if was.as_ref().is_some_and(|was| Layout::of(was) == Layout::of(target)) {
+        return Course::Nothing(format!(
+            "everything is in the layout of Milvus {target} already (migrated on {})",
+            history.ended.as_deref().unwrap_or(&history.started)
+        ));
+    }
+    let was = history.to_version.as_deref().unwrap_or("another version");
+    Course::Refuse(
+        format!("this was migrated for Milvus {was}, whose metadata has another form than that of {target}"),
+        Next::new(
+            Step::Rollback,
+            format!(
+                "if Milvus {was} was started on it since: upgrade Milvus from there, no migration is needed. If not: go back with {}, \
+                 and run again for {target}",
+                history.way_back()
+            ),
+        ),
+    )
+}
+
+fn newer_first(situation: &Situation) -> String {
+    format!(
+        "Milvus 2.2 or later was started on this before it was migrated; what it made there is not touched unasked:\n  {}",
+        situation.made.by_name().join("\n  ")
+    )
+}
+
+fn why_not(state: State) -> &'static str {
+    match state {
+        State::RepairInterrupted => "`repair` has to be finished first",
+        State::RollbackInterrupted => "only `rollback` goes on from here",
+        State::MigratedByOriginalTool => {
+            "there is nothing left to migrate, but its form is not the target's own: names, schemas and load states get lost later"
+        }
+        State::MigratedWithoutHistory => {
+            "there is nothing left to migrate, but its form may not be the target's own (`verify` tells)"
+        }
+        State::Newer => "there is nothing to migrate from 2.1",
+        State::InMysql => {
+            "this tool migrates catalogs in etcd; this Milvus keeps its collections in MySQL (metastore.type: mysql, or mysql.enabled in the chart)"
+        }
+        _ => "there is nothing to migrate",
+    }
+}
+
+/// The way on from a state.
+pub fn next(situation: &Situation) -> Next {
+    let history = situation.history.as_ref();
+    let way_on = || history.map_or_else(String::new, History::way_on);
+    let way_back = || history.map_or_else(|| "`rollback` with the backup made before".into(), History::way_back);
+    match situation.state {
+        State::Ready => Next::new(Step::Backup, "look first with `plan`; stop Milvus; `backup`, then `run`"),
+        State::RunInterrupted => Next::new(
+            Step::RunAgain,
+            format!("finish it with {}, or go back with {}. Do not start Milvus before one of the two is done", way_on(), way_back()),
+        ),
+        State::RepairInterrupted => Next::new(
+            Step::Repair,
+            format!("finish it with {}, or go back with {}. Do not start Milvus before one of the two is done", way_on(), way_back()),
+        ),
+        State::RollbackInterrupted => Next::new(
+            Step::RollbackAgain,
+            format!("finish it with {}. Do not start Milvus before that is done", way_on()),
+        ),
+        State::Migrated => {
+            let version = history.and_then(|history| history.to_version.as_deref()).unwrap_or("the version that it is for");
+            Next::new(
+                Step::StartNew,
+                format!("check the metadata with `verify`, then start Milvus {version}; to go back, {}", way_back()),
+            )
+        }
+        State::NewerStartedFirst => Next::new(
+            Step::KeepNewer,
+            "either stop Milvus, `backup`, and `run --keep-newer`: all that the newer Milvus wrote stays, and the rest is migrated; or, if a \
+             backup from before exists, `rollback` to it, and `run`",
+        ),
+        State::MigratedByOriginalTool | State::MigratedWithoutHistory => Next::new(
+            Step::Repair,
+            "`repair --target-version VERSION --with-backup` brings it into the form that this version writes itself; look first with \
+             `repair --dry-run`",
+        ),
+        State::Newer => Next::new(Step::Nothing, "nothing is to be migrated: correct the source version, or start Milvus"),
+        State::NothingToMigrate => Next::new(Step::StartNew, "there is nothing to migrate: start the new Milvus"),
+        State::InMysql => Next::new(
+            Step::Correct,
+            "if that is meant, start the new Milvus without this tool: it migrates its tables in MySQL itself. If not, correct etcd.rootPath \
+             and etcd.metaSubPath",
+        ),
+        State::NoMilvus => Next::new(Step::Correct, "correct the etcd endpoints, etcd.rootPath and etcd.metaSubPath"),
+    }
+}
+
+/// The history of an operation that begins.
+pub fn begin(operation: Operation, source: Option<&Version>, target: &Version, choices: Choices) -> History {
+    let layout = Layout::of(target);
+    let words = match (layout.in_database, layout.load_type) {
+        (false, _) => "2.2.0",
+        (true, false) => "2.2.9",
+        (true, true) => "2.3.0",
+    };
+    History {
+        from_version: source.map(ToString::to_string),
+        to_version: Some(target.to_string()),
+        layout: Some(words.to_owned()),
+        options: choices,
+        ..History::begin(operation)
+    }
+}

@@ -1,0 +1,161 @@
+//! What each command found or did: one plain struct each, its text beside it, and its JSON schema derived from it.
+//!
+//! docs/json.md describes the objects; docs/outcome.schema.json is written from [`AnyOutcome`].
+
+pub mod backed_up;
+pub mod migration;
+pub mod planned;
+pub mod ran;
+pub mod rolled_back;
+pub mod surveyed;
+pub mod verified;
+pub mod words;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::state::State;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ended {
+    /// Done, or fine.
+    Done,
+    /// There was nothing to do.
+    NothingToDo,
+    /// Something is wrong with what was looked at; see the object.
+    NotOk,
+    /// Refused or failed before anything was written.
+    Failed,
+    /// Failed after a backup was finished or writing had begun.
+    Interrupted,
+    /// The tool itself is wrong: how far it got is not known.
+    Defect,
+}
+
+/// The next sensible step, for scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// Correct the configuration: wrong root, wrong etcd, wrong version.
+    Correct,
+    /// Mend etcd.
+    MendEtcd,
+    /// Wait until another migration has ended.
+    Wait,
+    /// Stop Milvus.
+    StopMilvus,
+    /// Mend what is wrong in the metadata, or choose a way around it.
+    Mend,
+    /// `backup`, then `run`.
+    Backup,
+    /// `run`.
+    Run,
+    /// `run` once more, to finish it.
+    RunAgain,
+    /// `repair`.
+    Repair,
+    /// `rollback`.
+    Rollback,
+    /// `rollback` once more, to finish it.
+    RollbackAgain,
+    /// `run --keep-newer`, or `rollback`.
+    KeepNewer,
+    /// `verify`.
+    Verify,
+    /// Start the new Milvus.
+    StartNew,
+    /// Start the old Milvus.
+    StartOld,
+    /// Nothing.
+    Nothing,
+}
+
+/// The next sensible step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Next {
+    /// For scripts.
+    pub code: Step,
+    /// For people.
+    pub text: String,
+}
+
+impl Next {
+    /// A step with its words.
+    pub fn new(code: Step, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+}
+
+/// What all outcomes begin with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Header {
+    /// The command.
+    pub command: &'static str,
+    /// The version of this tool.
+    pub tool_version: &'static str,
+    /// How it ended.
+    pub ended: Ended,
+    /// The meta root, without a slash at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub meta_root: Option<String>,
+    /// What was done to the metadata before, where that was looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+    /// The next sensible step, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<Next>,
+}
+
+impl Header {
+    /// The header of a command.
+    pub fn new(command: &'static str, ended: Ended) -> Self {
+        Self { command, tool_version: env!("CARGO_PKG_VERSION"), ended, meta_root: None, state: None, next: None }
+    }
+}
+
+/// A command that failed, or was not understood.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct FailureOutcome {
+    /// What all outcomes begin with.
+    #[serde(flatten)]
+    pub header: Header,
+    /// The exit code.
+    pub exit_code: u8,
+    /// What was attempted, what is wrong, what to do.
+    pub error: String,
+}
+
+impl FailureOutcome {
+    /// The object for an error.
+    pub fn new(command: &'static str, exit: Exit, error: String) -> Self {
+        let ended = match exit {
+            Exit::Interrupted => Ended::Interrupted,
+            Exit::Unexpected => Ended::Defect,
+            _ => Ended::Failed,
+        };
+        Self { header: Header::new(command, ended), exit_code: exit as u8, error }
+    }
+}
+
+/// Every object that `--output json` can give out.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum AnyOutcome {
+    /// `status`
+    Surveyed(surveyed::StatusOutcome),
+    /// `plan`
+    Planned(planned::PlanOutcome),
+    /// `backup`
+    BackedUp(backed_up::BackupOutcome),
+    /// `run` and `repair`
+    Ran(Box<ran::RunOutcome>),
+    /// `rollback`
+    RolledBack(rolled_back::RollbackOutcome),
+    /// `verify`
+    Verified(verified::VerifyOutcome),
+    /// Any command that failed
+    Failed(FailureOutcome),
+}

@@ -1,0 +1,56 @@
+//! What `rollback` did.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::Header;
+use super::backed_up::BackupFile;
+use crate::diff::Counts;
+use crate::plan::Totals;
+
+/// What `rollback` did.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct RollbackOutcome {
+    /// What all outcomes begin with.
+    #[serde(flatten)]
+    pub header: Header,
+    /// The backup file.
+    pub backup: String,
+    /// The copy of what was there before.
+    pub copy: Option<BackupFile>,
+    /// Collections by name: what will be there, what comes back, what goes.
+    pub collections: CollectionChanges,
+    /// How the backup and etcd differed.
+    pub differences: Counts,
+    /// Puts and deletes.
+    pub totals: Totals,
+    /// The revision at which everything was read back and compared.
+    pub verified_revision: Option<i64>,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+}
+
+/// What a rollback means for the collections, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct CollectionChanges {
+    /// Those here that are in the backup too.
+    pub stay: Vec<String>,
+    /// Those here that are not in the backup.
+    pub go: Vec<String>,
+    /// Those in the backup that are not here.
+    pub come_back: Vec<String>,
+}
+
+impl CollectionChanges {
+    /// In a line or two.
+    pub fn in_words(&self) -> String {
+        let here = self.stay.len() + self.go.len();
+        let mut text = format!("{} of the {here} collections here are in the backup", self.stay.len());
+        for (what, names) in [("these will be GONE", &self.go), ("these come back", &self.come_back)] {
+            if !names.is_empty() {
+                text.push_str(&format!("; {what}: {}", names.join(", ")));
+            }
+        }
+        text
+    }
+}

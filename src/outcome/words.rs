@@ -1,0 +1,132 @@
+//! Words and numbers that all outcomes share.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::catalog::problem::Problem;
+
+/// Lists are cut after this many lines, unless all details are asked for.
+const MAX_LINES: usize = 10;
+
+/// A number with its thousands set apart.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Bytes in a unit that people read.
+pub fn bytes(number: u64) -> String {
+    const UNITS: [&str; 4] = ["bytes", "KiB", "MiB", "GiB"];
+    let mut value = number as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{number} bytes") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+/// Everything that is wrong, each with its key, what is wrong and what it means.
+pub fn problems(problems: &[Problem]) -> String {
+    let causes = problems.iter().filter(|problem| problem.caused_by.is_none()).count();
+    let mut text = format!("{causes} problem(s) in the metadata");
+    match problems.len() - causes {
+        0 => text.push(':'),
+        following => {
+            let _ = write!(text, ", and {following} record(s) that cannot be used because of them:");
+        }
+    }
+    for problem in problems {
+        let _ = write!(text, "\n  {}\n    {}; {}", problem.key, problem.what, problem.meaning);
+        if let Some(cause) = &problem.caused_by {
+            let _ = write!(text, " (because of {cause})");
+        }
+    }
+    text
+}
+
+/// What the options ask for and cannot have.
+pub fn refusals(refusals: &[String]) -> String {
+    format!("this cannot be done as asked:\n  {}", refusals.join("\n  "))
+}
+
+/// A sum, and what it is made of.
+pub fn sum(by_prefix: &BTreeMap<String, u64>) -> String {
+    let total: u64 = by_prefix.values().sum();
+    let details = if total == 0 { String::new() } else { format!(" ({})", counts(by_prefix, ", ")) };
+    format!("{}{details}", thousands(total))
+}
+
+/// Numbers by name.
+pub fn counts(counts: &BTreeMap<String, u64>, separator: &str) -> String {
+    if counts.is_empty() {
+        return "none".into();
+    }
+    let parts: Vec<String> = counts.iter().map(|(name, count)| format!("{name} {}", thousands(*count))).collect();
+    parts.join(separator)
+}
+
+/// Lines of text.
+#[derive(Debug, Default)]
+pub struct Text {
+    text: String,
+    /// Whether lists are shown whole.
+    details: bool,
+}
+
+impl Text {
+    /// Begins a text; with `details` its lists are shown whole.
+    pub fn new(details: bool) -> Self {
+        Self { text: String::new(), details }
+    }
+
+    /// Adds lines.
+    pub fn line(&mut self, line: impl AsRef<str>) {
+        if !self.text.is_empty() {
+            self.text.push('\n');
+        }
+        self.text.push_str(line.as_ref());
+    }
+
+    /// Adds a list with its title, unless it is empty; a long one is cut unless details are asked for.
+    pub fn list(&mut self, title: &str, items: impl Iterator<Item = String>) {
+        let items: Vec<String> = items.collect();
+        if items.is_empty() {
+            return;
+        }
+        self.line(format!("{title}: {}", items.len()));
+        let shown = if self.details { usize::MAX } else { MAX_LINES };
+        for item in items.iter().take(shown) {
+            self.line(format!("  {}", item.replace('\n', "\n  ")));
+        }
+        if items.len() > shown {
+            self.line(format!("  … and {} more (--details shows all)", items.len() - shown));
+        }
+    }
+
+    /// All lines.
+    pub fn finish(self) -> String {
+        self.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_readable() {
+        assert_eq!(["0", "999", "1,000", "12,345,678"].map(String::from), [0, 999, 1_000, 12_345_678].map(thousands));
+        assert_eq!(
+            [0, 1023, 1024, 5 << 20].map(bytes),
+            ["0 bytes", "1023 bytes", "1.0 KiB", "5.0 MiB"].map(String::from)
+        );
+    }
+}

@@ -3,5 +3,6 @@
 //! `docs/design.md` tells how the modules belong together and why a migration is safe at every instant.
 
 pub mod catalog;
+pub mod decode;
 pub mod layout;
 pub mod version;

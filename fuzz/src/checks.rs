@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use meta_migration::decode;
 use meta_migration::layout::Found;
 use meta_migration::layout::keys::{self, Key, Side};
 use meta_migration::migrate::{self, Inventory, Migration, Options, Record};
@@ -15,27 +14,6 @@ use crate::source;
 pub type Keys = BTreeMap<Bytes, Bytes>;
 
 const REVISION: i64 = 7;
-
-/// A key that parses is built again just so, and belongs to one kind.
-pub fn key(key: &[u8]) {
-    if let Ok(parsed) = Key::parse(key)
-        && !matches!(parsed, Key::Other | Key::Session)
-    {
-        assert_eq!(parsed.to_string().as_bytes(), key);
-    }
-    let prefix = keys::prefix_of(key);
-    assert!(prefix.len() <= 4 * key.len() + 1, "{prefix:?}");
-    keys::side(key);
-}
-
-/// A value can be shown, in a text that is not much larger than it.
-pub fn shown(key: &[u8], value: &[u8]) {
-    let decoded = decode::value(key, value);
-    let (text, line) = (decoded.to_string(), decoded.one_line());
-    assert!(!line.contains('\n'), "{line:?}");
-    let most = 200 * (value.len() + 10);
-    assert!(text.len() <= most && line.len() <= most, "{} and {} bytes of {}", text.len(), line.len(), value.len());
-}
 
 pub fn plan(keys: &Keys, options: &Options) -> Migration {
     let mut inventory = Inventory::default();

@@ -4,4 +4,5 @@ pub mod checks;
 pub mod file;
 pub mod mutate;
 pub mod pairs;
+pub mod shown;
 pub mod source;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::records::Records;
-
+use crate::decode;
 use crate::layout::families::Family;
 use crate::layout::keys::{Key, prefix_of, printable};
 
@@ -29,7 +29,7 @@ pub fn warnings(records: &Records) -> Vec<String> {
         if !CONCERNED.contains(&key.family) {
             continue;
         }
-        let fields: Vec<String> = Vec::new();
+        let fields = decode::unknown_fields(&key, &record.value);
         if fields.is_empty() {
             continue;
         }
@@ -39,7 +39,7 @@ pub fn warnings(records: &Records) -> Vec<String> {
             continue;
         }
         named.push(format!(
-            "{}: it has fields that Milvus 2.1 does not have, and the new layout has no place for them: number {}. They are not carried over",
+            "{}: it has fields that Milvus 2.1 does not have, and the new layout has no place for them: {}. They are not carried over",
             printable(&record.key),
             fields.join(", ")
         ));

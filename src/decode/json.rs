@@ -4,7 +4,7 @@ use std::fmt::{Result, Write};
 
 use serde::de::IgnoredAny;
 
-use super::text::is_dangerous;
+use super::strings::is_dangerous;
 
 /// Deeper than this, JSON stays in one line: the indentation must not outgrow the text.
 const MAX_DEPTH: usize = 8;
@@ -16,36 +16,36 @@ pub(super) fn is_json(text: &str) -> bool {
 
 /// Writes what [`is_json`] has accepted.
 pub(super) fn write(out: &mut dyn Write, text: &str, one_line: bool) -> Result {
-    let mut layout = Layout { out, max_depth: if one_line { 0 } else { MAX_DEPTH }, depth: 0 };
+    let mut spelling = Spelling { out, max_depth: if one_line { 0 } else { MAX_DEPTH }, depth: 0 };
     let mut letters = text.chars().peekable();
     while let Some(letter) = letters.next() {
         match letter {
-            '"' => layout.string(&mut letters)?,
+            '"' => spelling.string(&mut letters)?,
             '{' | '[' => {
-                layout.out.write_char(letter)?;
+                spelling.out.write_char(letter)?;
                 while letters.next_if(|letter| letter.is_ascii_whitespace()).is_some() {}
                 match letters.next_if(|letter| matches!(letter, '}' | ']')) {
-                    Some(end) => layout.out.write_char(end)?,
-                    None => layout.enter()?,
+                    Some(end) => spelling.out.write_char(end)?,
+                    None => spelling.enter()?,
                 }
             }
-            '}' | ']' => layout.leave(letter)?,
-            ',' => layout.next()?,
-            ':' => layout.out.write_str(": ")?,
+            '}' | ']' => spelling.leave(letter)?,
+            ',' => spelling.next()?,
+            ':' => spelling.out.write_str(": ")?,
             letter if letter.is_ascii_whitespace() => {}
-            letter => layout.out.write_char(letter)?,
+            letter => spelling.out.write_char(letter)?,
         }
     }
     Ok(())
 }
 
-struct Layout<'w> {
+struct Spelling<'w> {
     out: &'w mut dyn Write,
     max_depth: usize,
     depth: usize,
 }
 
-impl Layout<'_> {
+impl Spelling<'_> {
     /// Copies a string to its closing quote. JSON allows control characters from U+007F on in it; they are escaped.
     fn string(&mut self, letters: &mut impl Iterator<Item = char>) -> Result {
         self.out.write_char('"')?;

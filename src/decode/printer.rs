@@ -1,10 +1,11 @@
 //! Protobuf messages as text, straight from the wire: every field that is there shows, in the order of the wire, with its name
 //! if it has one and its number if not. Nothing is held in memory but what is being printed.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Result, Write};
 
-use super::names::{Field, Kind, Message};
-use super::text;
+use super::strings;
+use crate::layout::descriptors::{FieldShape, MessageShape, ValueKind};
 use crate::layout::wire::{self, WireError};
 
 /// What fits in a line of this width stays in one.
@@ -31,7 +32,12 @@ pub(super) fn looks_like_message(bytes: &[u8]) -> bool {
 }
 
 /// Writes a message as `{name: value, …}`.
-pub(super) fn inline(out: &mut dyn Write, message: &[u8], names: Option<&'static Message>, depth: usize) -> Result {
+pub(super) fn inline(
+    out: &mut dyn Write,
+    message: &[u8],
+    names: Option<&'static MessageShape>,
+    depth: usize,
+) -> Result {
     out.write_char('{')?;
     for (at, run) in runs(message).enumerate() {
         if at > 0 {
@@ -46,7 +52,7 @@ pub(super) fn inline(out: &mut dyn Write, message: &[u8], names: Option<&'static
 }
 
 /// Writes a message in lines, one for each field; what is too long for a line gets lines of its own below it.
-pub(super) fn block(out: &mut dyn Write, message: &[u8], names: Option<&'static Message>) -> Result {
+pub(super) fn block(out: &mut dyn Write, message: &[u8], names: Option<&'static MessageShape>) -> Result {
     if message.is_empty() {
         return out.write_str("{}");
     }
@@ -60,7 +66,7 @@ struct Place {
 }
 
 /// The first line begins where `out` stands, the others at the indentation.
-fn lines(out: &mut dyn Write, message: &[u8], names: Option<&'static Message>, place: &Place) -> Result {
+fn lines(out: &mut dyn Write, message: &[u8], names: Option<&'static MessageShape>, place: &Place) -> Result {
     for (at, run) in runs(message).enumerate() {
         if at > 0 {
             new_line(out, place.indent)?;
@@ -104,25 +110,25 @@ fn runs(message: &[u8]) -> impl Iterator<Item = Run<'_>> {
 }
 
 impl<'a> Run<'a> {
-    fn label(&self, out: &mut dyn Write, field: Option<&Field>) -> Result {
+    fn label(&self, out: &mut dyn Write, field: Option<&FieldShape>) -> Result {
         match field {
-            Some(field) => out.write_str(field.name),
+            Some(field) => out.write_str(&field.name),
             None => write!(out, "{}", self.number),
         }
     }
 
-    fn is_list(&self, field: Option<&Field>) -> bool {
+    fn is_list(&self, field: Option<&FieldShape>) -> bool {
         self.length > 1 || field.is_some_and(|field| field.repeated)
     }
 
     /// All values, packed numbers one by one.
-    fn values(&self, kind: Option<Kind>) -> impl Iterator<Item = Value<'a>> {
+    fn values(&self, field: Option<&'static FieldShape>) -> impl Iterator<Item = Value<'a>> {
         let bytes = self.bytes;
         let raw =
             wire::iter(bytes).map_while(std::result::Result::ok).filter_map(move |field| Value::of(bytes, &field));
         raw.flat_map(move |value| {
-            let packed = match (value, kind) {
-                (Value::Bytes(bytes), Some(Kind::Int | Kind::Uint | Kind::Bool | Kind::Enum(_))) => Some(bytes),
+            let packed = match value {
+                Value::Bytes(bytes) if field.is_some_and(FieldShape::packs) => Some(bytes),
                 _ => None,
             };
             let packed = packed.filter(|bytes| Numbers(bytes).complete());
@@ -131,32 +137,30 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn inline(&self, out: &mut dyn Write, field: Option<&'static Field>, depth: usize) -> Result {
-        let kind = field.map(|field| field.kind);
+    fn inline(&self, out: &mut dyn Write, field: Option<&'static FieldShape>, depth: usize) -> Result {
         let is_list = self.is_list(field);
         if is_list {
             out.write_char('[')?;
         }
-        for (at, value) in self.values(kind).enumerate() {
+        for (at, value) in self.values(field).enumerate() {
             if at > 0 {
                 out.write_str(", ")?;
             }
-            value.inline(out, kind, depth)?;
+            value.inline(out, field, depth)?;
         }
         if is_list { out.write_char(']') } else { Ok(()) }
     }
 
-    fn fits(&self, field: Option<&'static Field>, place: &Place) -> bool {
+    fn fits(&self, field: Option<&'static FieldShape>, place: &Place) -> bool {
         let label = field.map_or(4, |field| field.name.len());
-        let mut line = Line { left: WIDTH.saturating_sub(place.indent + label) };
+        let mut line = Room { left: WIDTH.saturating_sub(place.indent + label) };
         self.inline(&mut line, field, place.depth).is_ok()
     }
 
-    fn lines(&self, out: &mut dyn Write, field: Option<&'static Field>, place: &Place) -> Result {
-        let kind = field.map(|field| field.kind);
+    fn lines(&self, out: &mut dyn Write, field: Option<&'static FieldShape>, place: &Place) -> Result {
         let indent = place.indent + 2;
         if !self.is_list(field) {
-            return self.values(kind).try_for_each(|value| match value.message(kind, place.depth) {
+            return self.values(field).try_for_each(|value| match value.message(field, place.depth) {
                 Some((message, names)) => {
                     new_line(out, indent)?;
                     lines(out, message, names, &Place { indent, depth: place.depth + 1 })
@@ -164,19 +168,19 @@ impl<'a> Run<'a> {
                 // A long text stays one.
                 None => {
                     out.write_char(' ')?;
-                    value.inline(out, kind, place.depth)
+                    value.inline(out, field, place.depth)
                 }
             });
         }
-        self.values(kind).try_for_each(|value| {
+        self.values(field).try_for_each(|value| {
             new_line(out, indent)?;
             out.write_str("- ")?;
-            let mut line = Line { left: WIDTH.saturating_sub(indent) };
-            match value.message(kind, place.depth) {
-                Some((message, names)) if value.inline(&mut line, kind, place.depth).is_err() => {
+            let mut line = Room { left: WIDTH.saturating_sub(indent) };
+            match value.message(field, place.depth) {
+                Some((message, names)) if value.inline(&mut line, field, place.depth).is_err() => {
                     lines(out, message, names, &Place { indent: indent + 2, depth: place.depth + 1 })
                 }
-                _ => value.inline(out, kind, place.depth),
+                _ => value.inline(out, field, place.depth),
             }
         })
     }
@@ -204,59 +208,68 @@ impl<'a> Value<'a> {
     }
 
     /// The message that this is, by what its field should hold or by its looks.
-    fn message(self, kind: Option<Kind>, depth: usize) -> Option<(&'a [u8], Option<&'static Message>)> {
+    fn message(
+        self,
+        field: Option<&'static FieldShape>,
+        depth: usize,
+    ) -> Option<(&'a [u8], Option<&'static MessageShape>)> {
         let Self::Bytes(bytes) = self else { return None };
         if depth >= MAX_DEPTH {
             return None;
         }
-        match kind {
-            Some(Kind::Message(names)) => check(bytes).is_ok().then_some((bytes, Some(names))),
-            Some(Kind::Text | Kind::Bytes) => None,
+        match field.map(|field| &field.kind) {
+            Some(ValueKind::Message(_)) => check(bytes).is_ok().then_some((bytes, field.and_then(FieldShape::message))),
+            Some(ValueKind::Text | ValueKind::Bytes) => None,
             _ => (!is_text(bytes) && looks_like_message(bytes)).then_some((bytes, None)),
         }
     }
 
-    fn inline(self, out: &mut dyn Write, kind: Option<Kind>, depth: usize) -> Result {
-        if let Some((message, names)) = self.message(kind, depth) {
+    fn inline(self, out: &mut dyn Write, field: Option<&'static FieldShape>, depth: usize) -> Result {
+        if let Some((message, names)) = self.message(field, depth) {
             return inline(out, message, names, depth + 1);
         }
-        match (self, kind) {
-            (Self::Number(number), Some(Kind::Bool)) if number <= 1 => write!(out, "{}", number == 1),
-            (Self::Number(number), Some(Kind::Uint)) => write!(out, "{number}"),
-            (Self::Number(number), Some(Kind::Enum(names))) => match names.iter().find(|(known, _)| *known == number) {
-                Some((_, name)) => write!(out, "{number} ({name})"),
+        match (self, field.map(|field| &field.kind)) {
+            (Self::Number(number), Some(ValueKind::Bool)) if number <= 1 => write!(out, "{}", number == 1),
+            (Self::Number(number), Some(ValueKind::Uint)) => write!(out, "{number}"),
+            (Self::Number(number), Some(ValueKind::Enum(names))) => match meaning(names, number) {
+                Some(name) => write!(out, "{number} ({name})"),
                 None => write!(out, "{}", number.cast_signed()),
             },
             // Protobuf's usual integers are signed.
             (Self::Number(number), _) => write!(out, "{}", number.cast_signed()),
-            (Self::Bytes(bytes), Some(Kind::Text)) => match std::str::from_utf8(bytes) {
-                Ok(string) => text::quoted(out, string),
-                Err(_) => text::hex(out, bytes),
+            (Self::Bytes(bytes), Some(ValueKind::Text)) => match std::str::from_utf8(bytes) {
+                Ok(string) => strings::quoted(out, string),
+                Err(_) => strings::hex(out, bytes),
             },
-            (Self::Bytes(bytes), Some(Kind::Bytes)) => text::hex(out, bytes),
+            (Self::Bytes(bytes), Some(ValueKind::Bytes)) => strings::hex(out, bytes),
             (Self::Bytes(bytes), _) => guessed(out, bytes),
-            (Self::Fixed(bytes), _) => text::hex(out, bytes),
+            (Self::Fixed(bytes), _) => strings::hex(out, bytes),
             (Self::Group(bytes), _) => {
                 out.write_str("group ")?;
-                text::hex(out, bytes)
+                strings::hex(out, bytes)
             }
         }
     }
 }
 
+/// What a number of an enum means, if it is one of it.
+fn meaning(names: &BTreeMap<i32, String>, number: u64) -> Option<&String> {
+    names.get(&i32::try_from(number.cast_signed()).ok()?)
+}
+
 fn is_text(bytes: &[u8]) -> bool {
-    std::str::from_utf8(bytes).is_ok_and(text::is_plain)
+    std::str::from_utf8(bytes).is_ok_and(strings::is_plain)
 }
 
 /// Bytes that are no message: a text, packed IDs, or just bytes.
 fn guessed(out: &mut dyn Write, bytes: &[u8]) -> Result {
     if let Ok(string) = std::str::from_utf8(bytes)
-        && text::is_lines(string)
+        && strings::is_lines(string)
     {
-        return text::quoted(out, string);
+        return strings::quoted(out, string);
     }
     if !Numbers(bytes).complete() || !Numbers(bytes).all(|number| number >= SMALLEST_GUESSED_ID) {
-        return text::hex(out, bytes);
+        return strings::hex(out, bytes);
     }
     for (at, number) in Numbers(bytes).enumerate() {
         let before = if at == 0 { "[" } else { ", " };
@@ -287,11 +300,11 @@ impl Iterator for Numbers<'_> {
 }
 
 /// A line with room for so many bytes; writing more fails.
-struct Line {
+struct Room {
     left: usize,
 }
 
-impl Write for Line {
+impl Write for Room {
     fn write_str(&mut self, text: &str) -> Result {
         self.left = self.left.checked_sub(text.len()).ok_or(fmt::Error)?;
         Ok(())

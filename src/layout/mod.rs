@@ -2,6 +2,7 @@
 //!
 //! All keys here are relative to the meta root (`by-dev/meta/`).
 
+pub mod descriptors;
 pub mod families;
 pub mod keys;
 pub mod messages;

@@ -1,12 +1,13 @@
 //! A tour on which every command gives out every field.
 
 use etcd_client::{AlarmAction, AlarmType};
+use meta_migration::layout::messages::common::{CollectionInfo, CollectionSchema};
 use meta_migration::layout::messages::source::LoadState;
 use prost::Message;
 use serde_json::Value;
 
 use crate::common::files::{legacy, sample as sample_keys};
-use crate::common::readable::{CollectionInfo, CollectionSchema, decode};
+use crate::common::readable::decode;
 use crate::common::state::LOCK;
 use crate::common::{Etcd, Tool, Version, free_ports, testdata};
 use crate::schema::Schema;
@@ -75,7 +76,7 @@ impl Tour {
         etcd.put("by-dev/meta/root-coord/collection-alias/lost", alias.encode_to_vec());
         let key = "by-dev/meta/queryCoord-collectionMeta/470605841485266945";
         let mut load_state: LoadState = decode(&etcd.get(key).unwrap());
-        load_state.partition_ids.push(7);
+        load_state.partition_i_ds.push(7);
         etcd.put(key, load_state.encode_to_vec());
         let indexes = etcd.dump_prefix("by-dev/meta/root-coord/index/470605840515334145/");
         etcd.put(indexes.into_keys().next().unwrap(), "no protobuf");

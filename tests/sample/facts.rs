@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use meta_migration::layout::keys::{Key, Plain};
-use meta_migration::layout::messages::common::{IndexState, KeyValuePair};
+use meta_migration::layout::messages::common::{CollectionInfo, FieldSchema, IndexState, KeyValuePair};
 use meta_migration::layout::messages::target::LoadStatus;
 use meta_migration::layout::messages::{source, target};
 use serde_json::{Map, Value};
 
 use super::Migrated;
-use crate::common::readable::{CollectionInfo, FieldSchema, decode, live};
+use crate::common::readable::{decode, live};
 use crate::common::state::{Dump, below, value};
 use crate::common::{Version, on_both_versions, testdata};
 
@@ -60,7 +60,7 @@ fn spelt(value: &Value) -> String {
 
 /// What has records of its own in 2.2.
 pub fn strip(collection: &mut CollectionInfo) {
-    collection.partition_ids.clear();
+    collection.partition_i_ds.clear();
     collection.partition_names.clear();
     collection.partition_created_timestamps.clear();
     collection.field_indexes.clear();
@@ -130,7 +130,7 @@ fn check_fields(fact: &Value, was: &CollectionInfo, records: &[(Key, FieldSchema
 
 /// Returns how many partitions there are.
 fn check_partitions(fact: &Value, was: &CollectionInfo, records: &[(Key, target::PartitionInfo)]) -> usize {
-    let times: BTreeMap<_, _> = was.partition_ids.iter().zip(&was.partition_created_timestamps).collect();
+    let times: BTreeMap<_, _> = was.partition_i_ds.iter().zip(&was.partition_created_timestamps).collect();
     let facts = fact["partitions"].as_object().unwrap();
     assert_eq!(records.len(), facts.len());
     for (key, is) in records {

@@ -11,10 +11,11 @@ mod rollback;
 use std::path::Path;
 
 use meta_migration::layout::keys::{Plain, Side, side};
+use meta_migration::layout::messages::common::CollectionInfo;
 use meta_migration::layout::messages::target;
 use meta_migration::layout::{TOMBSTONE, is_tombstone};
 
-use common::readable::{self, CollectionInfo, decode};
+use common::readable::{self, decode};
 use common::state::{Dump, assert_same, below, value};
 use common::{Etcd, Tool, Version, on_both_versions, said, testdata};
 
@@ -204,7 +205,7 @@ fn older_snapshots_of_collections_stay_whole_but_for_their_indexes(version: Vers
             facts::strip(&mut expected);
         } else {
             older += 1;
-            assert!(!expected.partition_ids.is_empty() && !expected.schema.as_ref().unwrap().fields.is_empty());
+            assert!(!expected.partition_i_ds.is_empty() && !expected.schema.as_ref().unwrap().fields.is_empty());
         }
         assert_eq!(decode::<CollectionInfo>(after_value), expected, "{key}");
     }

@@ -1,8 +1,9 @@
 //! Collections and aliases of a real Milvus 2.1.0 whose names 2.2 refuses, under other names.
 
+use meta_migration::layout::messages::common::CollectionInfo;
 use meta_migration::layout::messages::target::AliasInfo;
 
-use super::common::readable::{CollectionInfo, decode};
+use super::common::readable::decode;
 use super::common::state::{Dump, assert_same, below, value};
 use super::common::{Etcd, Tool, Version, said};
 

@@ -2,11 +2,12 @@
 
 use meta_migration::layout::TOMBSTONE;
 use meta_migration::layout::keys::Plain;
-use meta_migration::layout::messages::{common::KeyValuePair, target};
+use meta_migration::layout::messages::common::{CollectionInfo, CollectionSchema, FieldSchema, KeyValuePair};
+use meta_migration::layout::messages::target;
 use prost::Message;
 
 use super::Migrated;
-use crate::common::readable::{CollectionInfo, CollectionSchema, FieldSchema, decode};
+use crate::common::readable::decode;
 use crate::common::state::{assert_same, below, value};
 use crate::common::{Etcd, Tool, Version, on_both_versions, said};
 

@@ -196,8 +196,9 @@ mod tests {
             schema: Some(CollectionSchema {
                 name: "c".into(),
                 fields: vec![FieldSchema { field_id: 100, name: "pk".into(), ..Default::default() }],
+                ..Default::default()
             }),
-            partition_ids: vec![1, 2],
+            partition_i_ds: vec![1, 2],
             partition_names: vec!["_default".into(), "p".into()],
             ..Default::default()
         }
@@ -208,7 +209,7 @@ mod tests {
     fn drops_the_named_fields_and_nothing_else() {
         let cut = without(&sample(), &[4, 5]).unwrap();
         let decoded = CollectionInfo::decode(&*cut).unwrap();
-        assert!(decoded.partition_ids.is_empty() && decoded.partition_names.is_empty());
+        assert!(decoded.partition_i_ds.is_empty() && decoded.partition_names.is_empty());
         assert_eq!((decoded.id, decoded.schema.unwrap().fields.len()), (7, 1));
     }
 
@@ -229,8 +230,8 @@ mod tests {
     fn edits_a_nested_message_in_place() {
         let edited = edit_nested(&sample(), 2, |schema| without(schema, &[4])).unwrap();
         let decoded = CollectionInfo::decode(&*edited).unwrap();
-        assert_eq!(decoded.schema.unwrap(), CollectionSchema { name: "c".into(), fields: vec![] });
-        assert_eq!(decoded.partition_ids, [1, 2]);
+        assert_eq!(decoded.schema.unwrap(), CollectionSchema { name: "c".into(), ..Default::default() });
+        assert_eq!(decoded.partition_i_ds, [1, 2]);
     }
 
     #[test]

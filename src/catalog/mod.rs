@@ -223,3 +223,6 @@ fn malformed(records: &Records) -> Vec<Problem> {
         .map(|(record, error)| Problem::at(&record.key, error.to_string(), meaning))
         .collect()
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,6 +1,7 @@
-//! What does not fit together (layouts.md, 7): all of it in one report, each with its key.
+//! What does not fit together (docs/layouts.md, rule 9): all of it in one report, each with its key.
 
-use super::cluster::{Cluster, GARBAGE, Migrated, alias_record};
+use super::alias_record;
+use super::cluster::{Cluster, GARBAGE, Migrated};
 use crate::layout::messages::common::FieldIndexInfo;
 use crate::layout::messages::source::{IndexInfo, IndexMeta};
 
@@ -68,7 +69,8 @@ fn records_of_a_collection_that_is_gone_are_problems() {
     let dropped = gone.snapshot(3).bury("root-coord/collection/2", 9);
     for (cluster, keys) in [(never_there, 0), (dropped, 3)] {
         let done = cluster.migrate_without_invalid();
-        let what = "its collection 2 does not exist";
+        assert!(done.conversion.problems.iter().all(|problem| problem.meaning == "leaving it out costs nothing"));
+        let what = "its collection 2 does not exist: the leftover of a drop that 2.1 did not finish";
         assert_eq!(
             done.problems(),
             [("root-coord/index/2/600", what, None), ("root-coord/segment-index/2/600/20/9", what, None),]
@@ -100,7 +102,7 @@ fn what_an_unusable_collection_owns_names_it_as_the_cause() {
         ]
     );
     is_all_that_is_migrated(&done);
-    assert_eq!(done.migration.report.released[0].collection, "2");
+    assert_eq!(done.report().released[0].collection, "2");
 }
 
 #[test]
@@ -131,7 +133,7 @@ pub fn everything_wrong() -> Cluster {
         .edit(|info| info.partition_created_timestamps.clear())
         .collection(3, "many")
         .vector_index(700)
-        .edit(|info| info.field_indexes.push(FieldIndexInfo { field_id: 100, index_id: 77 }))
+        .edit(|info| info.field_indexes.push(FieldIndexInfo { filed_id: 100, index_id: 77 }))
         .segment_index(700, 1, 901)
         .segment_index(700, 2, 902)
         .segment_index(700, 3, 903)
@@ -172,7 +174,7 @@ fn all_that_is_wrong_is_in_one_report_each_once_and_sorted() {
             ("snapshots/root-coord/collection/3_ts5", None),
         ]
     );
-    assert!(done.plan().problems.iter().all(|problem| !problem.what.is_empty() && !problem.meaning.is_empty()));
+    assert!(done.conversion.problems.iter().all(|problem| !problem.what.is_empty() && !problem.meaning.is_empty()));
 }
 
 #[test]
@@ -191,16 +193,16 @@ fn going_on_without_what_is_wrong_leaves_out_exactly_that() {
 
 #[test]
 fn what_was_left_out_is_no_problem_of_the_next_run() {
-    let next = everything_wrong().migrate_without_invalid().after.plan();
-    assert!(next.plan.is_empty(), "{:#?}", next.plan);
-    assert_eq!(next.plan.problems, []);
+    let after = everything_wrong().migrate_without_invalid().after;
+    let next = after.migrate();
+    assert_eq!(next.after.differences(&after), [""; 0]);
 }
 
 #[test]
 fn a_key_of_the_2_2_layout_that_does_not_parse_stays_and_is_told() {
     let key = "querycoord-collection-loadinfo/1/x";
     let done = sound().put(key, "any").migrate();
-    let warnings = &done.migration.report.warnings;
+    let warnings = &done.report().warnings;
     assert!(warnings.len() == 1 && warnings[0].starts_with(&format!("{key}: the key does not have")), "{warnings:?}");
     assert_eq!(done.after.value(key), "any");
 }

@@ -1,6 +1,8 @@
 //! Fields that 2.1 does not have, in records that become other messages: they are told, never dropped without a word.
 
-use super::cluster::{Cluster, everything};
+use super::cluster::Cluster;
+use super::everything;
+use crate::catalog::Options;
 
 /// A field 500 with the number 1.
 const UNKNOWN: &[u8] = b"\xa0\x1f\x01";
@@ -30,7 +32,7 @@ fn each_record_that_becomes_another_one_is_named_with_its_unknown_fields() {
         "snapshots/root-coord/collection-alias/a_ts5",
     ] {
         let done = with_unknown(cluster(), key).migrate();
-        let warnings = &done.migration.report.warnings;
+        let warnings = &done.report().warnings;
         assert_eq!(warnings.len(), 1, "{key}: {warnings:?}");
         assert!(warnings[0].starts_with(&format!("{key}: ")) && warnings[0].contains("number 500."), "{warnings:?}");
         assert!(done.after.differences(&cluster().migrate().after).iter().all(|line| line.contains("queryCoord")));
@@ -47,8 +49,8 @@ fn they_are_seen_within_nested_messages() {
     ] {
         // The entry of the index again, so that it is none of a new index.
         let inner = if number == 6 { [b"\x08\x65\x10\x07", UNKNOWN].concat() } else { UNKNOWN.to_vec() };
-        let plan = nested(cluster(), key, number, &inner).plan();
-        let warnings = &plan.report.warnings;
+        let done = nested(cluster(), key, number, &inner).convert("2.2.0", &Options::default());
+        let warnings = &done.report().warnings;
         assert!(warnings.len() == 1 && warnings[0].contains(&format!("number {path}.")), "{key}: {warnings:?}");
     }
 }
@@ -62,7 +64,7 @@ fn what_2_1_knows_or_what_is_kept_elsewhere_is_not_told() {
     let request = b"\x08\x09\x12\x01n\x18\x07\x2a\x01p\x32\x00\x3a\x00\x50\x08";
     let known = with_unknown(nested(everything(), "indexes/800", 4, request), "root-coord/collection/1");
     for cluster in [copies, known] {
-        assert!(!cluster.plan().report.warnings.iter().any(|warning| warning.contains("does not have")));
+        assert!(!cluster.migrate().report().warnings.iter().any(|warning| warning.contains("does not have")));
     }
 }
 
@@ -71,7 +73,8 @@ fn very_many_are_counted() {
     let cluster = (1..=25).fold(Cluster::new().collection(1, "c").vector_index(7), |cluster, build| {
         with_unknown(cluster.segment_index(7, 100 + build, build), &format!("indexes/{build}"))
     });
-    let report = cluster.plan().report;
+    let done = cluster.migrate();
+    let report = done.report();
     assert_eq!(report.warnings.len(), 21);
     assert!(report.warnings.contains(
         &"indexes/: 5 more record(s) have fields that Milvus 2.1 does not have and that are not carried over".into()
@@ -82,5 +85,5 @@ fn very_many_are_counted() {
 fn of_what_is_only_left_over_nothing_is_told() {
     let done = cluster().migrate();
     let leftover = done.after.put("indexes/9", UNKNOWN.to_vec());
-    assert_eq!(leftover.plan().report.warnings, Vec::<String>::new());
+    assert_eq!(leftover.migrate().report().warnings, Vec::<String>::new());
 }

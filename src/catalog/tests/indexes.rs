@@ -1,9 +1,11 @@
-use super::cluster::{Cluster, FLOAT, INT64, Migrated, VECTOR, pairs};
+//! Indexes (docs/layouts.md, rule 3).
+
+use super::cluster::{Cluster, FLOAT, INT64, Migrated, TARGETS, VECTOR, pairs};
 use crate::layout::TOMBSTONE;
 use crate::layout::messages::common::FieldIndexInfo;
 use crate::layout::messages::source::IndexInfo as SourceIndexInfo;
 use crate::layout::messages::target::{CollectionLoadInfo, FieldIndex, IndexInfo};
-use crate::migrate::report::RepairKind;
+use crate::catalog::report::RepairKind;
 
 /// The parameters that an index on the vector with this JSON under `params` has in 2.2.
 fn unfolded(params: &str) -> Vec<(String, String)> {
@@ -11,7 +13,6 @@ fn unfolded(params: &str) -> Vec<(String, String)> {
     let done = Cluster::new().collection(1, "c").index(500, VECTOR, "i", &params).migrate();
     let record: FieldIndex = done.after.get("field-index/1/500");
     let info = record.index_info.unwrap();
-    assert_eq!(info.user_index_params, pairs(&params));
     info.index_params.into_iter().map(|pair| (pair.key, pair.value)).collect()
 }
 
@@ -21,13 +22,12 @@ fn name(done: &Migrated, index: i64) -> String {
 }
 
 fn renamed(done: &Migrated) -> Vec<&str> {
-    let repairs = done.migration.report.repairs.iter().filter(|repair| repair.kind == RepairKind::IndexName);
+    let repairs = done.report().repairs.iter().filter(|repair| repair.kind == RepairKind::IndexName);
     repairs.map(|repair| &*repair.key).collect()
 }
 
 #[test]
 fn an_index_becomes_a_record_with_the_parameters_of_its_field() {
-    let after = Cluster::new().collection(1, "c").vector_index(500).migrate().after;
     let expected = FieldIndex {
         index_info: Some(IndexInfo {
             collection_id: 1,
@@ -39,14 +39,18 @@ fn an_index_becomes_a_record_with_the_parameters_of_its_field() {
             user_index_params: pairs(&[
                 ("index_type", "IVF_FLAT"),
                 ("metric_type", "L2"),
-                ("params", r#"{"nlist": 128}"#),
+                ("params", r#"{"nlist":128}"#),
             ]),
+            ..IndexInfo::default()
         }),
         deleted: false,
         create_time: 6500,
     };
-    assert_eq!(after.get::<FieldIndex>("field-index/1/500"), expected);
-    assert_eq!(after.keys("root-coord/index/"), [""; 0]);
+    for target in TARGETS {
+        let after = Cluster::new().collection(1, "c").vector_index(500).migrate_to(target).after;
+        assert_eq!(after.get::<FieldIndex>("field-index/1/500"), expected, "{target}");
+        assert_eq!(after.keys("root-coord/index/"), [""; 0]);
+    }
 }
 
 #[test]
@@ -171,15 +175,15 @@ fn an_index_that_is_being_dropped_is_carried_as_such_and_takes_no_name_and_no_fi
     assert_eq!(renamed(&done), [""; 0]);
     let load: CollectionLoadInfo = done.after.get("querycoord-collection-loadinfo/1");
     assert_eq!(load.field_index_id, [(VECTOR, 500)].into());
-    assert!(done.migration.report.warnings.is_empty());
-    assert_eq!(done.migration.report.collections[0].indexes.iter().filter(|index| index.deleted).count(), 1);
+    assert!(done.report().warnings.is_empty());
+    assert_eq!(done.report().collections[&1].indexes.iter().filter(|index| index.deleted).count(), 1);
 }
 
 #[test]
 fn two_live_indexes_on_one_field_are_a_warning() {
     let done = Cluster::new().collection(1, "c").vector_index(500).vector_index(501).loaded().migrate();
     assert_eq!([500, 501].map(|index| name(&done, index)), ["_default_idx_101", "_default_idx_101_101"]);
-    assert!(done.migration.report.warnings[0].contains("field 101 of collection \"c\" has 2 live indexes"));
+    assert!(done.report().warnings[0].contains("field 101 of collection \"c\" has 2 live indexes"));
     let load: CollectionLoadInfo = done.after.get("querycoord-collection-loadinfo/1");
     assert_eq!(load.field_index_id, [(VECTOR, 501)].into());
 }
@@ -205,12 +209,12 @@ fn an_index_record_that_no_collection_lists_is_left_out_and_told() {
     let cluster = Cluster::new().collection(1, "c").vector_index(500).vector_index(501);
     let done = cluster.edit(|info| _ = info.field_indexes.pop()).migrate();
     assert_eq!(done.after.keys("field-index/"), ["field-index/1/500"]);
-    assert_eq!(done.migration.report.left_out[0].key, "root-coord/index/1/501");
+    assert_eq!(done.left_out("root-coord/index/1/501"), "an index that its collection does not list");
 }
 
 #[test]
 fn a_listed_index_without_a_record_or_a_field_is_a_problem_of_the_collection_record() {
-    let entry = |field_id, index_id| FieldIndexInfo { field_id, index_id };
+    let entry = |field_id, index_id| FieldIndexInfo { filed_id: field_id, index_id };
     let sound = Cluster::new().collection(1, "c").vector_index(500).segment_index(500, 8, 800);
     let no_record = sound.clone().edit(|info| info.field_indexes.push(entry(100, 501)));
     let buried = no_record.clone().put("root-coord/index/1/501", TOMBSTONE);
@@ -234,7 +238,8 @@ fn a_listed_index_without_a_record_or_a_field_is_a_problem_of_the_collection_rec
 fn the_report_names_each_index_with_its_type_and_both_names() {
     let params = [("index_type", "FLAT"), ("index_type", "STL_SORT")];
     let cluster = Cluster::new().collection(1, "c").field(102, "price", FLOAT).index(500, 102, "_default_idx", &params);
-    let index = &cluster.migrate().migration.report.collections[0].indexes[0];
+    let done = cluster.migrate();
+    let index = &done.report().collections[&1].indexes[0];
     assert_eq!((&*index.field, &*index.kind), ("price", "STL_SORT"));
     assert_eq!((&*index.old_name, &*index.new_name), ("_default_idx", "_default_idx_102"));
 }

@@ -2,19 +2,16 @@
 
 use prost::Message;
 
-use super::cluster::{Cluster, TAIL, dropped_alone, everything};
-use super::resume::{Dice, in_some_order, orders};
+use super::cluster::{Cluster, TAIL};
+use super::steps::{Dice, Part, apply, halfway, in_some_order, orders, steps};
+use super::{dropped_alone, everything};
 use crate::layout::TOMBSTONE;
 use crate::layout::messages::common::{CollectionInfo, CollectionSchema};
 use crate::layout::messages::source::{IndexInfo, IndexMeta};
 use crate::layout::messages::target::{AliasInfo, CollectionLoadInfo, FieldIndex, SegmentIndex};
-use crate::plan::Change;
 
 /// What somebody does with Milvus.
 type Work = fn(Cluster) -> Cluster;
-
-/// The place of the clean-up among the phases.
-const CLEAN_UP: usize = 2;
 
 fn delete_all(cluster: Cluster, prefix: &str) -> Cluster {
     cluster.keys(prefix).iter().fold(cluster, |cluster, key| cluster.remove(key))
@@ -63,7 +60,7 @@ const WORK_OF_2_1: &[(&str, Work)] = &[
     ("made a partition", |cluster| cluster.again(1).partition(12, "q").snapshot(20)),
     ("dropped a partition", |cluster| {
         let drop = |info: &mut CollectionInfo| {
-            info.partition_ids.pop();
+            info.partition_i_ds.pop();
             info.partition_names.pop();
             info.partition_created_timestamps.pop();
         };
@@ -81,15 +78,17 @@ const WORK_OF_2_1: &[(&str, Work)] = &[
 #[test]
 fn what_2_1_did_after_a_run_that_stopped_while_preparing_is_what_gets_migrated() {
     let before = everything();
-    let plan = before.plan().plan;
-    let preparing = plan.phases[0].changes.len();
-    for (seed, (name, work)) in (1..).zip(WORK_OF_2_1) {
-        let expected = work(before.clone()).migrate().after;
-        let mut now = before.clone();
-        for change in &in_some_order(&plan, &mut Dice::new(seed))[..preparing] {
-            now.apply(change);
-            let after = work(now.clone()).migrate().after;
-            assert_eq!(after.differences(&expected), [""; 0], "2.1 {name} after {change:?}");
+    for target in ["2.2.0", "2.4.23"] {
+        let parts = steps(&before, &before.migrate_to(target).after);
+        let preparing = parts[&Part::Tripwires].len() + parts[&Part::NewRecords].len();
+        for (seed, (name, work)) in (1..).zip(WORK_OF_2_1) {
+            let expected = work(before.clone()).migrate_to(target).after;
+            let mut now = before.clone();
+            for step in &in_some_order(&parts, &mut Dice::new(seed))[..preparing] {
+                apply(&mut now, step);
+                let after = work(now.clone()).migrate_to(target).after;
+                assert_eq!(after.differences(&expected), [""; 0], "{target}: 2.1 {name} after {step:?}");
+            }
         }
     }
 }
@@ -103,15 +102,15 @@ const WORK_OF_2_2: &[(&str, Work)] = &[
     ("dropped an alias", |cluster| save(cluster, "root-coord/aliases/my_tshirts", TOMBSTONE)),
     ("dropped the dangling alias", |cluster| save(cluster, "root-coord/aliases/nowhere", TOMBSTONE)),
     ("altered an alias", |cluster| {
-        let record = AliasInfo { alias_name: "my_tshirts".into(), collection_id: 3, created_time: 100, state: 0 };
+        let record = AliasInfo { alias_name: "my_tshirts".into(), collection_id: 3, created_time: 100, state: 0, db_id: 0 };
         save(cluster, "root-coord/aliases/my_tshirts", &record.encode_to_vec())
     }),
     ("made a dropped alias again", |cluster| {
-        let record = AliasInfo { alias_name: "gone".into(), collection_id: 3, created_time: 100, state: 0 };
+        let record = AliasInfo { alias_name: "gone".into(), collection_id: 3, created_time: 100, state: 0, db_id: 0 };
         save(cluster, "root-coord/aliases/gone", &record.encode_to_vec())
     }),
     ("renamed a collection", |cluster| {
-        let schema = Some(CollectionSchema { name: "volumes".into(), fields: vec![] });
+        let schema = Some(CollectionSchema { name: "volumes".into(), ..Default::default() });
         let record = CollectionInfo { id: 1, schema, ..CollectionInfo::default() }.encode_to_vec();
         save(cluster, "root-coord/collection/1", &[&record, TAIL].concat())
     }),
@@ -142,22 +141,20 @@ const WORK_OF_2_2: &[(&str, Work)] = &[
 #[test]
 fn after_a_run_that_stopped_while_cleaning_up_and_work_of_2_2_the_next_one_only_removes_what_2_2_does_not_know() {
     let before = everything();
-    let plan = before.plan().plan;
-    let cleaning_up = plan.phases[CLEAN_UP].changes.len();
+    let done = before.migrate();
+    let cleaning_up = steps(&before, &done.after)[&Part::OldRecords].len();
     for (name, work) in WORK_OF_2_2 {
-        let expected = work(before.migrate().after);
-        for order in orders(&plan, 1) {
+        let expected = work(done.after.clone());
+        for order in orders(&before, &done, 1) {
             let (switched, cleaned) = order.split_at(order.len() - cleaning_up);
             let mut now = before.clone();
-            switched.iter().for_each(|change| now.apply(change));
-            for change in cleaned {
-                let done = work(now.clone()).migrate();
-                assert_eq!(done.after.differences(&expected), [""; 0], "2.2 {name} before {change:?}");
-                let left: Vec<&Change> = done.plan().changes().collect();
-                assert!(left.iter().all(|change| cleaned.contains(change)), "2.2 {name}, then {left:#?}");
-                now.apply(change);
+            switched.iter().for_each(|step| apply(&mut now, step));
+            for step in cleaned {
+                let next = work(now.clone()).migrate();
+                assert_eq!(next.after.differences(&expected), [""; 0], "2.2 {name} before {step:?}");
+                apply(&mut now, step);
             }
-            assert!(work(now).plan().plan.is_empty(), "2.2 {name} after a whole run");
+            assert_eq!(work(now.clone()).migrate().after.differences(&work(now)), [""; 0], "2.2 {name} after a whole run");
         }
     }
 }
@@ -165,24 +162,21 @@ fn after_a_run_that_stopped_while_cleaning_up_and_work_of_2_2_the_next_one_only_
 #[test]
 fn where_no_collection_is_left_the_younger_record_of_an_alias_counts() {
     let before = dropped_alone();
-    let plan = before.plan().plan;
     let revived =
-        AliasInfo { alias_name: "gone".into(), collection_id: 9, created_time: 100, state: 0 }.encode_to_vec();
+        AliasInfo { alias_name: "gone".into(), collection_id: 9, created_time: 100, state: 0, db_id: 0 }.encode_to_vec();
     for work in [
         |cluster, _: &[u8]| save(cluster, "root-coord/aliases/nowhere", TOMBSTONE),
         |cluster, revived: &[u8]| save(cluster, "root-coord/aliases/gone", revived),
     ] {
         let expected = work(before.migrate().after, &revived);
-        let (prepared, cleaned) = plan.phases.split_at(CLEAN_UP);
-        let mut now = before.clone();
-        prepared.iter().flat_map(|phase| &phase.changes).for_each(|change| now.apply(change));
-        for change in &cleaned[0].changes {
+        let mut now = halfway(&before, &before.migrate(), Part::Collections);
+        for step in &steps(&before, &before.migrate().after)[&Part::OldRecords] {
             assert_eq!(
                 work(now.clone(), &revived).migrate().after.differences(&expected),
                 [""; 0],
-                "before {change:?}"
+                "before {step:?}"
             );
-            now.apply(change);
+            apply(&mut now, step);
         }
     }
 }
@@ -190,12 +184,9 @@ fn where_no_collection_is_left_the_younger_record_of_an_alias_counts() {
 #[test]
 fn a_leftover_of_the_interrupted_run_is_told_when_it_goes() {
     let before = everything();
-    let plan = before.plan().plan;
-    let mut now = before;
-    plan.phases[0].changes.iter().for_each(|change| now.apply(change));
-    let report = drop_index(now, 502, &[802]).migrate().migration.report;
+    let now = halfway(&before, &before.migrate(), Part::NewRecords);
+    let done = drop_index(now, 502, &[802]).migrate();
     for key in ["field-index/1/502", "segment-index/1/10/1/802"] {
-        let told = report.left_out.iter().find(|one| one.key == key).unwrap_or_else(|| panic!("{:?}", report.left_out));
-        assert_eq!(told.why, "left by an interrupted migration; its 2.1 record is no longer there");
+        assert_eq!(done.left_out(key), "left by an interrupted run; no record of 2.1 stands behind it any more");
     }
 }

@@ -1,12 +1,13 @@
-//! New names for collections and aliases.
+//! New names for collections, partitions and aliases.
 
-use super::cluster::{Cluster, alias_record};
-use super::resume::orders;
+use super::alias_record;
+use super::cluster::Cluster;
+use super::steps::{Part, apply, halfway, orders};
 use crate::layout::TOMBSTONE;
 use crate::layout::messages::common::CollectionInfo;
+use crate::catalog::Options;
+use crate::catalog::names::{Rename, is_legal};
 use crate::layout::messages::target::AliasInfo;
-use crate::migrate::names::is_legal;
-use crate::migrate::{Options, Rename};
 
 fn renames(list: &[(&str, &str)]) -> Vec<Rename> {
     list.iter().map(|(old, new)| Rename { old: (*old).into(), new: (*new).into() }).collect()
@@ -34,10 +35,10 @@ fn shop() -> Cluster {
 
 /// The refusals, of which there must be some; each must name all of `parts`.
 fn refused(cluster: &Cluster, options: &Options, parts: &[&str]) {
-    let migration = cluster.migrate_with(options).migration;
-    assert!(!migration.refusals.is_empty());
+    let refusals = cluster.migrate_with(options).conversion.refusals;
+    assert!(!refusals.is_empty());
     for part in parts {
-        assert!(migration.refusals.iter().any(|refusal| refusal.contains(part)), "{:?}", migration.refusals);
+        assert!(refusals.iter().any(|refusal| refusal.contains(part)), "{refusals:?}");
     }
 }
 
@@ -49,9 +50,9 @@ fn a_collection_has_its_new_name_in_its_record_and_newest_snapshot_and_nothing_e
     assert_eq!(name("root-coord/collection/1"), "prices");
     assert_eq!(name("snapshots/root-coord/collection/1_ts9"), "prices");
     assert_eq!(name("snapshots/root-coord/collection/1_ts5"), "pri$es", "its history stays as it was");
-    assert!(done.migration.refusals.is_empty());
-    assert_eq!(done.migration.report.renamed_collections.len(), 1);
-    assert_eq!(done.migration.report.loaded[0].collection, "prices");
+    assert!(done.conversion.refusals.is_empty());
+    assert_eq!(done.report().renamed.len(), 1);
+    assert_eq!(done.report().loaded[0].collection, "prices");
     let differences = done.after.differences(&plain.after);
     assert_eq!(differences.len(), 2, "{differences:#?}");
 }
@@ -72,20 +73,20 @@ fn what_the_tool_has_no_message_for_survives_a_new_name() {
 #[test]
 fn an_alias_moves_to_its_new_name_with_its_history() {
     let done = shop().migrate_with(&options(&[], &[("late$t", "latest")]));
-    let alias = |created_time| AliasInfo { alias_name: "latest".into(), collection_id: 1, created_time, state: 0 };
+    let alias = |created_time| AliasInfo { alias_name: "latest".into(), collection_id: 1, created_time, state: 0, db_id: 0 };
     assert_eq!(done.after.get::<AliasInfo>("root-coord/aliases/latest"), alias(0));
     assert_eq!(done.after.get::<AliasInfo>("snapshots/root-coord/aliases/latest_ts6"), alias(6));
     assert_eq!(done.after.get::<AliasInfo>("snapshots/root-coord/aliases/latest_ts8"), alias(8));
     assert!(done.after.keys("").iter().all(|key| !key.contains("late$t")));
-    assert_eq!(done.migration.report.aliases, [("latest".to_owned(), 1)].into());
-    assert_eq!(done.migration.report.renamed_aliases[0].old, "late$t");
+    assert_eq!(done.report().aliases, [("latest".to_owned(), 1)].into());
+    assert_eq!(done.report().renamed[0].old, "late$t");
 }
 
 #[test]
 fn names_can_be_swapped() {
     let swap = options(&[("pri$es", "stock"), ("stock", "prices")], &[]);
     let done = shop().migrate_with(&swap);
-    assert!(done.migration.refusals.is_empty(), "{:?}", done.migration.refusals);
+    assert!(done.conversion.refusals.is_empty(), "{:?}", done.conversion.refusals);
     let name = |id| done.after.get::<CollectionInfo>(&format!("root-coord/collection/{id}")).schema.unwrap().name;
     assert_eq!([name(1), name(2)], ["stock", "prices"]);
 }
@@ -122,12 +123,12 @@ fn after_any_interruption_the_same_wishes_end_in_the_same_bytes() {
     let wishes = options(&[("pri$es", "prices")], &[("late$t", "latest")]);
     let cluster = shop();
     let undisturbed = cluster.migrate_with(&wishes);
-    for order in orders(undisturbed.plan(), 3) {
+    for order in orders(&cluster, &undisturbed, 3) {
         let mut interrupted = cluster.clone();
-        for change in order {
-            interrupted.apply(&change);
+        for step in order {
+            apply(&mut interrupted, &step);
             let resumed = interrupted.migrate_with(&wishes);
-            assert_eq!(resumed.migration.refusals, [""; 0]);
+            assert_eq!(resumed.conversion.refusals, [""; 0]);
             assert_eq!(resumed.after.differences(&undisturbed.after), [""; 0]);
         }
     }
@@ -137,9 +138,7 @@ fn after_any_interruption_the_same_wishes_end_in_the_same_bytes() {
 fn the_wish_given_up_after_an_interruption_leaves_nothing_of_the_new_name() {
     let wishes = options(&[], &[("late$t", "latest")]);
     let prepared = shop().migrate_with(&wishes);
-    let mut interrupted = shop();
-    prepared.plan().phases[0].changes.iter().for_each(|change| interrupted.apply(change));
-    let done = interrupted.migrate();
+    let done = halfway(&shop(), &prepared, Part::NewRecords).migrate();
     assert_eq!(done.after.keys("root-coord/aliases/"), ["root-coord/aliases/late$t"]);
 }
 

@@ -1,10 +1,12 @@
+//! What is told of names and indexes that newer versions do not take.
+
 use super::cluster::{BINARY_VECTOR, Cluster, VECTOR};
 use crate::layout::messages::source::IndexInfo;
-use crate::migrate::report::Limit;
+use crate::catalog::report::Limit;
 
 /// Versions and things, and what helps.
 fn told(cluster: &Cluster) -> Vec<(&'static str, String, String)> {
-    let limits = cluster.migrate().migration.report.limits;
+    let limits = cluster.migrate().report().limits.clone();
     limits.into_iter().map(|Limit { versions, what, remedy, .. }| (versions, what, remedy)).collect()
 }
 
@@ -29,12 +31,12 @@ fn names_with_a_dollar_are_told_with_the_option_that_helps() {
 #[test]
 fn a_name_that_is_given_as_the_report_says_is_no_limit_any_more() {
     let cluster = Cluster::new().collection(1, "a$b").alias("v$1", &[5]);
-    let options = crate::migrate::Options {
+    let options = crate::catalog::Options {
         rename_collection: vec!["a$b=a_b".parse().unwrap()],
         rename_alias: vec!["v$1=v_1".parse().unwrap()],
         ..Default::default()
     };
-    assert_eq!(cluster.migrate_with(&options).migration.report.limits, []);
+    assert_eq!(cluster.migrate_with(&options).report().limits, []);
 }
 
 #[test]

@@ -1,9 +1,12 @@
-use super::cluster::{Cluster, GARBAGE, alias_record};
+//! Aliases (docs/layouts.md, rule 2).
+
+use super::alias_record;
+use super::cluster::{Cluster, GARBAGE, TARGETS, layout};
 use crate::layout::TOMBSTONE;
 use crate::layout::messages::target::AliasInfo;
 
 fn alias(name: &str, collection_id: i64, created_time: u64) -> AliasInfo {
-    AliasInfo { alias_name: name.into(), collection_id, created_time, state: 0 }
+    AliasInfo { alias_name: name.into(), collection_id, created_time, state: 0, db_id: 0 }
 }
 
 #[test]
@@ -14,7 +17,7 @@ fn an_alias_becomes_a_record_of_its_own_with_the_time_in_its_snapshots_only() {
     assert_eq!(done.after.get::<AliasInfo>("snapshots/root-coord/aliases/a_ts9"), alias("a", 1, 9));
     assert_eq!(done.after.keys("root-coord/collection-alias/"), [""; 0]);
     assert_eq!(done.after.keys("snapshots/root-coord/collection-alias/"), [""; 0]);
-    assert_eq!(done.migration.report.aliases, [("a".to_owned(), 1)].into());
+    assert_eq!(done.report().aliases, [("a".to_owned(), 1)].into());
 }
 
 #[test]
@@ -33,7 +36,7 @@ fn a_name_may_have_every_legal_character() {
     let name: String = ('a'..='z').chain('A'..='Z').chain('0'..='9').chain(['_', '$']).collect();
     let done = Cluster::new().collection(1, &name).partition(11, &name).alias(&name, &[5]).migrate();
     assert_eq!(done.after.get::<AliasInfo>(&format!("root-coord/aliases/{name}")), alias(&name, 1, 0));
-    let summary = &done.migration.report.collections[0];
+    let summary = &done.report().collections[&1];
     assert_eq!((&summary.name, &summary.partitions[1]), (&name, &name));
 }
 
@@ -52,8 +55,8 @@ fn a_dropped_alias_stays_dropped_at_its_time() {
     assert_eq!(done.after.get::<AliasInfo>("snapshots/root-coord/aliases/a_ts5"), alias("a", 1, 5));
     assert_eq!(done.after.value("snapshots/root-coord/aliases/a_ts9"), TOMBSTONE);
     assert_eq!(done.after.keys("root-coord/collection-alias/"), [""; 0]);
-    assert_eq!(done.migration.report.dropped_aliases, ["a"]);
-    assert_eq!(done.migration.report.aliases, [].into());
+    assert_eq!(done.report().dropped_aliases, ["a"]);
+    assert_eq!(done.report().aliases, [].into());
 }
 
 #[test]
@@ -70,12 +73,12 @@ fn an_alias_dropped_and_made_again_is_alive() {
 }
 
 #[test]
-fn a_tombstone_without_a_snapshot_is_left_out_because_2_2_cannot_load_it() {
+fn a_tombstone_without_a_snapshot_is_left_out_because_newer_versions_cannot_load_it() {
     let done = Cluster::new().collection(1, "c").put("root-coord/collection-alias/a", TOMBSTONE).migrate();
     assert_eq!(done.after.keys("root-coord/aliases/"), [""; 0]);
     assert_eq!(done.after.keys("root-coord/collection-alias/"), [""; 0]);
-    assert_eq!(done.migration.report.left_out[0].key, "root-coord/collection-alias/a");
-    assert!(done.migration.report.dropped_aliases.is_empty());
+    assert_eq!(done.report().left_out[0].key, "root-coord/collection-alias/a");
+    assert!(done.report().dropped_aliases.is_empty());
 }
 
 #[test]
@@ -92,16 +95,61 @@ fn snapshots_without_a_plain_key_move_along() {
     assert_eq!(done.after.keys(history), [""; 0]);
 }
 
+/// create_alias of that name would be a SIGSEGV of 2.2.16 and 2.3.5.
 #[test]
-fn a_dangling_alias_is_carried_over_with_a_warning() {
+fn a_dangling_alias_is_left_out_with_its_history_and_told() {
     let dropped = Cluster::new().collection(1, "c").alias("a", &[5]).snapshot(3).bury("root-coord/collection/1", 9);
     let never_there = Cluster::new().put("root-coord/collection-alias/a", alias_record("a", 1));
     for cluster in [dropped, never_there] {
-        let done = cluster.migrate();
-        assert_eq!(done.after.get::<AliasInfo>("root-coord/aliases/a"), alias("a", 1, 0));
-        let warnings = &done.migration.report.warnings;
-        assert!(warnings.len() == 1 && warnings[0].contains("alias \"a\" leads nowhere"), "{warnings:?}");
+        for target in TARGETS {
+            let done = cluster.migrate_to(target);
+            assert!(!done.after.keys("").iter().any(|key| key.contains("alias")), "{:?}", done.after.keys(""));
+            assert!(done.left_out("root-coord/collection-alias/a").contains("its collection 1 does not exist"));
+            assert_eq!(done.report().aliases, [].into());
+        }
     }
+}
+
+#[test]
+fn from_2_2_9_on_an_alias_with_its_history_belongs_to_the_database_of_its_collection() {
+    let cluster = Cluster::new().collection(1, "c").alias("a", &[5]).bury("root-coord/collection-alias/a", 9);
+    let cluster = cluster.alias("a", &[12]).alias("gone", &[6]).bury("root-coord/collection-alias/gone", 7);
+    for target in TARGETS.into_iter().filter(|target| layout(target).in_database) {
+        let after = cluster.migrate_to(target).after;
+        let expected = |created_time| AliasInfo { db_id: 1, ..alias("a", 1, created_time) };
+        assert_eq!(after.get::<AliasInfo>("root-coord/database/aliases/1/a"), expected(0));
+        let history = "snapshots/root-coord/database/aliases/1/a_ts";
+        assert_eq!(after.get::<AliasInfo>(&format!("{history}5")), expected(5));
+        assert_eq!(after.value(&format!("{history}9")), TOMBSTONE);
+        assert_eq!(after.get::<AliasInfo>(&format!("{history}12")), expected(12));
+        // 2.2.16 would take a plain tombstone for an older record, and remove an alias made anew under that name.
+        assert!(!after.has("root-coord/database/aliases/1/gone"));
+        assert_eq!(after.value("snapshots/root-coord/database/aliases/1/gone_ts7"), TOMBSTONE);
+        assert_eq!([after.keys("root-coord/aliases/"), after.keys("snapshots/root-coord/aliases/")], [[""; 0]; 2]);
+    }
+}
+
+#[test]
+fn an_alias_without_a_snapshot_gets_one_at_the_time_of_its_collection() {
+    let cluster = Cluster::new().collection(1, "c").snapshot(5).alias("a", &[]);
+    for target in TARGETS {
+        let done = cluster.migrate_to(target);
+        let (prefix, db_id) =
+            if layout(target).in_database { ("root-coord/database/aliases/1/", 1) } else { ("root-coord/aliases/", 0) };
+        let snapshot = AliasInfo { db_id, ..alias("a", 1, 2001) };
+        assert_eq!(done.after.keys(&format!("snapshots/{prefix}")), [format!("snapshots/{prefix}a_ts2001")]);
+        assert_eq!(done.after.get::<AliasInfo>(&format!("snapshots/{prefix}a_ts2001")), snapshot);
+        assert_eq!(done.report().snapshots_added, ["alias a"]);
+    }
+}
+
+/// 2.2.3 to 2.4.13 build their catalog from snapshots alone, and would bring it back.
+#[test]
+fn snapshots_of_an_alias_that_is_not_there_and_was_not_dropped_are_left_out_and_told() {
+    let snapshot = "snapshots/root-coord/collection-alias/a_ts5";
+    let done = Cluster::new().collection(1, "c").put(snapshot, alias_record("a", 1)).migrate();
+    assert_eq!(done.after.keys("snapshots/root-coord/aliases/"), [""; 0]);
+    assert!(done.left_out(snapshot).contains("would bring it back"));
 }
 
 #[test]

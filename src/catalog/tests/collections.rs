@@ -1,6 +1,10 @@
+//! Collections with their partitions and fields (docs/layouts.md, rule 1).
+
 use prost::Message;
 
-use super::cluster::{Cluster, FLOAT, GARBAGE, TAIL, VECTOR};
+use super::cluster::{Cluster, FLOAT, GARBAGE, TAIL, TARGETS, VECTOR, layout};
+use crate::catalog::Options;
+use crate::catalog::report::RepairKind;
 use crate::layout::TOMBSTONE;
 use crate::layout::messages::common::{CollectionInfo, CollectionSchema, FieldSchema};
 use crate::layout::messages::target::PartitionInfo;
@@ -10,8 +14,9 @@ const UNKNOWN: &[u8] = b"\xa0\x1f\x05\xa9\x1f12345678\xb2\x1f\x02\xff\xfe\xbd\x1
 
 /// A collection record of the 2.2 layout: nothing but the ID, the name and what the tool does not know.
 fn stripped(id: i64, name: &str) -> Vec<u8> {
-    let schema = Some(CollectionSchema { name: name.into(), fields: vec![] });
-    [CollectionInfo { id, schema, ..CollectionInfo::default() }.encode_to_vec(), TAIL.to_vec()].concat()
+    let schema = Some(CollectionSchema { name: name.into(), ..Default::default() });
+    let create_time = 2000 + id as u64;
+    [CollectionInfo { id, schema, create_time, ..CollectionInfo::default() }.encode_to_vec(), TAIL.to_vec()].concat()
 }
 
 fn partition(collection_id: i64, partition_id: i64, name: &str) -> PartitionInfo {
@@ -40,10 +45,77 @@ fn partitions_and_fields_leave_the_record_and_nothing_else_of_it_changes() {
     assert_eq!(after.keys("root-coord/fields/").len(), 4);
 }
 
+/// 2.2.3 to 2.4.13 build their catalog from snapshots alone: a collection without any would not exist for them.
 #[test]
-fn without_snapshots_none_are_made() {
-    let done = Cluster::new().collection(1, "c").alias("a", &[]).migrate();
-    assert_eq!(done.after.keys("snapshots/"), [""; 0]);
+fn a_collection_without_a_snapshot_gets_one_at_its_create_time_with_all_that_belongs_to_it() {
+    for target in TARGETS {
+        let done = Cluster::new().collection(1, "c").alias("a", &[]).migrate_to(target);
+        for key in done.after.keys("root-coord/") {
+            let snapshot = format!("snapshots/{key}_ts2001");
+            if key.contains("/aliases/") {
+                assert!(done.after.has(&snapshot), "{snapshot} is missing");
+            } else {
+                assert_eq!(done.after.value(&snapshot), done.after.value(&key), "{target}");
+            }
+        }
+        assert_eq!(done.after.keys("snapshots/").len(), done.after.keys("root-coord/").len());
+        assert_eq!(done.report().snapshots_added, ["alias a", "collection c"]);
+    }
+    let with_history = Cluster::new().collection(1, "c").snapshot(5).migrate();
+    assert!(!with_history.after.has("snapshots/root-coord/collection/1_ts2001"));
+    assert_eq!(with_history.report().snapshots_added, [""; 0]);
+}
+
+/// What is in no database is lost there: altered aliases at the next restart, renames, properties, drops.
+#[test]
+fn from_2_2_9_on_record_snapshots_and_tombstones_move_to_the_database() {
+    let before = Cluster::new()
+        .collection(1, "c")
+        .vector_index(500)
+        .snapshot(5)
+        .snapshot(9)
+        .collection(2, "dropped")
+        .snapshot(3)
+        .bury("root-coord/collection/2", 8);
+    for target in TARGETS.into_iter().filter(|target| layout(target).in_database) {
+        let (done, plain) = (before.migrate_to(target), before.migrate());
+        assert_eq!([done.after.keys("root-coord/collection/"), done.after.keys("snapshots/root-coord/collection/")], [[""; 0]; 2]);
+        for old in [plain.after.keys("root-coord/collection/"), plain.after.keys("snapshots/root-coord/collection/")].concat() {
+            let new = old.replace("root-coord/collection/", "root-coord/database/collection-info/1/");
+            let value = plain.after.value(&old);
+            let db_id = if value == TOMBSTONE { &b""[..] } else { &b"\x78\x01"[..] };
+            assert_eq!(done.after.value(&new), &[value, db_id].concat(), "{target}: {new}");
+        }
+        assert_eq!(done.after.keys("root-coord/database/collection-info/1/").len(), 2);
+        assert_eq!(done.after.keys("snapshots/root-coord/database/collection-info/1/").len(), 4);
+        // Partitions and fields have no database in their keys.
+        for prefix in ["root-coord/partitions/", "root-coord/fields/", "snapshots/root-coord/fields/"] {
+            assert_eq!(done.after.keys(prefix), plain.after.keys(prefix));
+        }
+    }
+    let again = Cluster::new().collection(1, "c").edit(|info| info.db_id = 1).migrate_to("2.2.16");
+    let record = again.after.value("root-coord/database/collection-info/1/1");
+    assert_eq!(record.windows(2).filter(|bytes| bytes == b"\x78\x01").count(), 1, "one database only: {record:?}");
+}
+
+#[test]
+fn a_schema_that_was_lost_is_taken_from_an_older_snapshot_where_that_is_asked_for() {
+    let sound = Cluster::new().collection(1, "c").vector_index(500).snapshot(5).snapshot(7);
+    let lost = sound.clone().put("root-coord/collection/1", stripped(1, "c"));
+    let lost = lost.put("snapshots/root-coord/collection/1_ts9", stripped(1, "c"));
+    let refused = lost.migrate_without_invalid();
+    assert!(refused.problems()[0].1.contains("has lost its schema"), "{:?}", refused.problems());
+    let options = Options { restore_schemas: true, ..Options::default() };
+    let done = lost.remove("root-coord/index/1/500").migrate_with(&options);
+    let [repair] = &done.report().repairs[..] else { panic!("{:?}", done.report().repairs) };
+    assert_eq!((repair.kind, &*repair.key), (RepairKind::LostSchema, "root-coord/collection/1"));
+    assert!(repair.what.contains("_ts7"), "{}", repair.what);
+    for key in sound.migrate().after.keys("root-coord/fields/") {
+        assert!(done.after.has(&key) && done.after.has(&format!("snapshots/{key}_ts9")), "{key}");
+    }
+    let gone = Cluster::new().put("root-coord/collection/1", stripped(1, "c")).put("root-coord/collection/2", "");
+    let done = gone.convert("2.2.0", &options);
+    assert!(done.problems()[0].1.contains("no snapshot has it"), "{:?}", done.problems());
 }
 
 #[test]
@@ -77,7 +149,7 @@ fn the_newest_snapshot_is_stripped_and_older_ones_lose_their_field_indexes_alone
     assert_eq!(after.value(&snapshot(5)), before.value(&snapshot(5)), "it had no field indexes");
     let bare = before.clone().edit(|info| {
         info.field_indexes.clear();
-        info.partition_ids.pop();
+        info.partition_i_ds.pop();
         info.partition_names.pop();
         info.partition_created_timestamps.pop();
     });
@@ -103,7 +175,7 @@ fn all_of_64_partitions_get_records() {
         let record: PartitionInfo = done.after.get(&format!("root-coord/partitions/1/{}", 1000 + at));
         assert_eq!(record, partition(1, 1000 + at, &format!("p_ts{at}")));
     }
-    assert_eq!(done.migration.report.partitions(), 64);
+    assert_eq!(done.report().partitions(), 64);
 }
 
 #[test]
@@ -155,32 +227,34 @@ fn a_dropped_collection_stays_dropped_and_its_history_loses_field_indexes_alone(
     let bare = living.edit(|info| info.field_indexes.clear());
     assert_eq!(done.after.value("snapshots/root-coord/collection/1_ts5"), bare.value("root-coord/collection/1"));
     assert_eq!(done.after.keys("").len(), 4, "no records of partitions or fields");
-    assert!(done.migration.report.collections.is_empty());
+    assert!(done.report().collections.is_empty());
 }
 
 #[test]
-fn a_collection_tombstone_without_a_snapshot_is_removed_because_2_2_cannot_load_it() {
+fn a_collection_tombstone_without_a_snapshot_is_removed_because_newer_versions_cannot_load_it() {
     let done = Cluster::new().put("root-coord/collection/1", TOMBSTONE).collection(2, "c").migrate();
     assert!(!done.after.has("root-coord/collection/1"));
-    assert_eq!(done.migration.report.left_out[0].key, "root-coord/collection/1");
+    assert_eq!(done.report().left_out[0].key, "root-coord/collection/1");
 }
 
+/// 2.2.3 to 2.4.13 build their catalog from snapshots alone: they would bring the collection back.
 #[test]
-fn snapshots_without_a_plain_key_lose_field_indexes_alone() {
+fn snapshots_without_a_plain_key_and_without_a_tombstone_are_left_out_and_told() {
     let before = Cluster::new().collection(1, "c").vector_index(500).snapshot(5);
-    let gone = before.clone().remove("root-coord/collection/1").remove("root-coord/index/1/500");
-    let bare = before.edit(|info| info.field_indexes.clear());
-    let done = gone.migrate();
-    assert_eq!(done.after.keys("").len(), 1);
-    assert_eq!(done.after.value("snapshots/root-coord/collection/1_ts5"), bare.value("root-coord/collection/1"));
+    let gone = before.remove("root-coord/collection/1").remove("root-coord/index/1/500");
+    for target in TARGETS {
+        let done = gone.migrate_to(target);
+        assert_eq!(done.after.keys(""), [""; 0]);
+        assert!(done.left_out("snapshots/root-coord/collection/1_ts5").contains("would bring it back"));
+    }
 }
 
 #[test]
 fn a_cluster_without_collections_has_nothing_to_write() {
     for cluster in [Cluster::new(), Cluster::new().put("session/id", "9").put("root-coord/credential/users/u", "x")] {
         let done = cluster.migrate();
-        assert!(done.plan().is_empty());
         assert_eq!(done.after.differences(&cluster), [""; 0]);
+        assert_eq!(done.after.tripwires(), [""; 0]);
     }
 }
 
@@ -190,12 +264,12 @@ fn a_collection_record_that_does_not_fit_is_a_problem_and_left_out() {
     let cases: [(Edit, &str); 9] = [
         (|info| info.id = 2, "its ID is 2, but the key says 1"),
         (|info| _ = info.partition_names.pop(), "it has 2 partition IDs, 1 partition names and 2 partition timestamps"),
-        (|info| _ = info.partition_ids.pop(), "it has 1 partition IDs, 2 partition names and 2 partition timestamps"),
+        (|info| _ = info.partition_i_ds.pop(), "it has 1 partition IDs, 2 partition names and 2 partition timestamps"),
         (|info| info.partition_created_timestamps.push(1), "it has 2 partition IDs, 2 partition names and 3 partition"),
-        (|info| info.partition_ids[1] = 10, "a partition ID occurs twice"),
+        (|info| info.partition_i_ds[1] = 10, "a partition ID occurs twice"),
         (
             |info| {
-                info.partition_ids.clear();
+                info.partition_i_ds.clear();
                 info.partition_names.clear();
                 info.partition_created_timestamps.clear();
             },
@@ -245,11 +319,12 @@ fn of_snapshots_that_do_not_fit_only_those_are_left_out_and_the_newest_sound_one
 #[test]
 fn the_report_tells_what_becomes_of_each_collection() {
     let cluster = Cluster::new().collection(2, "two").collection(1, "one").partition(11, "p").field(102, "x", FLOAT);
-    let report = cluster.vector_index(500).segment_index(500, 9, 800).migrate().migration.report;
+    let done = cluster.vector_index(500).segment_index(500, 9, 800).migrate();
+    let report = done.report();
     let told: Vec<_> =
-        report.collections.iter().map(|one| (one.id, &*one.name, one.partitions.len(), one.fields)).collect();
+        report.collections.values().map(|one| (one.id, &*one.name, one.partitions.len(), one.fields)).collect();
     assert_eq!(told, [(1, "one", 2, 5), (2, "two", 1, 4)]);
-    assert_eq!((report.indexes(), report.collections[0].segment_indexes), (1, 1));
+    assert_eq!((report.indexes(), report.collections[&1].segment_indexes), (1, 1));
 }
 
 /// Not what Milvus writes; but whatever is there, a killed run must end as an undisturbed one.

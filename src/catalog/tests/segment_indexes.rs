@@ -1,12 +1,14 @@
+//! Segment indexes (docs/layouts.md, rule 4).
+
 use super::cluster::{
-    BINARY_VECTOR, BOOL, Cluster, DOUBLE, FLOAT, FLOAT_VECTOR, GARBAGE, INT8, INT16, INT32, INT64, Migrated, VECTOR,
+    BINARY_VECTOR, BOOL, Cluster, DOUBLE, FLOAT, FLOAT_VECTOR, GARBAGE, INT8, INT16, INT32, INT64, Migrated, TARGETS, VECTOR,
 };
 use crate::layout::TOMBSTONE;
 use crate::layout::messages::common::IndexState;
 use crate::layout::messages::source::{IndexInfo, IndexMeta, SegmentIndexInfo};
 use crate::layout::messages::target::SegmentIndex;
-use crate::migrate::Options;
-use crate::migrate::report::RepairKind;
+use crate::catalog::Options;
+use crate::catalog::report::RepairKind;
 
 const SORT: &[(&str, &str)] = &[("index_type", "STL_SORT")];
 
@@ -35,7 +37,7 @@ fn finished() -> SegmentIndex {
     }
 }
 
-/// A segment index that 2.2 builds anew.
+/// A segment index that the target builds anew.
 fn handed_over() -> SegmentIndex {
     SegmentIndex {
         state: IndexState::Unissued as i32,
@@ -65,7 +67,7 @@ fn a_segment_index_is_joined_with_its_build() {
     let done = indexed().segment_index(500, 9, 800).migrate();
     assert_eq!(done.after.get::<SegmentIndex>("segment-index/1/10/9/800"), finished());
     assert_eq!([done.after.keys("root-coord/segment-index/"), done.after.keys("indexes/")], [[""; 0]; 2]);
-    assert_eq!(done.migration.report.segment_indexes, [("finished".to_owned(), 1)].into());
+    assert_eq!(done.report().segment_indexes, [("finished".to_owned(), 1)].into());
 }
 
 #[test]
@@ -99,7 +101,7 @@ fn a_build_without_files_or_with_any_root_before_them_is_fine() {
 }
 
 #[test]
-fn a_file_that_is_not_where_2_2_looks_for_it_is_a_problem_of_the_build_record() {
+fn a_file_that_is_not_where_newer_versions_look_for_it_is_a_problem_of_the_build_record() {
     for path in [
         "files/index_files/801/2/10/9/IVF",
         "files/index_files/800/1/10/9/IVF",
@@ -121,7 +123,7 @@ fn a_file_that_is_not_where_2_2_looks_for_it_is_a_problem_of_the_build_record() 
             let done = cluster.alter("indexes/800", misplace).migrate_without_invalid();
             let [build, segment] = done.problems()[..] else { panic!("{:?}", done.problems()) };
             assert_eq!((build.0, build.2), ("indexes/800", None));
-            assert!(build.1.contains("is not at index_files/800/2/10/9/<file>, where Milvus 2.2 looks"), "{build:?}");
+            assert!(build.1.contains("is not at index_files/800/2/10/9/<file>, where newer versions look"), "{build:?}");
             assert_eq!((segment.0, segment.2), ("root-coord/segment-index/1/500/10/9", Some("indexes/800")));
             assert_eq!(done.after.keys("segment-index/"), ["segment-index/1/10/5/801"]);
         }
@@ -151,7 +153,7 @@ fn a_segment_below_the_threshold_is_finished_without_files_with_its_rows_and_a_b
     };
     assert_eq!(done.after.get::<SegmentIndex>("segment-index/1/10/9/799"), expected);
     assert!(expected.write_handoff && expected.state == IndexState::Finished as i32);
-    let [repair] = &done.migration.report.repairs[..] else { panic!("{:?}", done.migration.report.repairs) };
+    let [repair] = &done.report().repairs[..] else { panic!("{:?}", done.report().repairs) };
     assert_eq!((repair.kind, &*repair.key), (RepairKind::BuildId, "root-coord/segment-index/1/500/10/9"));
 }
 
@@ -208,7 +210,7 @@ fn build_ids_count_as_in_use_wherever_they_stand() {
     let tombstoned = orphan.clone().put("root-coord/segment-index/1/500/10/8", TOMBSTONE);
     let missing = indexed().buildless(500, 9, 1).segment_index(500, 8, 300).remove("indexes/300");
     for cluster in [orphan, broken, tombstoned, missing] {
-        let done = cluster.carry_out(cluster.plan());
+        let done = cluster.convert("2.2.0", &Options::default());
         assert_eq!(own_ids(&done), ["segment-index/1/10/9/299"]);
     }
 }
@@ -217,8 +219,8 @@ fn build_ids_count_as_in_use_wherever_they_stand() {
 fn a_build_that_no_segment_index_uses_is_left_out_and_told() {
     let dropped = IndexMeta { mark_deleted: true, ..build(301) };
     let done = indexed().message("indexes/300", &build(300)).message("indexes/301", &dropped).migrate();
-    let left_out: Vec<_> = done.migration.report.left_out.iter().map(|one| (&*one.key, &*one.why)).collect();
-    let why = "a build record that no segment index uses; Milvus 2.2 removes its files";
+    let left_out: Vec<_> = done.report().left_out.iter().map(|one| (&*one.key, &*one.why)).collect();
+    let why = "a build record that no segment index uses; newer versions of Milvus remove its files";
     assert_eq!(left_out, [("indexes/300", why), ("indexes/301", "the build record of a dropped index")]);
     assert_eq!([done.after.keys("indexes/"), done.after.keys("segment-index/")], [[""; 0]; 2]);
 }
@@ -228,7 +230,7 @@ fn a_segment_that_no_longer_exists_has_0_rows_and_a_warning() {
     let cluster = indexed().buildless(500, 9, 250).remove("datacoord-meta/s/1/10/9");
     let done = cluster.migrate();
     assert_eq!(done.after.get::<SegmentIndex>("segment-index/1/10/9/1").num_rows, 0);
-    let warnings = &done.migration.report.warnings;
+    let warnings = &done.report().warnings;
     assert!(warnings.len() == 1 && warnings[0].contains("segment 9 no longer exists"), "{warnings:?}");
 }
 
@@ -254,7 +256,7 @@ fn indexes_whose_files_are_misread_are_handed_over_for_a_rebuild() {
         let cluster = Cluster::new().collection(1, "c").field(102, "price", data_type).index(500, 102, "i", &params);
         let done = cluster.segment_index(500, 9, 800).segment_index(500, 8, 801).migrate();
         assert_eq!(done.after.get::<SegmentIndex>("segment-index/1/10/9/800"), handed_over());
-        let [rebuilt] = &done.migration.report.rebuilt[..] else { panic!("{:?}", done.migration.report.rebuilt) };
+        let [rebuilt] = &done.report().rebuilt[..] else { panic!("{:?}", done.report().rebuilt) };
         assert_eq!((&*rebuilt.collection, &*rebuilt.field, &*rebuilt.index), ("c", "price", "i"));
         assert_eq!((&*rebuilt.kind, &rebuilt.segments[..]), (kind, &[8, 9][..]));
     }
@@ -270,7 +272,7 @@ fn other_indexes_keep_their_files() {
         let cluster = Cluster::new().collection(1, "c").field(102, "price", data_type).index(500, 102, "i", params);
         let done = cluster.segment_index(500, 9, 800).migrate();
         assert_eq!(done.after.get::<SegmentIndex>("segment-index/1/10/9/800"), finished());
-        assert!(done.migration.report.rebuilt.is_empty());
+        assert!(done.report().rebuilt.is_empty());
     }
 }
 
@@ -284,7 +286,7 @@ fn only_finished_builds_of_live_indexes_are_handed_over() {
     for cluster in [failed, marked, dropped] {
         let done = cluster.migrate();
         assert_eq!(done.after.get::<SegmentIndex>("segment-index/1/10/9/800").index_file_keys, ["IVF", "SLICE_META"]);
-        assert!(done.migration.report.rebuilt.is_empty());
+        assert!(done.report().rebuilt.is_empty());
     }
 }
 
@@ -301,7 +303,7 @@ fn options_ask_for_more_rebuilds_or_for_none() {
         let rebuild_index = kinds.iter().map(|kind| (*kind).to_owned()).collect();
         let options = Options { rebuild_index, keep_index_files, ..Options::default() };
         let done = cluster.migrate_with(&options);
-        assert_eq!(done.migration.report.rebuilt.len(), own_ids(&done).len());
+        assert_eq!(done.report().rebuilt.len(), own_ids(&done).len());
         own_ids(&done)
     };
     assert_eq!(rebuilt(&[], false), ["segment-index/1/10/9/801"]);
@@ -339,7 +341,7 @@ fn a_segment_index_that_lacks_something_is_a_problem_and_left_out() {
             sound
                 .clone()
                 .alter("root-coord/segment-index/1/500/10/9", |info: &mut SegmentIndexInfo| info.build_id = 801),
-            "another segment index has the build ID 801 too, and Milvus 2.2 keeps one by build ID",
+            "another segment index has the build ID 801 too, and newer versions keep one by build ID",
         ),
         (
             sound

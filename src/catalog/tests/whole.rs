@@ -5,21 +5,20 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use prost::Message;
 
-use super::cluster::{Cluster, Migrated, TAIL, everything};
+use super::cluster::{Cluster, Migrated, TAIL, TARGETS};
+use super::everything;
 use super::problems::everything_wrong;
 use crate::layout::messages::common::{CollectionInfo, CollectionSchema, FieldSchema};
 use crate::layout::messages::target::PartitionInfo;
-use crate::layout::{Found, TOMBSTONE};
-use crate::plan::Change;
+use crate::catalog::{Options, Precedence};
+use crate::layout::TOMBSTONE;
 
 /// Keys that are none of ours, some of them nearly.
 const FOREIGN: &[&str] = &[
     "channelwatch/1/by-dev-rootcoord-dml_0",
-    "datacoord-meta/binlog/1/10/9/100",
-    "datacoord-meta/s/1/10/x",
+    "datacoord-meta/segments/1/10/9",
     "flushed-segments",
     "indexes2/800",
-    "queryCoord-ReplicaMeta/1",
     "queryCoord-collectionMeta2/1",
     "queryCoord-segmentMeta/1/10/9",
     "querycoord-collection-loadinfo2/1",
@@ -41,6 +40,7 @@ const FOREIGN: &[&str] = &[
 /// Prefixes of what 2.2 does not know.
 const GONE: &[&str] = &[
     "indexes/",
+    "queryCoord-ReplicaMeta/",
     "root-coord/collection-alias/",
     "root-coord/dd-msg-send",
     "root-coord/dd-operation",
@@ -55,7 +55,7 @@ const GONE: &[&str] = &[
 
 /// A collection as 2.2 makes it.
 fn made_by_2_2(cluster: Cluster, id: i64) -> Cluster {
-    let schema = Some(CollectionSchema { name: "new".into(), fields: vec![] });
+    let schema = Some(CollectionSchema { name: "new".into(), ..Default::default() });
     let record = [CollectionInfo { id, schema, ..CollectionInfo::default() }.encode_to_vec(), TAIL.to_vec()].concat();
     let mut records = BTreeMap::from([(format!("root-coord/collection/{id}"), record)]);
     let partition = PartitionInfo { partition_id: 1, collection_id: id, ..PartitionInfo::default() };
@@ -86,68 +86,63 @@ fn migrated_by_the_original_tool(before: &Cluster) -> Cluster {
 }
 
 /// Carrying out is the end: nothing is left to do.
-fn is_done(done: &Migrated) {
-    let next = done.after.plan();
-    assert!(next.plan.is_empty(), "{:#?}", next.plan.phases);
+fn is_done(done: &Migrated, target: &str) {
+    let next = done.after.convert(target, &Options::default());
+    assert_eq!(next.after.differences(&done.after), [""; 0]);
 }
 
 #[test]
 fn nothing_that_only_2_1_reads_is_left_and_load_states_stay() {
     let before = everything();
     assert!(GONE.iter().all(|prefix| !before.keys(prefix).is_empty()), "the test would not see it go");
-    let done = before.migrate();
-    for prefix in GONE {
-        assert_eq!(done.after.keys(prefix), [""; 0]);
+    for target in TARGETS {
+        let done = before.migrate_to(target);
+        for prefix in GONE {
+            assert_eq!(done.after.keys(prefix), [""; 0], "{target}");
+        }
+        for key in before.keys("queryCoord-collectionMeta/") {
+            assert_eq!(done.after.value(&key), before.value(&key));
+        }
+        let removed: u64 = done.report().removed.values().sum();
+        let source: usize = GONE.iter().map(|prefix| before.keys(prefix).len()).sum();
+        assert_eq!(removed, source as u64);
     }
-    let stays = "queryCoord-collectionMeta/";
-    assert_eq!(done.after.keys(stays), before.keys(stays));
-    let removed: u64 = done.migration.report.removed.values().sum();
-    let source: usize = GONE.iter().map(|prefix| before.keys(prefix).len()).sum();
-    assert_eq!(removed, source as u64);
 }
 
 #[test]
 fn whatever_is_not_ours_stays_byte_for_byte() {
     let before = FOREIGN.iter().fold(everything(), |cluster, key| cluster.put(key, b"\x00\xff any"));
-    let after = before.migrate().after;
-    for key in FOREIGN {
-        assert_eq!(after.value(key), &b"\x00\xff any"[..], "{key}");
-    }
-}
-
-#[test]
-fn planning_again_on_the_result_is_empty() {
-    let done = everything().migrate();
-    is_done(&done);
-    assert_eq!(
-        (done.migration.report.found, done.after.plan().report.found),
-        (Some(Found::Source), Some(Found::Target))
-    );
-    assert_eq!(done.after.plan().plan.problems, []);
-}
-
-#[test]
-fn two_plans_of_the_same_metadata_are_equal() {
-    for cluster in [everything(), everything_wrong()] {
-        let first = cluster.plan();
-        for _ in 0..5 {
-            assert_eq!(cluster.plan(), first);
+    for target in TARGETS {
+        let done = before.migrate_to(target);
+        for key in FOREIGN {
+            assert_eq!(done.after.value(key), &b"\x00\xff any"[..], "{target}: {key}");
+            assert!(!done.conversion.should.contains_key(key.as_bytes()), "{key} is none of the table");
         }
     }
 }
 
 #[test]
-fn many_neighbouring_keys_are_deleted_in_ranges_of_a_thousand() {
-    let many = (0..2500).fold(Cluster::new().collection(1, "c"), |cluster, at| {
-        cluster.put(format!("snapshots/root-coord/dd-operation_ts{at}"), "any")
-    });
-    let done = many.put("root-coord/collection-alias/a", TOMBSTONE).put("root-coord/dd-operation", "any").migrate();
-    let ranges = done.plan().changes().filter_map(|change| match change {
-        Change::Delete { keys, .. } => Some(*keys),
-        Change::Put { .. } => None,
-    });
-    assert_eq!(ranges.collect::<Vec<_>>(), [1, 1, 1000, 1000, 500]);
-    assert_eq!(done.after.keys("snapshots/"), [""; 0]);
+fn converting_the_result_again_changes_nothing_whichever_records_count() {
+    for target in TARGETS {
+        let done = everything().migrate_to(target);
+        assert_eq!(done.after.migrate_to(target).after.differences(&done.after), [""; 0], "{target}");
+        let options = Options { precedence: Precedence::Newer, ..Options::default() };
+        let again = done.after.convert(target, &options);
+        assert_eq!(again.after.differences(&done.after), [""; 0], "{target}");
+        assert_eq!(again.conversion.problems, []);
+    }
+}
+
+#[test]
+fn two_conversions_of_the_same_metadata_are_equal() {
+    for cluster in [everything(), everything_wrong()] {
+        let of = || cluster.convert("2.2.16", &Options::default()).conversion;
+        let first = of();
+        for _ in 0..5 {
+            let next = of();
+            assert_eq!((&next.should, &next.report, &next.problems), (&first.should, &first.report, &first.problems));
+        }
+    }
 }
 
 #[test]
@@ -159,9 +154,7 @@ fn metadata_made_by_2_2_alone_needs_nothing() {
         .put("snapshots/root-coord/collection/3_ts9", TOMBSTONE)
         .put("field-index/1/500", "any")
         .put("session/id", "5");
-    let migration = cluster.plan();
-    assert!(migration.plan.is_empty(), "{:#?}", migration.plan);
-    assert_eq!((&migration.plan.problems[..], migration.report.found), (&[][..], Some(Found::Target)));
+    assert_eq!(cluster.migrate().after.differences(&cluster), [""; 0]);
 }
 
 #[test]
@@ -171,15 +164,10 @@ fn a_2_2_collection_that_lost_its_schema_is_reported_and_stays_as_it_is() {
     let no_partitions = sound.clone().remove("root-coord/partitions/1/1");
     let neither = no_fields.clone().remove("root-coord/partitions/1/1");
     let buried = sound.put("root-coord/fields/1/100", TOMBSTONE);
-    for (cluster, lacks) in [
-        (no_fields, "no fields embedded"),
-        (no_partitions, "no partitions embedded"),
-        (neither, "no fields and partitions embedded"),
-        (buried, "no fields embedded"),
-    ] {
+    for cluster in [no_fields, no_partitions, neither, buried] {
         let done = cluster.migrate_without_invalid();
-        assert!(done.only_problem("root-coord/collection/1").contains(lacks), "{:?}", done.problems());
-        assert!(done.plan().is_empty());
+        assert!(done.only_problem("root-coord/collection/1").contains("lost its schema"), "{:?}", done.problems());
+        assert_eq!(done.after.differences(&cluster), [""; 0]);
     }
 }
 
@@ -187,7 +175,8 @@ fn a_2_2_collection_that_lost_its_schema_is_reported_and_stays_as_it_is() {
 fn a_2_2_collection_that_is_being_made_or_dropped_may_lack_its_fields() {
     for state in 1..=3 {
         let record = CollectionInfo { id: 1, state, ..CollectionInfo::default() };
-        assert_eq!(Cluster::new().message("root-coord/collection/1", &record).plan().plan.problems, []);
+        let cluster = Cluster::new().message("root-coord/collection/1", &record);
+        assert_eq!(cluster.migrate().after.differences(&cluster), [""; 0]);
     }
 }
 
@@ -196,30 +185,31 @@ fn a_2_2_collection_that_is_being_made_or_dropped_may_lack_its_fields() {
 fn a_collection_without_fields_among_2_1_records_is_reported_whatever_its_state() {
     let record = CollectionInfo { id: 1, state: 2, ..CollectionInfo::default() };
     let cluster = Cluster::new().collection(1, "c").alias("a", &[5]).message("root-coord/collection/1", &record);
-    let problems = cluster.plan().plan.problems;
-    assert_eq!(problems.iter().map(|problem| &*problem.key).collect::<Vec<_>>(), ["root-coord/collection/1"]);
+    let done = cluster.convert("2.2.0", &Options::default());
+    assert!(format!("{:?}", done.conversion.problems).contains("root-coord/collection"), "{:#?}", done.report());
 }
 
+/// Its fields and partitions are still embedded; what it has written beside stays, as what any newer Milvus has.
 #[test]
-fn metadata_migrated_by_the_original_tool_is_reported() {
+fn of_metadata_migrated_by_the_original_tool_nothing_goes_where_newer_records_count() {
     let clean = migrated_by_the_original_tool(&everything());
     // The original does not remove what 2.0 left among the snapshots.
     let with_2_0 = clean
         .clone()
         .put("snapshots/root-coord/index/1/400_ts3", "any")
         .put("snapshots/root-coord/segment-index/1/400/10/1_ts3", "any");
+    let options = Options { precedence: Precedence::Newer, ..Options::default() };
     for cluster in [clean, with_2_0] {
-        let done = cluster.migrate_without_invalid();
-        let found: Vec<_> =
-            done.problems().into_iter().map(|(key, what, _)| (key, what.contains("another tool"))).collect();
-        assert_eq!(found, [("root-coord/collection/1", true), ("root-coord/collection/3", true)]);
-        for prefix in ["field-index/", "segment-index/", "querycoord-", "root-coord/aliases/"] {
-            assert_eq!(done.after.keys(prefix), cluster.keys(prefix), "with --skip-invalid its indexes stay");
+        let done = cluster.convert("2.2.0", &options);
+        assert_eq!(done.conversion.problems, []);
+        assert_eq!(done.after.differences(&everything().migrate().after), [""; 0]);
+        assert_eq!(done.report().released, [], "those that are loaded stay so");
+        let databases = cluster.convert("2.2.16", &options).after;
+        for prefix in ["field-index/", "segment-index/", "querycoord-"] {
+            for key in cluster.keys(prefix) {
+                assert_eq!(databases.value(&key), cluster.value(&key));
+            }
         }
-        assert_eq!(done.after.keys("root-coord/fields/"), everything().migrate().after.keys("root-coord/fields/"));
-        let released: Vec<_> = done.migration.report.released.iter().map(|one| &*one.collection).collect();
-        assert_eq!(released, ["films, without snapshots and indexes"], "the others are loaded");
-        is_done(&done);
     }
 }
 
@@ -256,7 +246,7 @@ fn any_value() -> impl Strategy<Value = Vec<u8>> {
         1 => Just(TOMBSTONE.to_vec()),
         // Small numbers make fields that many messages have.
         4 => prop::collection::vec(prop_oneof![0..64u8, any::<u8>()], 0..40),
-        2 => prop::sample::select(everything().values().map(|value| value.to_vec()).collect::<Vec<_>>()),
+        2 => prop::sample::select(everything().records().values().map(|value| value.to_vec()).collect::<Vec<_>>()),
     ]
 }
 
@@ -265,17 +255,18 @@ proptest! {
 
     #[test]
     fn whatever_the_values_are_it_ends_well_and_what_is_not_ours_stays(
-        records in prop::collection::vec((any_key(), any_value()), 0..40)
+        records in prop::collection::vec((any_key(), any_value()), 0..40),
+        target in prop::sample::select(&TARGETS[..])
     ) {
         let before = records.iter().fold(Cluster::new(), |cluster, (key, value)| cluster.put(key, value.clone()));
-        let done = before.carry_out(before.plan());
-        for prefix in ["channelwatch/", "session/", "datacoord-meta/", "queryCoord-", "snapshots/channelwatch/"] {
+        let done = before.convert(target, &Options::default());
+        for prefix in ["channelwatch/", "session/", "queryCoord-collectionMeta/", "snapshots/channelwatch/"] {
             for key in before.keys(prefix) {
                 prop_assert_eq!(done.after.value(&key), before.value(&key));
             }
             prop_assert_eq!(done.after.keys(prefix), before.keys(prefix));
         }
-        is_done(&done);
+        is_done(&done, target);
     }
 
     #[test]
@@ -284,6 +275,6 @@ proptest! {
         rest in prop::collection::vec(any::<u8>(), 0..9)
     ) {
         let before = everything().put([prefix.as_bytes(), &rest].concat(), "any");
-        is_done(&before.carry_out(before.plan()));
+        is_done(&before.convert("2.2.0", &Options::default()), "2.2.0");
     }
 }

@@ -134,6 +134,11 @@ impl Collection {
         last.type_params.iter().find(|pair| pair.key == "dim")?.value.parse().ok()
     }
 
+    /// Whether partitions and fields come from an older snapshot, because the plain record has lost them.
+    pub fn has_lost_its_schema(&self) -> bool {
+        self.schema_of.is_some()
+    }
+
     /// The key of its plain record in a layout.
     fn key(&self, layout: Layout) -> Key {
         if layout.in_database { Family::DatabaseCollection.key([self.database, self.id]) } else { plain_key(self.id) }
@@ -161,11 +166,13 @@ pub fn read(records: &Records, restore_schemas: bool) -> Collections {
     }
     for (key, versions) in records.versions_of(Family::Collection) {
         let [id] = key.ids();
-        if let Some((_, newer)) = in_database.get(&id)
-            && newer.plain.as_ref().is_some_and(|plain| !is_tombstone(plain))
-        {
+        let is_live = |versions: &Versions| versions.plain.as_ref().is_some_and(|plain| !is_tombstone(plain));
+        match in_database.get(&id) {
             // Moved already, by a run that was interrupted between the two.
-            continue;
+            Some((_, newer)) if is_live(newer) => continue,
+            // A move that was interrupted before the plain record: the old form has it all.
+            Some((_, newer)) if newer.plain.is_none() && is_live(&versions) => drop(in_database.remove(&id)),
+            _ => {}
         }
         collections.read_one(key, versions, &parts, restore_schemas);
     }
@@ -500,6 +507,13 @@ fn strip(value: &[u8]) -> Result<Vec<u8>, WireError> {
 /// An older snapshot: self-contained, but without the field indexes.
 fn older(value: &[u8], database: Option<i64>) -> Result<Vec<u8>, WireError> {
     in_database(wire::without(value, &[FIELD_INDEXES])?, database)
+}
+
+/// The name in a collection's record, plain or else in the newest snapshot that has one.
+pub fn name_of(versions: &Versions) -> Option<String> {
+    let records = versions.plain.iter().chain(versions.snapshots.values().rev());
+    let names = records.filter_map(|value| Some(CollectionInfo::decode(&**value).ok()?.schema?.name));
+    names.into_iter().find(|name| !name.is_empty())
 }
 
 /// The record with this name, if it has another one.

@@ -146,7 +146,9 @@ fn convert_collection(
 /// Whether a newer Milvus has an index on the same field: that one stands.
 fn stands_newer(writing: &mut Writing, indexes: &mut Indexes, collection: &Collection, entry: &Entry) -> bool {
     let range = (collection.id, i64::MIN)..=(collection.id, i64::MAX);
-    let newer = indexes.newer.range(range).find(|(_, field)| **field == entry.field.field_id);
+    // The same ID is no other index: an interrupted run of ours has written it.
+    let is_newer = |((_, id), field): &(&(i64, i64), &i64)| **field == entry.field.field_id && *id != entry.id;
+    let newer = indexes.newer.range(range).find(is_newer);
     let Some(((_, newer), _)) = newer else { return false };
     let why = format!(
         "a newer Milvus has index {newer} on field {:?} of collection {:?}: that one stands",

@@ -190,7 +190,8 @@ fn leftover(key: &Key, value: &[u8], collections: &Collections) -> Stays {
     }
 }
 
-/// The collection that a record of the new layout belongs to. Tombstones and history belong to none: they do no harm.
+/// The collection that a record of the new layout belongs to. Tombstones and history belong to none: they do no harm. Keys of logs
+/// belong to none either: an interrupted run puts them with their segment's record, and that one is in the new form then.
 fn owner(key: &Key, value: &[u8]) -> Option<i64> {
     if is_tombstone(value) {
         return None;
@@ -206,10 +207,7 @@ fn owner(key: &Key, value: &[u8]) -> Option<i64> {
         | Family::SegmentIndex
         | Family::CollectionLoad
         | Family::PartitionLoad
-        | Family::Replica
-        | Family::Binlog
-        | Family::Statslog
-        | Family::Deltalog => Some(key.ids::<1>()[0]),
+        | Family::Replica => Some(key.ids::<1>()[0]),
         _ => None,
     }
 }

@@ -43,6 +43,8 @@ pub enum Standing {
     Passing,
     /// Dropped, or only snapshots are left.
     Gone,
+    /// In the newer form, and it cannot be used, as one that has lost its schema: reported, and left as it is.
+    Lost,
     /// Its record cannot be used; the key has been reported.
     Invalid,
 }
@@ -213,14 +215,17 @@ impl Collections {
         let (snapshots, problems) = sound_snapshots(&key, versions.snapshots);
         self.problems.extend(problems);
         let standing = match versions.plain {
-            Some(value) if !is_tombstone(&value) => match read_live(&key, value, snapshots, parts, restore_schemas) {
-                Ok(Some(collection)) => Standing::Live(Box::new(collection)),
-                Ok(None) => Standing::Passing,
-                Err(what) => {
-                    self.problems.push(Problem::new(&key, what, LOST));
-                    Standing::Invalid
+            Some(value) if !is_tombstone(&value) => {
+                let is_newer = is_of_newer_form(&value, id);
+                match read_live(&key, value, snapshots, parts, restore_schemas) {
+                    Ok(Some(collection)) => Standing::Live(Box::new(collection)),
+                    Ok(None) => Standing::Passing,
+                    Err(what) => {
+                        self.problems.push(Problem::new(&key, what, LOST));
+                        if is_newer { Standing::Lost } else { Standing::Invalid }
+                    }
                 }
-            },
+            }
             plain => {
                 self.past.push((key, Versions { plain, snapshots }));
                 Standing::Gone
@@ -265,6 +270,10 @@ pub fn has_embedded(value: &[u8]) -> bool {
         };
         EMBEDDED.contains(&field.number) || (field.number == SCHEMA && field.delimited && embedded_schema())
     })
+}
+
+fn is_of_newer_form(value: &[u8], id: i64) -> bool {
+    !has_embedded(value) && CollectionInfo::decode(value).is_ok_and(|info| info.id == id)
 }
 
 /// Decodes and checks the plain record of a collection; `None` if a newer Milvus is making or dropping it.

@@ -241,7 +241,7 @@ impl Joining<'_> {
                 return !self.indexes.is_superseded(id, info.index_id);
             }
             Standing::Live(_) | Standing::Passing => {}
-            Standing::Invalid => {
+            Standing::Invalid | Standing::Lost => {
                 let cause = Family::Collection.key([id]).to_string();
                 writing.problems.push(Problem::caused(key, "its collection cannot be used", LOST, cause));
             }
@@ -303,14 +303,13 @@ impl Joining<'_> {
         })
     }
 
-    /// The rows of a segment, if its record is there.
+    /// The rows of a segment, if its record is there. One that does not decode has been reported.
     fn rows_of(&self, info: &source::SegmentIndexInfo) -> Option<Result<i64, Unfit>> {
         let key = Family::Segment.key([info.collection_id, info.partition_id, info.segment_id]);
         let value = self.records.get(&key)?;
         Some(SegmentInfo::decode(&**value).map(|segment| segment.num_of_rows).map_err(|_| {
-            let fault =
-                "the value does not decode as protobuf, so the number of the segment's rows is not known".into();
-            Unfit::Other { key, fault }
+            let what = format!("the number of its rows is in the record {key}, which cannot be used");
+            Unfit::Reported { key: key.to_string(), what }
         }))
     }
 

@@ -163,7 +163,7 @@ fn an_alias_record_that_does_not_fit_its_key_is_a_problem_and_left_out_with_its_
         let done = cluster.put("root-coord/collection-alias/a", value).migrate_without_invalid();
         assert!(done.only_problem("root-coord/collection-alias/a").starts_with(what), "{:?}", done.problems());
         assert_eq!(done.after.keys("root-coord/aliases/"), ["root-coord/aliases/other"]);
-        assert_eq!(done.after.keys("snapshots/root-coord/aliases/"), [""; 0]);
+        assert_eq!(done.after.keys("snapshots/root-coord/aliases/"), ["snapshots/root-coord/aliases/other_ts2001"]);
     }
 }
 

@@ -4,7 +4,7 @@ use prost::Message;
 
 use super::cluster::{Cluster, TAIL};
 use super::steps::{Dice, Part, apply, halfway, in_some_order, orders, steps};
-use super::{dropped_alone, everything};
+use super::everything;
 use crate::layout::TOMBSTONE;
 use crate::layout::messages::common::{CollectionInfo, CollectionSchema};
 use crate::layout::messages::source::{IndexInfo, IndexMeta};
@@ -155,28 +155,6 @@ fn after_a_run_that_stopped_while_cleaning_up_and_work_of_2_2_the_next_one_only_
                 apply(&mut now, step);
             }
             assert_eq!(work(now.clone()).migrate().after.differences(&work(now)), [""; 0], "2.2 {name} after a whole run");
-        }
-    }
-}
-
-#[test]
-fn where_no_collection_is_left_the_younger_record_of_an_alias_counts() {
-    let before = dropped_alone();
-    let revived =
-        AliasInfo { alias_name: "gone".into(), collection_id: 9, created_time: 100, state: 0, db_id: 0 }.encode_to_vec();
-    for work in [
-        |cluster, _: &[u8]| save(cluster, "root-coord/aliases/nowhere", TOMBSTONE),
-        |cluster, revived: &[u8]| save(cluster, "root-coord/aliases/gone", revived),
-    ] {
-        let expected = work(before.migrate().after, &revived);
-        let mut now = halfway(&before, &before.migrate(), Part::Collections);
-        for step in &steps(&before, &before.migrate().after)[&Part::OldRecords] {
-            assert_eq!(
-                work(now.clone(), &revived).migrate().after.differences(&expected),
-                [""; 0],
-                "before {step:?}"
-            );
-            apply(&mut now, step);
         }
     }
 }

@@ -3,11 +3,10 @@
 use super::alias_record;
 use super::cluster::Cluster;
 use super::steps::{Part, apply, halfway, orders};
-use crate::layout::TOMBSTONE;
 use crate::layout::messages::common::CollectionInfo;
 use crate::catalog::Options;
 use crate::catalog::names::{Rename, is_legal};
-use crate::layout::messages::target::AliasInfo;
+use crate::layout::messages::target::{AliasInfo, PartitionInfo};
 
 fn renames(list: &[(&str, &str)]) -> Vec<Rename> {
     list.iter().map(|(old, new)| Rename { old: (*old).into(), new: (*new).into() }).collect()
@@ -15,6 +14,10 @@ fn renames(list: &[(&str, &str)]) -> Vec<Rename> {
 
 fn options(collections: &[(&str, &str)], aliases: &[(&str, &str)]) -> Options {
     Options { rename_collection: renames(collections), rename_alias: renames(aliases), ..Options::default() }
+}
+
+fn partitions(list: &[(&str, &str)]) -> Options {
+    Options { rename_partition: renames(list), ..Options::default() }
 }
 
 fn shop() -> Cluster {
@@ -92,14 +95,39 @@ fn names_can_be_swapped() {
 }
 
 #[test]
-fn a_name_that_something_else_has_is_refused() {
-    refused(&shop(), &options(&[("pri$es", "stock")], &[]), &["only one can be named \"stock\""]);
-    refused(&shop(), &options(&[("stock", "late$t")], &[]), &["collection \"stock\"", "alias \"late$t\""]);
-    refused(&shop(), &options(&[], &[("late$t", "stock")]), &["alias \"late$t\""]);
-    refused(&shop(), &options(&[("pri$es", "x")], &[("late$t", "x")]), &["only one can be named \"x\""]);
-    refused(&shop(), &options(&[("pri$es", "x"), ("stock", "x")], &[]), &["\"pri$es\"", "\"stock\""]);
+fn what_is_to_have_two_names_is_refused() {
     refused(&shop(), &options(&[("pri$es", "x"), ("pri$es", "y")], &[]), &["renamed twice"]);
+    refused(&shop(), &options(&[("pri$es", "x"), ("1", "y")], &[]), &["renamed twice"]);
     refused(&shop(), &options(&[], &[("late$t", "x"), ("late$t", "y")]), &["renamed twice"]);
+    refused(&shop(), &partitions(&[("pri$es/p", "x"), ("1/11", "y")]), &["renamed twice"]);
+}
+
+/// 2.1 allows two of one name in some order of calls.
+#[test]
+fn of_two_with_one_name_the_id_says_which() {
+    let cluster = shop().collection(3, "stock").partition(31, "p").partition(32, "p");
+    refused(&cluster, &options(&[("stock", "x")], &[]), &["2 collections are named \"stock\"", "(2, 3)", "2=NEW"]);
+    let done = cluster.migrate_with(&options(&[("3", "x")], &[]));
+    let name = |id| done.after.get::<CollectionInfo>(&format!("root-coord/collection/{id}")).schema.unwrap().name;
+    assert_eq!([name(2), name(3)], ["stock", "x"]);
+    refused(&cluster, &partitions(&[("3/p", "x")]), &["2 partitions of collection \"stock\"", "(31, 32)", "3/31=NEW"]);
+    let done = cluster.migrate_with(&partitions(&[("3/32", "x")]));
+    let name = |id| done.after.get::<PartitionInfo>(&format!("root-coord/partitions/3/{id}")).partition_name;
+    assert_eq!([name(31), name(32)], ["p", "x"]);
+}
+
+#[test]
+fn a_partition_has_its_new_name_in_its_record_and_snapshot_and_nothing_else_changes() {
+    let done = shop().migrate_with(&partitions(&[("pri$es/p", "q")]));
+    let record = |key: &str| done.after.get::<PartitionInfo>(key).partition_name;
+    assert_eq!(record("root-coord/partitions/1/11"), "q");
+    assert_eq!(record("snapshots/root-coord/partitions/1/11_ts9"), "q");
+    assert_eq!(done.after.differences(&shop().migrate().after).len(), 2);
+    assert_eq!((&*done.report().renamed[0].old, &*done.report().renamed[0].new), ("p", "q"));
+    refused(&shop(), &partitions(&[("p", "q")]), &["COLLECTION/PARTITION"]);
+    refused(&shop(), &partitions(&[("pri$es/no", "q")]), &["has no partition \"no\"", "\"_default\", \"p\""]);
+    let wish: Rename = "c/a=b/c=new".parse().unwrap();
+    assert_eq!((&*wish.old, &*wish.new), ("c/a=b/c", "new"), "an old name may hold anything");
 }
 
 #[test]
@@ -143,23 +171,23 @@ fn the_wish_given_up_after_an_interruption_leaves_nothing_of_the_new_name() {
 }
 
 #[test]
-fn what_2_2_made_in_the_meantime_counts() {
-    let wishes = options(&[("stock", "prices")], &[]);
+fn what_is_in_the_new_layout_already_is_not_renamed() {
     let switched = Cluster::new().collection(3, "prices").migrate().after;
     let mut both = shop();
     for key in switched.keys("") {
         both = both.put(key.clone(), switched.value(&key).clone());
     }
-    refused(&both, &wishes, &["only one can be named \"prices\""]);
-    refused(&both, &options(&[("prices", "x")], &[]), &["in the 2.2 layout already"]);
+    refused(&both, &options(&[("prices", "x")], &[]), &["in the new layout already"]);
 }
 
+/// It is left out, under whatever name.
 #[test]
-fn an_alias_that_leads_nowhere_can_be_renamed_too() {
+fn an_alias_that_leads_nowhere_is_left_out_with_a_new_name_too() {
     let cluster = Cluster::new().collection(1, "c").put("root-coord/collection-alias/lo$t", alias_record("lo$t", 9));
     let done = cluster.migrate_with(&options(&[], &[("lo$t", "lost")]));
-    assert_eq!(done.after.get::<AliasInfo>("root-coord/aliases/lost").collection_id, 9);
-    assert_ne!(done.after.value("root-coord/aliases/lost"), TOMBSTONE);
+    assert_eq!(done.after.keys("root-coord/aliases/"), [""; 0]);
+    assert!(done.left_out("root-coord/collection-alias/lo$t").contains("leads nowhere"));
+    assert_eq!(done.conversion.refusals, [""; 0]);
 }
 
 #[test]
@@ -168,7 +196,7 @@ fn new_names_are_those_that_2_2_takes() {
         assert!(is_legal(name), "{name}");
         assert_eq!(format!("old={name}").parse::<Rename>().unwrap().new, name);
     }
-    for text in ["old=", "old", "=new", "old=1a", "old=a$b", "old=a-b", "old=a b", "old=ä", "old=a=b"] {
+    for text in ["old=", "old", "=new", "old=1a", "old=a$b", "old=a-b", "old=a b", "old=ä", "old=a="] {
         assert!(text.parse::<Rename>().is_err(), "{text}");
     }
     assert!(format!("old={}", "x".repeat(256)).parse::<Rename>().unwrap_err().contains("256"));

@@ -184,9 +184,16 @@ fn going_on_without_what_is_wrong_leaves_out_exactly_that() {
     assert_eq!(after.keys("root-coord/aliases/"), ["root-coord/aliases/a"]);
     assert_eq!(after.keys("field-index/"), ["field-index/1/500", "field-index/3/700"]);
     assert_eq!(after.keys("segment-index/"), ["segment-index/1/10/9/800", "segment-index/3/30/5/798"]);
-    assert_eq!(after.keys("querycoord-"), ["querycoord-collection-loadinfo/1"]);
-    assert_eq!(after.keys("snapshots/root-coord/collection/"), ["snapshots/root-coord/collection/1_ts5"]);
-    for gone in ["root-coord/collection-alias/", "root-coord/index/", "root-coord/segment-index/", "indexes/"] {
+    assert_eq!(
+        after.keys("querycoord-"),
+        ["querycoord-collection-loadinfo/1", "querycoord-replica/1/101", "querycoord-replica/1/102"]
+    );
+    assert_eq!(after.keys("datacoord-meta/s/3/").len(), 4);
+    assert_eq!(
+        after.keys("snapshots/root-coord/collection/"),
+        ["snapshots/root-coord/collection/1_ts5", "snapshots/root-coord/collection/3_ts2003"]
+    );
+    for gone in ["queryCoord-ReplicaMeta/", "root-coord/collection-alias/", "root-coord/index/", "root-coord/segment-index/", "indexes/"] {
         assert_eq!(after.keys(gone), [""; 0]);
     }
 }

@@ -1,7 +1,7 @@
 //! Segment indexes (docs/layouts.md, rule 4).
 
 use super::cluster::{
-    BINARY_VECTOR, BOOL, Cluster, DOUBLE, FLOAT, FLOAT_VECTOR, GARBAGE, INT8, INT16, INT32, INT64, Migrated, TARGETS, VECTOR,
+    BINARY_VECTOR, BOOL, Cluster, DOUBLE, FLOAT, FLOAT_VECTOR, GARBAGE, INT8, INT16, INT32, INT64, Migrated, VECTOR,
 };
 use crate::layout::TOMBSTONE;
 use crate::layout::messages::common::IndexState;
@@ -235,15 +235,16 @@ fn a_segment_that_no_longer_exists_has_0_rows_and_a_warning() {
 }
 
 #[test]
-fn a_segment_record_that_does_not_decode_matters_only_where_its_rows_are_needed() {
+fn a_segment_record_that_does_not_decode_takes_its_index_along_where_its_rows_are_needed() {
     let broken = indexed().buildless(500, 9, 250).put("datacoord-meta/s/1/10/9", GARBAGE);
     let done = broken.migrate_without_invalid();
     let [segment, index] = done.problems()[..] else { panic!("{:?}", done.problems()) };
     assert_eq!((segment.0, segment.2), ("datacoord-meta/s/1/10/9", None));
     assert_eq!((index.0, index.2), ("root-coord/segment-index/1/500/10/9", Some("datacoord-meta/s/1/10/9")));
     assert_eq!(done.after.keys("segment-index/"), [""; 0]);
-    assert_eq!(done.after.value("datacoord-meta/s/1/10/9"), broken.value("datacoord-meta/s/1/10/9"));
-    indexed().segment_index(500, 9, 800).put("datacoord-meta/s/1/10/9", GARBAGE).migrate();
+    let built = indexed().segment_index(500, 9, 800).put("datacoord-meta/s/1/10/9", GARBAGE).migrate_without_invalid();
+    built.only_problem("datacoord-meta/s/1/10/9");
+    assert_eq!(built.after.keys("segment-index/"), ["segment-index/1/10/9/800"]);
 }
 
 #[test]

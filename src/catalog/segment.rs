@@ -251,7 +251,7 @@ fn rows_of_binlogs(
 
 /// As 2.1's compaction cuts: every file but the last holds 16 MiB of vectors. `None` if that gives another number of files.
 fn cut_by_compaction(rows: i64, number: usize, dimension: Option<i64>) -> Option<Vec<i64>> {
-    let each = COMPACTION_BUFFER.checked_div(4 * dimension.filter(|dimension| *dimension > 0)?)?;
+    let each = COMPACTION_BUFFER.checked_div(dimension.filter(|dimension| *dimension > 0)?.checked_mul(4)?)?;
     let number = i64::try_from(number).ok()?;
     if each == 0 || (rows - 1) / each + 1 != number {
         return None;

@@ -117,6 +117,21 @@ impl Collections {
         })
     }
 
+    /// From here on everything tells of collections and partitions by their names afterwards.
+    pub fn take_new_names(&mut self, names: &Names) {
+        for standing in self.all.values_mut() {
+            let Standing::Live(collection) = standing else { continue };
+            if let Some(new) = names.collection(collection.id) {
+                collection.name = new.to_owned();
+            }
+            for (id, name) in &mut collection.partitions {
+                if let Some(new) = names.partition(collection.id, *id) {
+                    *name = new.to_owned();
+                }
+            }
+        }
+    }
+
     /// Living collections that 2.1 would read: those that get converted.
     pub fn embedded(&self) -> impl Iterator<Item = &Collection> {
         self.iter().filter(|collection| collection.form == Form::Embedded)

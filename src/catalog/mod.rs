@@ -85,10 +85,11 @@ pub struct Conversion {
 
 /// Converts everything to the layout of a target.
 pub fn convert(records: &Records, layout: Layout, options: &Options) -> Conversion {
-    let collections = collection::read(records, options.restore_schemas);
+    let mut collections = collection::read(records, options.restore_schemas);
     let aliases = alias::read(records);
     let (names, refusals) = names::resolve(&collections, &aliases, options);
     let mut writing = collection::write(records, &collections, layout, &names);
+    collections.take_new_names(&names);
     writing.problems.extend(malformed(records));
     let (segments, positions) = segment::convert(records, &collections, layout);
     writing.append(segments);

@@ -96,7 +96,9 @@ pub fn convert(
                 convert_one(&mut writing, &state, collection, indexes, &replicas, layout);
             }
             Standing::Live(_) | Standing::Passing => {}
-            Standing::Invalid | Standing::Lost => release(&mut writing, id.to_string(), Vec::new(), "its collection cannot be used"),
+            Standing::Invalid | Standing::Lost => {
+                release(&mut writing, id.to_string(), Vec::new(), "its collection cannot be used")
+            }
             Standing::Gone => release(&mut writing, id.to_string(), Vec::new(), "its collection does not exist"),
         }
     }

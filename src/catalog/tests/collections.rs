@@ -79,8 +79,13 @@ fn from_2_2_9_on_record_snapshots_and_tombstones_move_to_the_database() {
         .bury("root-coord/collection/2", 8);
     for target in TARGETS.into_iter().filter(|target| layout(target).in_database) {
         let (done, plain) = (before.migrate_to(target), before.migrate());
-        assert_eq!([done.after.keys("root-coord/collection/"), done.after.keys("snapshots/root-coord/collection/")], [[""; 0]; 2]);
-        for old in [plain.after.keys("root-coord/collection/"), plain.after.keys("snapshots/root-coord/collection/")].concat() {
+        assert_eq!(
+            [done.after.keys("root-coord/collection/"), done.after.keys("snapshots/root-coord/collection/")],
+            [[""; 0]; 2]
+        );
+        for old in
+            [plain.after.keys("root-coord/collection/"), plain.after.keys("snapshots/root-coord/collection/")].concat()
+        {
             let new = old.replace("root-coord/collection/", "root-coord/database/collection-info/1/");
             let value = plain.after.value(&old);
             let db_id = if value == TOMBSTONE { &b""[..] } else { &b"\x78\x01"[..] };

@@ -3,8 +3,8 @@
 use prost::Message;
 
 use super::cluster::{Cluster, TAIL};
-use super::steps::{Dice, Part, apply, halfway, in_some_order, orders, steps};
 use super::everything;
+use super::steps::{Dice, Part, apply, halfway, in_some_order, orders, steps};
 use crate::layout::TOMBSTONE;
 use crate::layout::messages::common::{CollectionInfo, CollectionSchema};
 use crate::layout::messages::source::{IndexInfo, IndexMeta};
@@ -102,7 +102,8 @@ const WORK_OF_2_2: &[(&str, Work)] = &[
     ("dropped an alias", |cluster| save(cluster, "root-coord/aliases/my_tshirts", TOMBSTONE)),
     ("dropped the dangling alias", |cluster| save(cluster, "root-coord/aliases/nowhere", TOMBSTONE)),
     ("altered an alias", |cluster| {
-        let record = AliasInfo { alias_name: "my_tshirts".into(), collection_id: 3, created_time: 100, state: 0, db_id: 0 };
+        let record =
+            AliasInfo { alias_name: "my_tshirts".into(), collection_id: 3, created_time: 100, state: 0, db_id: 0 };
         save(cluster, "root-coord/aliases/my_tshirts", &record.encode_to_vec())
     }),
     ("made a dropped alias again", |cluster| {
@@ -154,7 +155,11 @@ fn after_a_run_that_stopped_while_cleaning_up_and_work_of_2_2_the_next_one_only_
                 assert_eq!(next.after.differences(&expected), [""; 0], "2.2 {name} before {step:?}");
                 apply(&mut now, step);
             }
-            assert_eq!(work(now.clone()).migrate().after.differences(&work(now)), [""; 0], "2.2 {name} after a whole run");
+            assert_eq!(
+                work(now.clone()).migrate().after.differences(&work(now)),
+                [""; 0],
+                "2.2 {name} after a whole run"
+            );
         }
     }
 }

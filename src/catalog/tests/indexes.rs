@@ -1,11 +1,11 @@
 //! Indexes (docs/layouts.md, rule 3).
 
 use super::cluster::{Cluster, FLOAT, INT64, Migrated, TARGETS, VECTOR, pairs};
+use crate::catalog::report::RepairKind;
 use crate::layout::TOMBSTONE;
 use crate::layout::messages::common::FieldIndexInfo;
 use crate::layout::messages::source::IndexInfo as SourceIndexInfo;
 use crate::layout::messages::target::{CollectionLoadInfo, FieldIndex, IndexInfo};
-use crate::catalog::report::RepairKind;
 
 /// The parameters that an index on the vector with this JSON under `params` has in 2.2.
 fn unfolded(params: &str) -> Vec<(String, String)> {

@@ -1,8 +1,8 @@
 //! What is told of names and indexes that newer versions do not take.
 
 use super::cluster::{BINARY_VECTOR, Cluster, VECTOR};
-use crate::layout::messages::source::IndexInfo;
 use crate::catalog::report::Limit;
+use crate::layout::messages::source::IndexInfo;
 
 /// Versions and things, and what helps.
 fn told(cluster: &Cluster) -> Vec<(&'static str, String, String)> {

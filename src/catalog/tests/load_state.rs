@@ -3,10 +3,10 @@
 use prost::Message;
 
 use super::cluster::{Cluster, FLOAT, GARBAGE, Migrated, TARGETS, VECTOR, layout};
+use crate::catalog::report::RepairKind;
 use crate::layout::messages::source::{IndexInfo, LoadState, LoadType};
 use crate::layout::messages::target::{self, CollectionLoadInfo, LoadStatus, PartitionLoadInfo};
 use crate::layout::wire;
-use crate::catalog::report::RepairKind;
 
 const STATE: &str = "queryCoord-collectionMeta/1";
 const LOADED: i32 = LoadStatus::Loaded as i32;

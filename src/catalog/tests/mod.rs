@@ -1,6 +1,7 @@
 //! The rules of the conversion (docs/layouts.md, 1 to 10) on hand-made metadata, on real metadata, and on anything at all.
 
 mod aliases;
+mod cases;
 mod checkpoints;
 pub(crate) mod cluster;
 mod collections;
@@ -12,6 +13,7 @@ mod names;
 mod problems;
 mod replicas;
 mod resume;
+mod sample;
 mod segment_indexes;
 mod segments;
 mod steps;
@@ -23,7 +25,9 @@ mod whole;
 use prost::Message;
 
 use crate::layout::TOMBSTONE;
-use crate::layout::messages::common::{Binlog, CollectionInfo, CollectionSchema, FieldBinlog, MsgPosition, SegmentInfo};
+use crate::layout::messages::common::{
+    Binlog, CollectionInfo, CollectionSchema, FieldBinlog, MsgPosition, SegmentInfo,
+};
 use crate::layout::messages::source::IndexInfo;
 use cluster::{Cluster, FLOAT, INT64};
 

@@ -3,9 +3,9 @@
 use super::alias_record;
 use super::cluster::Cluster;
 use super::steps::{Part, apply, halfway, orders};
-use crate::layout::messages::common::CollectionInfo;
 use crate::catalog::Options;
 use crate::catalog::names::{Rename, is_legal};
+use crate::layout::messages::common::CollectionInfo;
 use crate::layout::messages::target::{AliasInfo, PartitionInfo};
 
 fn renames(list: &[(&str, &str)]) -> Vec<Rename> {
@@ -76,7 +76,8 @@ fn what_the_tool_has_no_message_for_survives_a_new_name() {
 #[test]
 fn an_alias_moves_to_its_new_name_with_its_history() {
     let done = shop().migrate_with(&options(&[], &[("late$t", "latest")]));
-    let alias = |created_time| AliasInfo { alias_name: "latest".into(), collection_id: 1, created_time, state: 0, db_id: 0 };
+    let alias =
+        |created_time| AliasInfo { alias_name: "latest".into(), collection_id: 1, created_time, state: 0, db_id: 0 };
     assert_eq!(done.after.get::<AliasInfo>("root-coord/aliases/latest"), alias(0));
     assert_eq!(done.after.get::<AliasInfo>("snapshots/root-coord/aliases/latest_ts6"), alias(6));
     assert_eq!(done.after.get::<AliasInfo>("snapshots/root-coord/aliases/latest_ts8"), alias(8));

@@ -193,7 +193,13 @@ fn going_on_without_what_is_wrong_leaves_out_exactly_that() {
         after.keys("snapshots/root-coord/collection/"),
         ["snapshots/root-coord/collection/1_ts5", "snapshots/root-coord/collection/3_ts2003"]
     );
-    for gone in ["queryCoord-ReplicaMeta/", "root-coord/collection-alias/", "root-coord/index/", "root-coord/segment-index/", "indexes/"] {
+    for gone in [
+        "queryCoord-ReplicaMeta/",
+        "root-coord/collection-alias/",
+        "root-coord/index/",
+        "root-coord/segment-index/",
+        "indexes/",
+    ] {
         assert_eq!(after.keys(gone), [""; 0]);
     }
 }

@@ -3,12 +3,12 @@
 use super::cluster::{
     BINARY_VECTOR, BOOL, Cluster, DOUBLE, FLOAT, FLOAT_VECTOR, GARBAGE, INT8, INT16, INT32, INT64, Migrated, VECTOR,
 };
+use crate::catalog::Options;
+use crate::catalog::report::RepairKind;
 use crate::layout::TOMBSTONE;
 use crate::layout::messages::common::IndexState;
 use crate::layout::messages::source::{IndexInfo, IndexMeta, SegmentIndexInfo};
 use crate::layout::messages::target::SegmentIndex;
-use crate::catalog::Options;
-use crate::catalog::report::RepairKind;
 
 const SORT: &[(&str, &str)] = &[("index_type", "STL_SORT")];
 
@@ -123,7 +123,10 @@ fn a_file_that_is_not_where_newer_versions_look_for_it_is_a_problem_of_the_build
             let done = cluster.alter("indexes/800", misplace).migrate_without_invalid();
             let [build, segment] = done.problems()[..] else { panic!("{:?}", done.problems()) };
             assert_eq!((build.0, build.2), ("indexes/800", None));
-            assert!(build.1.contains("is not at index_files/800/2/10/9/<file>, where newer versions look"), "{build:?}");
+            assert!(
+                build.1.contains("is not at index_files/800/2/10/9/<file>, where newer versions look"),
+                "{build:?}"
+            );
             assert_eq!((segment.0, segment.2), ("root-coord/segment-index/1/500/10/9", Some("indexes/800")));
             assert_eq!(done.after.keys("segment-index/"), ["segment-index/1/10/5/801"]);
         }

@@ -57,8 +57,10 @@ fn the_lists_become_a_key_per_kind_and_field_and_all_else_stays_byte_for_byte() 
             };
             let done = with(|info| {
                 bare(info);
-                info.binlogs =
-                    vec![files("insert_log", 100, &[(41, 10), (42, 20)]), files("insert_log", 0, &[(43, 10), (44, 20)])];
+                info.binlogs = vec![
+                    files("insert_log", 100, &[(41, 10), (42, 20)]),
+                    files("insert_log", 0, &[(43, 10), (44, 20)]),
+                ];
                 info.statslogs = vec![files("stats_log", 100, &[(45, 10), (46, 20)])];
                 info.deltalogs = vec![files("delta_log", 0, &[(47, 2)])];
             })
@@ -71,7 +73,10 @@ fn the_lists_become_a_key_per_kind_and_field_and_all_else_stays_byte_for_byte() 
             assert_eq!(logs(&done, "deltalog", 0), expected(0, &[log(47, 2)]));
             assert_eq!(log_keys(&done).len(), 4);
             let told = &done.report().segments;
-            assert_eq!((told.moved, told.log_keys, told.padded, told.rows_known, told.rows_shared.len()), (1, 4, 0, 0, 0));
+            assert_eq!(
+                (told.moved, told.log_keys, told.padded, told.rows_known, told.rows_shared.len()),
+                (1, 4, 0, 0, 0)
+            );
         }
     }
 }
@@ -121,7 +126,10 @@ fn fields_that_the_tool_does_not_know_survive_in_record_list_and_log() {
     let value = done.after.value("datacoord-meta/binlog/1/10/9/100");
     let unknown = value.windows(UNKNOWN.len()).filter(|bytes| *bytes == UNKNOWN).count();
     assert_eq!(unknown, 3, "{value:?}");
-    assert_eq!((logs(&done, "binlog", 100).binlogs[0].log_id, logs(&done, "binlog", 100).binlogs[0].entries_num), (5, 7));
+    assert_eq!(
+        (logs(&done, "binlog", 100).binlogs[0].log_id, logs(&done, "binlog", 100).binlogs[0].entries_num),
+        (5, 7)
+    );
 }
 
 #[test]
@@ -270,7 +278,8 @@ fn where_the_number_of_binlogs_is_that_of_2_1s_compaction_its_cuts_are_taken() {
         assert_eq!(done.report().segments.rows_shared, [9]);
     }
     // The last vector field counts.
-    let two = cluster.edit(|info| info.schema.as_mut().unwrap().fields.last_mut().unwrap().type_params = pairs(&[("dim", "8")]));
+    let two = cluster
+        .edit(|info| info.schema.as_mut().unwrap().fields.last_mut().unwrap().type_params = pairs(&[("dim", "8")]));
     let two = two.field(103, "second", FLOAT_VECTOR).edit(|info| {
         info.schema.as_mut().unwrap().fields.last_mut().unwrap().type_params = pairs(&[("dim", "1024")]);
     });

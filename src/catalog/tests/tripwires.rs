@@ -17,7 +17,9 @@ fn every_target_gets_those_that_do_not_disturb_it() {
         let expected = if target == "2.2.0" { &[BUILD, INDEX][..] } else { &[SEGMENT, BUILD, INDEX] };
         assert_eq!(after.tripwires(), expected, "{target}");
         assert_eq!(layout(target).segment_tripwire, expected.len() == 3);
-        if let [segment, ..] = expected && *segment == SEGMENT {
+        if let [segment, ..] = expected
+            && *segment == SEGMENT
+        {
             assert_eq!(after.value(SEGMENT), &b"\x4a\x01\xff"[..]);
             assert_eq!(after.get::<FieldBinlog>(SEGMENT), FieldBinlog::default(), "nothing in it for newer versions");
         }

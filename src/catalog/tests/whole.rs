@@ -8,12 +8,12 @@ use prost::Message;
 use super::cluster::{Cluster, Migrated, TAIL, TARGETS};
 use super::everything;
 use super::problems::everything_wrong;
-use crate::layout::messages::common::{CollectionInfo, CollectionSchema, FieldSchema};
-use crate::layout::messages::target::PartitionInfo;
 use crate::catalog::{Options, Precedence};
 use crate::layout::TOMBSTONE;
 use crate::layout::families::Family;
 use crate::layout::keys::family_of;
+use crate::layout::messages::common::{CollectionInfo, CollectionSchema, FieldSchema};
+use crate::layout::messages::target::PartitionInfo;
 
 /// Keys that are none of ours, some of them nearly.
 const FOREIGN: &[&str] = &[

@@ -6,8 +6,10 @@ use prost::Message;
 
 use super::cluster::{Migrated, TARGETS, layout};
 use super::sample::{case, sample};
-use crate::catalog::Options;
 use crate::catalog::names::Rename;
+use crate::catalog::{Options, Precedence};
+use crate::layout::families::Side;
+use crate::layout::keys::family_of;
 use crate::layout::messages::common::{CollectionInfo, FieldBinlog, SegmentInfo};
 use crate::layout::messages::target::{
     AliasInfo, CollectionLoadInfo, LoadStatus, LoadType, PartitionInfo, PartitionLoadInfo,
@@ -292,5 +294,45 @@ fn every_case_decodes_and_is_done_after_one_run() {
                 assert!(FieldBinlog::decode(done.after.value(&key).clone()).is_ok(), "{key}");
             }
         }
+    }
+}
+
+/// What 2.2.16 made: a collection with an index, an index on c_ivfflat in the stead of 2.1's, an alias; and it began to drop
+/// c_empty_noidx.
+#[test]
+fn started_first_by_2_2_all_of_its_own_stays_and_the_rest_is_migrated() {
+    let before = case("2.2-started-first.full");
+    let options = Options { precedence: Precedence::Newer, ..Options::default() };
+    for target in ["2.2.16", "2.3.5", "2.4.23"] {
+        let done = before.convert(target, &options);
+        assert_eq!(done.conversion.problems, [], "{target}");
+        for (key, value) in before.records().iter().filter(|(key, _)| family_of(key).side() == Side::Target) {
+            let key = std::str::from_utf8(key).unwrap();
+            if key.contains("root-coord/aliases/a_new") {
+                let moved = key.replace("root-coord/aliases/", "root-coord/database/aliases/1/");
+                let expected = AliasInfo { db_id: 1, ..before.get(key) };
+                assert_eq!(done.after.get::<AliasInfo>(&moved), expected);
+                assert!(!done.after.has(key));
+            } else {
+                assert_eq!(done.after.value(key), value, "{target}: {key}");
+            }
+        }
+        let dropping = "root-coord/collection/470605849087442945";
+        for key in [before.keys(dropping), before.keys(&format!("snapshots/{dropping}_ts"))].concat() {
+            assert_eq!(done.after.value(&key), before.value(&key), "{target}: 2.2.16 goes on dropping it");
+        }
+        assert_eq!(done.after.keys("root-coord/collection/"), [dropping]);
+        // 19 living ones of 2.1, 2 tombstones, the new one.
+        assert_eq!(done.report().collections.len(), 19);
+        assert_eq!(done.after.keys("root-coord/database/collection-info/1/").len(), 22);
+        assert_eq!(done.after.keys("root-coord/database/aliases/1/").len(), 7);
+        assert_eq!(done.after.keys("field-index/").len(), 17 + 2);
+        assert_eq!(done.after.keys("segment-index/").len(), 27 + 9);
+        let [kept] = &done.report().kept_newer[..] else { panic!("{:?}", done.report().kept_newer) };
+        assert_eq!(kept.key, format!("root-coord/index/{IVFFLAT}/470605840213868545"));
+        let load: CollectionLoadInfo = done.after.get(&format!("querycoord-collection-loadinfo/{IVFFLAT}"));
+        assert_eq!(load.field_index_id, [(104, 470_722_124_976_426_468)].into(), "the index that stands");
+        let again = done.after.convert(target, &options);
+        assert_eq!(again.after.differences(&done.after), [""; 0], "{target}");
     }
 }

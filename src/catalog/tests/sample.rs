@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
+use proptest::prelude::*;
 use serde_json::Value;
 
-use super::cluster::{Cluster, Migrated, TARGETS, layout};
-use super::steps::{apply, orders};
+use super::cluster::{Cluster, LAYOUTS, Migrated, TARGETS, layout};
+use super::steps::{Dice, apply, in_some_order, orders, steps};
 use crate::catalog::Options;
 use crate::layout::TOMBSTONE;
 use crate::layout::families::Family;
@@ -141,11 +142,47 @@ fn the_sample_may_stop_anywhere() {
             // Not after each of some thousand changes, but near all of them.
             for (at, step) in order.iter().enumerate() {
                 apply(&mut now, step);
-                if at % 97 == 0 {
+                if at % 151 == 0 {
                     let next = now.convert(target, &Options::default());
                     assert_eq!(next.after.differences(&done.after), [""; 0], "{target}: stopped after {step:?}");
                 }
             }
         }
+    }
+}
+
+/// One byte of one value after the other gets another bit.
+fn flipped(cluster: Cluster, flips: &[(prop::sample::Index, prop::sample::Index, u8)]) -> Cluster {
+    flips.iter().fold(cluster, |mut cluster, (which, at, bit)| {
+        let (key, value) = cluster.records().iter().nth(which.index(cluster.records().len())).unwrap();
+        let (key, mut value) = (key.clone(), value.to_vec());
+        if !value.is_empty() {
+            let at = at.index(value.len());
+            value[at] ^= 1 << bit;
+        }
+        cluster.set(&key, Some(&value.into()));
+        cluster
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(40) })]
+
+    #[test]
+    fn whatever_bits_flip_in_the_sample_it_ends_well_and_may_stop_anywhere(
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0..8u8), 1..9),
+        target in prop::sample::select(&LAYOUTS[..]),
+        seed in any::<u64>(),
+        stop in any::<prop::sample::Index>()
+    ) {
+        let before = flipped(sample(), &flips);
+        let done = before.convert(target, &Options::default());
+        let again = done.after.convert(target, &Options::default());
+        prop_assert_eq!(again.after.differences(&done.after), [""; 0], "the second of two runs");
+        let order = in_some_order(&steps(&before, &done.after), &mut Dice::new(seed));
+        let mut now = before.clone();
+        order[..stop.index(order.len() + 1)].iter().for_each(|step| apply(&mut now, step));
+        let next = now.convert(target, &Options::default());
+        prop_assert_eq!(next.after.differences(&done.after), [""; 0]);
     }
 }

@@ -10,7 +10,7 @@ use super::everything;
 use super::problems::everything_wrong;
 use crate::catalog::{Options, Precedence};
 use crate::layout::TOMBSTONE;
-use crate::layout::families::Family;
+use crate::layout::families::{Family, Side};
 use crate::layout::keys::family_of;
 use crate::layout::messages::common::{CollectionInfo, CollectionSchema, FieldSchema};
 use crate::layout::messages::target::PartitionInfo;
@@ -237,7 +237,14 @@ fn any_key() -> impl Strategy<Value = String> {
         "root-coord/aliases/#",
         "indexes/#",
         "queryCoord-collectionMeta/#",
+        "queryCoord-ReplicaMeta/#",
         "datacoord-meta/s/#/#/#",
+        "datacoord-meta/binlog/#/#/#/#",
+        "datacoord-meta/statslog/#/#/#/#",
+        "datacoord-meta/channel-cp/dml_0_#v#",
+        "root-coord/database/collection-info/1/#",
+        "root-coord/database/aliases/1/#",
+        "querycoord-replica/#/#",
         "field-index/#/#",
         "segment-index/#/#/#/#",
         "querycoord-collection-loadinfo/#",
@@ -278,6 +285,22 @@ proptest! {
             prop_assert_eq!(done.after.keys(prefix), before.keys(prefix));
         }
         is_done(&done, target);
+    }
+
+    #[test]
+    fn where_newer_records_count_none_of_them_goes(
+        records in prop::collection::vec((any_key(), any_value()), 0..40),
+        target in prop::sample::select(&TARGETS[..])
+    ) {
+        let before = records.iter().fold(Cluster::new(), |cluster, (key, value)| cluster.put(key, value.clone()));
+        let options = Options { precedence: Precedence::Newer, ..Options::default() };
+        let done = before.convert(target, &options);
+        for key in before.records().keys().filter(|key| family_of(key).side() == Side::Target) {
+            let key = std::str::from_utf8(key).unwrap();
+            let moved = key.replace("root-coord/aliases/", "root-coord/database/aliases/1/");
+            prop_assert!(done.after.has(key) || done.after.has(&moved), "{} is gone", key);
+        }
+        prop_assert_eq!(done.after.convert(target, &options).after.differences(&done.after), [""; 0]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use prost::Message;
 
+use super::Precedence;
 use super::channel::ChannelStart;
 use super::names::Names;
 use super::problem::Problem;
@@ -398,14 +399,22 @@ impl Collection {
 }
 
 /// Writes all collections for a layout.
-pub fn write(records: &Records, collections: &Collections, layout: Layout, names: &Names) -> Writing {
+pub fn write(
+    records: &Records,
+    collections: &Collections,
+    layout: Layout,
+    names: &Names,
+    precedence: Precedence,
+) -> Writing {
     let mut writing = Writing { problems: collections.problems.clone(), ..Writing::default() };
     for collection in collections.iter() {
         let name = names.collection(collection.id);
         write_record(&mut writing, collection, layout, name);
-        match collection.form {
-            Form::Embedded => write_parts(&mut writing, collection, names),
-            Form::Separate => complete_parts(&mut writing, records, collection),
+        if collection.form == Form::Separate || precedence == Precedence::Newer {
+            complete_parts(&mut writing, records, collection);
+        }
+        if collection.form == Form::Embedded {
+            write_parts(&mut writing, collection, names);
         }
     }
     for (key, versions) in &collections.past {

@@ -88,7 +88,7 @@ pub fn convert(records: &Records, layout: Layout, options: &Options) -> Conversi
     let mut collections = collection::read(records, options.restore_schemas);
     let aliases = alias::read(records);
     let (names, refusals) = names::resolve(&collections, &aliases, options);
-    let mut writing = collection::write(records, &collections, layout, &names);
+    let mut writing = collection::write(records, &collections, layout, &names, options.precedence);
     collections.take_new_names(&names);
     writing.problems.extend(malformed(records));
     let (segments, positions) = segment::convert(records, &collections, layout);

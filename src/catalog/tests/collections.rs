@@ -3,8 +3,8 @@
 use prost::Message;
 
 use super::cluster::{Cluster, FLOAT, GARBAGE, TAIL, TARGETS, VECTOR, layout};
-use crate::catalog::Options;
 use crate::catalog::report::RepairKind;
+use crate::catalog::{Options, Precedence};
 use crate::layout::TOMBSTONE;
 use crate::layout::messages::common::{CollectionInfo, CollectionSchema, FieldSchema};
 use crate::layout::messages::target::PartitionInfo;
@@ -64,6 +64,18 @@ fn a_collection_without_a_snapshot_gets_one_at_its_create_time_with_all_that_bel
     let with_history = Cluster::new().collection(1, "c").snapshot(5).migrate();
     assert!(!with_history.after.has("snapshots/root-coord/collection/1_ts2001"));
     assert_eq!(with_history.report().snapshots_added, [""; 0]);
+}
+
+#[test]
+fn where_newer_records_count_a_partition_that_has_no_snapshot_gets_one_though_the_collection_embeds_others() {
+    let cluster = Cluster::new().collection(1, "c").snapshot(5);
+    let cluster = cluster.message("root-coord/partitions/1/77", &partition(1, 77, "made by another tool"));
+    let options = Options { precedence: Precedence::Newer, ..Options::default() };
+    let done = cluster.migrate_with(&options);
+    assert_eq!(done.after.get::<PartitionInfo>("snapshots/root-coord/partitions/1/77_ts5").partition_id, 77);
+    assert_eq!(done.after.keys("root-coord/partitions/").len(), 2);
+    // Else it is of an interrupted run, and 2.1 has dropped it since.
+    assert_eq!(cluster.migrate().after.keys("root-coord/partitions/"), ["root-coord/partitions/1/10"]);
 }
 
 /// What is in no database is lost there: altered aliases at the next restart, renames, properties, drops.

@@ -133,7 +133,7 @@ fn finish(
         written.into_iter().map(|(key, value)| (Bytes::from(key.to_string()), value)).collect();
     let is_switched = is_switched(collections, options.precedence);
     for record in records.iter().filter(|record| !should.contains_key(&record.key)).collect::<Vec<_>>() {
-        let stays = match stays(&record.key, &record.value, collections, layout, options.precedence) {
+        let stays = match stays(record, records, collections, layout, options.precedence) {
             // Nothing of 2.1 stands against it: a newer Milvus may have been at work, and removes itself what it has dropped.
             Stays::Leftover if is_switched => Stays::Yes,
             stays => stays,
@@ -165,10 +165,16 @@ enum Stays {
     Leftover,
 }
 
-fn stays(key: &[u8], value: &[u8], collections: &Collections, layout: Layout, precedence: Precedence) -> Stays {
-    let Ok(parsed) = Key::parse(key) else {
+fn stays(
+    record: &Record,
+    records: &Records,
+    collections: &Collections,
+    layout: Layout,
+    precedence: Precedence,
+) -> Stays {
+    let Ok(parsed) = Key::parse(&record.key) else {
         // A malformed key of 2.1 or among the collections is a problem; others are not ours to change.
-        let goes = matches!(crate::layout::keys::family_of(key).side(), Side::Source | Side::Both);
+        let goes = matches!(crate::layout::keys::family_of(&record.key).side(), Side::Source | Side::Both);
         return if goes { Stays::No } else { Stays::Yes };
     };
     match parsed.side() {
@@ -182,11 +188,26 @@ fn stays(key: &[u8], value: &[u8], collections: &Collections, layout: Layout, pr
         // Moved to its database.
         Side::Target if layout.in_database && parsed.family == Family::Alias => match precedence {
             Precedence::Newer => Stays::No,
-            Precedence::Source => leftover(&parsed, value, collections),
+            Precedence::Source => leftover(&parsed, &record.value, collections),
         },
         Side::Target if precedence == Precedence::Newer => Stays::Yes,
-        Side::Target => leftover(&parsed, value, collections),
+        Side::Target if is_of_a_name_given_up(&parsed, &record.value, records, collections) => Stays::Leftover,
+        Side::Target => leftover(&parsed, &record.value, collections),
     }
+}
+
+/// A snapshot that an interrupted run wrote for an alias under a new name that is no longer asked for: 2.2.3 to 2.4.13 build their
+/// catalog from snapshots alone, and would make an alias of it.
+fn is_of_a_name_given_up(key: &Key, value: &[u8], records: &Records, collections: &Collections) -> bool {
+    let is_alias = matches!(key.family, Family::Alias | Family::DatabaseAlias);
+    let of_source = || {
+        let id = AliasInfo::decode(value).ok()?.collection_id;
+        collections.live(id).filter(|collection| collection.form == Form::Embedded)
+    };
+    is_alias
+        && key.snapshot.is_some()
+        && records.get(&Family::SourceAlias.named(key.name())).is_none()
+        && of_source().is_some()
 }
 
 /// A record of the new layout goes only where 2.1 still reads its collection, or has dropped it, or will not have it any more.

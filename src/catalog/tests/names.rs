@@ -1,8 +1,8 @@
 //! New names for collections, partitions and aliases.
 
 use super::alias_record;
-use super::cluster::Cluster;
-use super::steps::{Part, apply, halfway, orders};
+use super::cluster::{Cluster, LAYOUTS};
+use super::steps::{Part, apply, halfway, orders, steps};
 use crate::catalog::Options;
 use crate::catalog::names::{Rename, is_legal};
 use crate::layout::messages::common::CollectionInfo;
@@ -166,9 +166,16 @@ fn after_any_interruption_the_same_wishes_end_in_the_same_bytes() {
 #[test]
 fn the_wish_given_up_after_an_interruption_leaves_nothing_of_the_new_name() {
     let wishes = options(&[], &[("late$t", "latest")]);
-    let prepared = shop().migrate_with(&wishes);
-    let done = halfway(&shop(), &prepared, Part::NewRecords).migrate();
-    assert_eq!(done.after.keys("root-coord/aliases/"), ["root-coord/aliases/late$t"]);
+    for target in LAYOUTS {
+        let prepared = shop().convert(target, &wishes);
+        let mut now = halfway(&shop(), &prepared, Part::Tripwires);
+        for step in &steps(&shop(), &prepared.after)[&Part::NewRecords] {
+            apply(&mut now, step);
+            let done = now.migrate_to(target);
+            assert_eq!(done.after.differences(&shop().migrate_to(target).after), [""; 0], "{target}: after {step:?}");
+        }
+        assert!(now.keys("snapshots/").iter().any(|key| key.contains("latest_ts")), "there is something to leave");
+    }
 }
 
 #[test]

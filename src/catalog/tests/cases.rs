@@ -22,8 +22,11 @@ const PARTITIONS: [i64; 4] =
 /// Its segment in `_default` that cases change, and a log of it.
 const SEGMENT: &str = "470605839296564545/470605839296564546/470605839322578945";
 
+/// By key the value for the sample, and for the case.
+type Differences = BTreeMap<String, [Option<Vec<u8>>; 2]>;
+
 /// What the case has beyond the sample, and what it lacks or has changed, for a target; both without problems.
-fn differences(name: &str, target: &str) -> (Migrated, BTreeMap<String, [Option<Vec<u8>>; 2]>) {
+fn differences(name: &str, target: &str) -> (Migrated, Differences) {
     let (done, plain) = (case(name).migrate_to(target), sample().migrate_to(target));
     let keys = done.after.keys("").into_iter().chain(plain.after.keys(""));
     let value = |of: &Migrated, key: &str| of.after.has(key).then(|| of.after.value(key).to_vec());

@@ -199,7 +199,8 @@ fn is_padded(info: &SegmentInfo, layout: Layout) -> bool {
 
 /// Repeats the last statslog up to the number of binlogs of the first field: 2.1.2 to 2.1.4 keep one that covers all rows.
 fn pad_statslogs(lists: &mut [FieldLogs], summary: &mut SegmentSummary) {
-    let binlogs = lists.iter().find(|list| list.family == Family::Binlog).map_or(0, |list| list.logs.len());
+    let first = lists.iter().find(|list| list.family == Family::Binlog && !list.logs.is_empty());
+    let binlogs = first.map_or(0, |list| list.logs.len());
     let mut padded = false;
     for list in lists.iter_mut().filter(|list| list.family == Family::Statslog) {
         let Some(last) = list.logs.last() else { continue };

@@ -220,6 +220,16 @@ fn of_several_statslogs_the_last_one_is_repeated_and_none_is_taken_away() {
     assert_eq!((logs(&done, "statslog", 100).binlogs.len(), done.report().segments.padded), (2, 0));
 }
 
+/// An embedded list without files becomes no key, so the next field is the first one that the target sees.
+#[test]
+fn a_list_without_files_is_not_the_first_field() {
+    let cluster = with(|info| {
+        one_statslog(info);
+        info.binlogs[1].binlogs.clear();
+    });
+    assert_eq!(logs(&cluster.migrate_to("2.2.16"), "statslog", 100).binlogs.len(), 4);
+}
+
 #[test]
 fn a_segment_without_statslogs_gets_none() {
     let done = with(|info| {

@@ -16,7 +16,7 @@ use crate::layout::keys::Key;
 use crate::layout::messages::common::{DataType, IndexState, SegmentInfo};
 use crate::layout::messages::{source, target};
 
-const LOST: &str = "the segment would have to be indexed anew";
+const LOST: &str = "the segment would have to be indexed again";
 /// The index type of scalar fields, whose files of 2.1 newer servers misread for small values.
 const STL_SORT: &str = "STL_SORT";
 
@@ -332,7 +332,7 @@ impl Joining<'_> {
                 );
                 return Err(Unfit::Own(
                     what,
-                    "leaving it out costs time only: if the index still exists, the segment is indexed anew",
+                    "leaving it out costs time only: if the index still exists, the segment is indexed again",
                 ));
             }
         };
@@ -408,7 +408,7 @@ fn put(writing: &mut Writing, info: &source::SegmentIndexInfo, record: &target::
     writing.put(Family::SegmentIndex.key(ids), record.encode_to_vec());
 }
 
-/// Why the files of an index must be built anew, if they must. Only finished files of live indexes can be in anybody's way.
+/// Why the files of an index must be built again, if they must. Only finished files of live indexes can be in anybody's way.
 fn rebuild_reason(build: &Build, index: &Index, options: &Options) -> Option<String> {
     if build.state != IndexState::Finished as i32 || build.mark_deleted || index.deleted || options.keep_index_files {
         return None;

@@ -267,7 +267,7 @@ fn unfinished_drop() {
         assert!(without_build.key.starts_with("root-coord/segment-index/470605839296564545/"), "{without_build:?}");
         assert!(without_build.what.contains("indexes/470605840229335042"), "{without_build:?}");
         assert!(without_build.what.contains("the leftover of a drop that 2.1 did not finish"), "{without_build:?}");
-        assert!(without_build.meaning.contains("is indexed anew"), "{without_build:?}");
+        assert!(without_build.meaning.contains("is indexed again"), "{without_build:?}");
         // Left out is exactly that.
         let plain = sample().migrate_to(target);
         let missing: Vec<_> = plain.after.keys("").into_iter().filter(|key| !done.after.has(key)).collect();

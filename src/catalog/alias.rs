@@ -141,8 +141,12 @@ fn living_collection<'a>(
     match collections.standing(id) {
         // What a newer Milvus did with a collection that was switched counts, its aliases included.
         Standing::Live(collection) => (collection.form == Form::Embedded).then_some(collection),
-        Standing::Passing => None,
-        Standing::Invalid => {
+        Standing::Passing => {
+            let why = format!("a newer Milvus is making or dropping its collection {id}: its own aliases count");
+            writing.report.left_out.push(LeftOut::new(key, why));
+            None
+        }
+        Standing::Invalid | Standing::Lost => {
             let cause = Family::Collection.key([id]).to_string();
             let what = format!("its collection {id} cannot be used");
             writing.problems.push(Problem::caused(key, what, LOST, cause));

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use prost::Message;
 
+use super::Precedence;
 use super::channel::ChannelStart;
 use super::names::Names;
 use super::problem::Problem;
@@ -43,6 +44,8 @@ pub enum Standing {
     Passing,
     /// Dropped, or only snapshots are left.
     Gone,
+    /// In the newer form, and it cannot be used, as one that has lost its schema: reported, and left as it is.
+    Lost,
     /// Its record cannot be used; the key has been reported.
     Invalid,
 }
@@ -113,6 +116,21 @@ impl Collections {
             Standing::Live(collection) => Some(&**collection),
             _ => None,
         })
+    }
+
+    /// From here on everything tells of collections and partitions by their names afterwards.
+    pub fn take_new_names(&mut self, names: &Names) {
+        for standing in self.all.values_mut() {
+            let Standing::Live(collection) = standing else { continue };
+            if let Some(new) = names.collection(collection.id) {
+                collection.name = new.to_owned();
+            }
+            for (id, name) in &mut collection.partitions {
+                if let Some(new) = names.partition(collection.id, *id) {
+                    *name = new.to_owned();
+                }
+            }
+        }
     }
 
     /// Living collections that 2.1 would read: those that get converted.
@@ -213,14 +231,17 @@ impl Collections {
         let (snapshots, problems) = sound_snapshots(&key, versions.snapshots);
         self.problems.extend(problems);
         let standing = match versions.plain {
-            Some(value) if !is_tombstone(&value) => match read_live(&key, value, snapshots, parts, restore_schemas) {
-                Ok(Some(collection)) => Standing::Live(Box::new(collection)),
-                Ok(None) => Standing::Passing,
-                Err(what) => {
-                    self.problems.push(Problem::new(&key, what, LOST));
-                    Standing::Invalid
+            Some(value) if !is_tombstone(&value) => {
+                let is_newer = is_of_newer_form(&value, id);
+                match read_live(&key, value, snapshots, parts, restore_schemas) {
+                    Ok(Some(collection)) => Standing::Live(Box::new(collection)),
+                    Ok(None) => Standing::Passing,
+                    Err(what) => {
+                        self.problems.push(Problem::new(&key, what, LOST));
+                        if is_newer { Standing::Lost } else { Standing::Invalid }
+                    }
                 }
-            },
+            }
             plain => {
                 self.past.push((key, Versions { plain, snapshots }));
                 Standing::Gone
@@ -265,6 +286,10 @@ pub fn has_embedded(value: &[u8]) -> bool {
         };
         EMBEDDED.contains(&field.number) || (field.number == SCHEMA && field.delimited && embedded_schema())
     })
+}
+
+fn is_of_newer_form(value: &[u8], id: i64) -> bool {
+    !has_embedded(value) && CollectionInfo::decode(value).is_ok_and(|info| info.id == id)
 }
 
 /// Decodes and checks the plain record of a collection; `None` if a newer Milvus is making or dropping it.
@@ -374,14 +399,22 @@ impl Collection {
 }
 
 /// Writes all collections for a layout.
-pub fn write(records: &Records, collections: &Collections, layout: Layout, names: &Names) -> Writing {
+pub fn write(
+    records: &Records,
+    collections: &Collections,
+    layout: Layout,
+    names: &Names,
+    precedence: Precedence,
+) -> Writing {
     let mut writing = Writing { problems: collections.problems.clone(), ..Writing::default() };
     for collection in collections.iter() {
         let name = names.collection(collection.id);
         write_record(&mut writing, collection, layout, name);
-        match collection.form {
-            Form::Embedded => write_parts(&mut writing, collection, names),
-            Form::Separate => complete_parts(&mut writing, records, collection),
+        if collection.form == Form::Separate || precedence == Precedence::Newer {
+            complete_parts(&mut writing, records, collection);
+        }
+        if collection.form == Form::Embedded {
+            write_parts(&mut writing, collection, names);
         }
     }
     for (key, versions) in &collections.past {

@@ -318,7 +318,7 @@ fn leave_out(
             let why = if record.deleted { "a dropped index" } else { "an index that its collection does not list" };
             writing.report.left_out.push(LeftOut::new(&key, why));
         }
-        Standing::Invalid => {
+        Standing::Invalid | Standing::Lost => {
             let cause = Family::Collection.key([collection]).to_string();
             writing.problems.push(Problem::caused(&key, "its collection cannot be used", LOST, &*cause));
             indexes.invalid.insert((collection, index), cause);

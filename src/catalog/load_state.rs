@@ -96,7 +96,9 @@ pub fn convert(
                 convert_one(&mut writing, &state, collection, indexes, &replicas, layout);
             }
             Standing::Live(_) | Standing::Passing => {}
-            Standing::Invalid => release(&mut writing, id.to_string(), Vec::new(), "its collection cannot be used"),
+            Standing::Invalid | Standing::Lost => {
+                release(&mut writing, id.to_string(), Vec::new(), "its collection cannot be used")
+            }
             Standing::Gone => release(&mut writing, id.to_string(), Vec::new(), "its collection does not exist"),
         }
     }
@@ -165,6 +167,10 @@ fn loaded_partitions(
         LoadType::LoadCollection => {
             let reason = format!("it was loaded to {} % only", state.in_memory_percentage);
             release(writing, name(), Vec::new(), &reason);
+            None
+        }
+        LoadType::LoadPartition if state.partition_i_ds.is_empty() => {
+            release(writing, name(), Vec::new(), "its record names no partition that was loaded");
             None
         }
         LoadType::LoadPartition => Some((false, fully_loaded_partitions(writing, state, collection))),

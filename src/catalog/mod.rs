@@ -29,14 +29,14 @@ use prost::Message;
 
 use crate::layout::families::{Family, Side};
 use crate::layout::is_tombstone;
-use crate::layout::keys::Key;
+use crate::layout::keys::{Key, KeyError, printable};
 use crate::layout::messages::target::AliasInfo;
 use crate::version::Layout;
 use channel::MessageLog;
 use collection::{Collections, Form, Standing};
 use names::Rename;
 use problem::Problem;
-use records::{Records, Writing};
+use records::{Record, Records, Writing};
 use report::{LeftOut, Report};
 
 /// Which records count where both layouts have one for the same thing.
@@ -85,10 +85,11 @@ pub struct Conversion {
 
 /// Converts everything to the layout of a target.
 pub fn convert(records: &Records, layout: Layout, options: &Options) -> Conversion {
-    let collections = collection::read(records, options.restore_schemas);
+    let mut collections = collection::read(records, options.restore_schemas);
     let aliases = alias::read(records);
     let (names, refusals) = names::resolve(&collections, &aliases, options);
-    let mut writing = collection::write(records, &collections, layout, &names);
+    let mut writing = collection::write(records, &collections, layout, &names, options.precedence);
+    collections.take_new_names(&names);
     writing.problems.extend(malformed(records));
     let (segments, positions) = segment::convert(records, &collections, layout);
     writing.append(segments);
@@ -130,19 +131,26 @@ fn finish(
     let Writing { records: written, problems, mut report } = writing;
     let mut should: BTreeMap<Bytes, Bytes> =
         written.into_iter().map(|(key, value)| (Bytes::from(key.to_string()), value)).collect();
+    let is_switched = is_switched(collections, options.precedence);
     for record in records.iter().filter(|record| !should.contains_key(&record.key)).collect::<Vec<_>>() {
-        match stays(&record.key, &record.value, collections, layout, options.precedence) {
+        let stays = match stays(record, records, collections, layout, options.precedence) {
+            // Nothing of 2.1 stands against it: a newer Milvus may have been at work, and removes itself what it has dropped.
+            Stays::Leftover if is_switched => Stays::Yes,
+            stays => stays,
+        };
+        match stays {
             Stays::Yes => drop(should.insert(record.key.clone(), record.value.clone())),
             Stays::No => {}
             Stays::Leftover => {
                 let why = "left by an interrupted run; no record of 2.1 stands behind it any more";
-                report.left_out.push(LeftOut::new(crate::layout::keys::printable(&record.key), why));
+                report.left_out.push(LeftOut::new(printable(&record.key), why));
             }
         }
     }
     if collections.iter().next().is_some() {
         should.extend(tripwire::tripwires(layout));
     }
+    report.warnings.extend(malformed_of_target(records));
     report.removed = records.source_keys();
     report.limits = limits::of(&report);
     report.sort();
@@ -157,10 +165,16 @@ enum Stays {
     Leftover,
 }
 
-fn stays(key: &[u8], value: &[u8], collections: &Collections, layout: Layout, precedence: Precedence) -> Stays {
-    let Ok(parsed) = Key::parse(key) else {
+fn stays(
+    record: &Record,
+    records: &Records,
+    collections: &Collections,
+    layout: Layout,
+    precedence: Precedence,
+) -> Stays {
+    let Ok(parsed) = Key::parse(&record.key) else {
         // A malformed key of 2.1 or among the collections is a problem; others are not ours to change.
-        let goes = matches!(crate::layout::keys::family_of(key).side(), Side::Source | Side::Both);
+        let goes = matches!(crate::layout::keys::family_of(&record.key).side(), Side::Source | Side::Both);
         return if goes { Stays::No } else { Stays::Yes };
     };
     match parsed.side() {
@@ -168,25 +182,41 @@ fn stays(key: &[u8], value: &[u8], collections: &Collections, layout: Layout, pr
         Side::Neither => Stays::Yes,
         Side::Both if parsed.family == Family::Collection => {
             let [id] = parsed.ids();
-            if matches!(collections.standing(id), Standing::Passing) { Stays::Yes } else { Stays::No }
+            if matches!(collections.standing(id), Standing::Passing | Standing::Lost) { Stays::Yes } else { Stays::No }
         }
         Side::Both => Stays::No,
         // Moved to its database.
         Side::Target if layout.in_database && parsed.family == Family::Alias => match precedence {
             Precedence::Newer => Stays::No,
-            Precedence::Source => leftover(&parsed, value, collections),
+            Precedence::Source => leftover(&parsed, &record.value, collections),
         },
         Side::Target if precedence == Precedence::Newer => Stays::Yes,
-        Side::Target => leftover(&parsed, value, collections),
+        Side::Target if is_of_a_name_given_up(&parsed, &record.value, records, collections) => Stays::Leftover,
+        Side::Target => leftover(&parsed, &record.value, collections),
     }
 }
 
-/// A record of the new layout goes only where 2.1 still reads its collection, or has dropped it.
+/// A snapshot that an interrupted run wrote for an alias under a new name that is no longer asked for: 2.2.3 to 2.4.13 build their
+/// catalog from snapshots alone, and would make an alias of it.
+fn is_of_a_name_given_up(key: &Key, value: &[u8], records: &Records, collections: &Collections) -> bool {
+    let is_alias = matches!(key.family, Family::Alias | Family::DatabaseAlias);
+    let of_source = || {
+        let id = AliasInfo::decode(value).ok()?.collection_id;
+        collections.live(id).filter(|collection| collection.form == Form::Embedded)
+    };
+    is_alias
+        && key.snapshot.is_some()
+        && records.get(&Family::SourceAlias.named(key.name())).is_none()
+        && of_source().is_some()
+}
+
+/// A record of the new layout goes only where 2.1 still reads its collection, or has dropped it, or will not have it any more.
 fn leftover(key: &Key, value: &[u8], collections: &Collections) -> Stays {
     match owner(key, value).map(|id| collections.standing(id)) {
-        None | Some(Standing::Passing | Standing::Invalid) => Stays::Yes,
+        None | Some(Standing::Passing | Standing::Lost) => Stays::Yes,
         Some(Standing::Live(collection)) if collection.form == Form::Separate => Stays::Yes,
-        Some(Standing::Live(_) | Standing::Gone) => Stays::Leftover,
+        // The record of an invalid one goes, and then it is as gone as the others.
+        Some(Standing::Live(_) | Standing::Invalid | Standing::Gone) => Stays::Leftover,
     }
 }
 
@@ -214,10 +244,30 @@ fn owner(key: &Key, value: &[u8]) -> Option<i64> {
 
 /// Keys that have the prefix of a family that is converted, but not its form.
 fn malformed(records: &Records) -> Vec<Problem> {
-    let meaning = "newer versions of Milvus could not read it: what it holds would be left out";
-    records
-        .malformed()
-        .filter(|(_, error)| matches!(error.family.side(), Side::Source | Side::Both))
-        .map(|(record, error)| Problem::at(&record.key, error.to_string(), meaning))
-        .collect()
+    let meaning = |family: Family| match (family, family.side()) {
+        (Family::SourceLoadState, _) => Some("its load state would not be carried over"),
+        (_, Side::Source | Side::Both) => {
+            Some("newer versions of Milvus could not read it: what it holds would be left out")
+        }
+        _ => None,
+    };
+    let problem = |(record, error): (&Record, KeyError)| {
+        Some(Problem::at(&record.key, error.to_string(), meaning(error.family)?))
+    };
+    records.malformed().filter_map(problem).collect()
 }
+
+/// Keys that have the prefix of a family of the new layout, but not its form. They are not ours to change, whoever left them there.
+fn malformed_of_target(records: &Records) -> Vec<String> {
+    let of_target = records.malformed().filter(|(_, error)| error.family.side() == Side::Target);
+    let told = of_target.map(|(record, error)| {
+        format!(
+            "{}: {error}. It stays, and the new Milvus may fail to start on it: look at it, and remove it if nobody needs it",
+            printable(&record.key)
+        )
+    });
+    told.collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

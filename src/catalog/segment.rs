@@ -38,6 +38,8 @@ struct FieldLogs {
     family: Family,
     field: i64,
     logs: Vec<Log>,
+    /// What else is in the list: fields that this tool does not know.
+    rest: Vec<u8>,
 }
 
 /// A file, decoded and as it stands on the wire.
@@ -80,34 +82,36 @@ pub fn convert(records: &Records, collections: &Collections, layout: Layout) -> 
 fn separate(record: &[u8]) -> Result<(Vec<u8>, Vec<FieldLogs>), String> {
     let wrong = |error: WireError| format!("the value does not decode as protobuf ({error})");
     let mut rest = Vec::with_capacity(record.len());
-    let mut lists: BTreeMap<(Family, i64), Vec<Log>> = BTreeMap::new();
+    let mut lists: BTreeMap<(Family, i64), (Vec<Log>, Vec<u8>)> = BTreeMap::new();
     for field in wire::iter(record) {
         let field = field.map_err(wrong)?;
         match LISTS.iter().find(|(number, _)| *number == field.number) {
             Some((_, family)) => {
-                let (id, logs) = read_logs(&record[field.payload])?;
-                lists.entry((*family, id)).or_default().extend(logs);
+                let (id, logs, unknown) = read_logs(&record[field.payload])?;
+                let (all, rest) = lists.entry((*family, id)).or_default();
+                all.extend(logs);
+                rest.extend(unknown);
             }
             None => rest.extend_from_slice(&record[field.whole]),
         }
     }
-    let lists = lists.into_iter().map(|((family, field), logs)| FieldLogs { family, field, logs });
+    let lists = lists.into_iter().map(|((family, field), (logs, rest))| FieldLogs { family, field, logs, rest });
     Ok((rest, lists.collect()))
 }
 
-/// The field that a data.FieldBinlog is of, and its files.
-fn read_logs(list: &[u8]) -> Result<(i64, Vec<Log>), String> {
+/// The field that a data.FieldBinlog is of, its files, and what else is in it.
+fn read_logs(list: &[u8]) -> Result<(i64, Vec<Log>, Vec<u8>), String> {
     let wrong = |error: WireError| format!("the value does not decode as protobuf ({error})");
-    let (mut id, mut logs) = (0, Vec::new());
+    let (mut id, mut logs, mut rest) = (0, Vec::new(), Vec::new());
     for field in wire::iter(list) {
         let field = field.map_err(wrong)?;
         match field.number {
             FIELD_ID => id = wire::number(&list[field.whole]).map_err(wrong)? as i64,
             BINLOGS => logs.push(Log::read(&list[field.payload])?),
-            _ => {}
+            _ => rest.extend_from_slice(&list[field.whole]),
         }
     }
-    Ok((id, logs))
+    Ok((id, logs, rest))
 }
 
 impl Log {
@@ -157,7 +161,7 @@ fn put_separate(
     let rows = rows_of_binlogs(info, &lists, dimension, summary);
     summary.log_keys += lists.len() as u64;
     let [collection, partition, segment] = key.ids();
-    for FieldLogs { family, field, logs } in &lists {
+    for FieldLogs { family, field, logs, rest } in &lists {
         if logs.is_empty() {
             writing.report.segments.log_keys -= 1;
             continue;
@@ -177,6 +181,7 @@ fn put_separate(
             prost::encoding::encode_varint(log.len() as u64, &mut value);
             value.extend(log);
         }
+        value.extend_from_slice(rest);
         writing.put(family.key([collection, partition, segment, *field]), value);
     }
     writing.put(key.clone(), Bytes::from(rest));
@@ -194,7 +199,8 @@ fn is_padded(info: &SegmentInfo, layout: Layout) -> bool {
 
 /// Repeats the last statslog up to the number of binlogs of the first field: 2.1.2 to 2.1.4 keep one that covers all rows.
 fn pad_statslogs(lists: &mut [FieldLogs], summary: &mut SegmentSummary) {
-    let binlogs = lists.iter().find(|list| list.family == Family::Binlog).map_or(0, |list| list.logs.len());
+    let first = lists.iter().find(|list| list.family == Family::Binlog && !list.logs.is_empty());
+    let binlogs = first.map_or(0, |list| list.logs.len());
     let mut padded = false;
     for list in lists.iter_mut().filter(|list| list.family == Family::Statslog) {
         let Some(last) = list.logs.last() else { continue };
@@ -246,7 +252,7 @@ fn rows_of_binlogs(
 
 /// As 2.1's compaction cuts: every file but the last holds 16 MiB of vectors. `None` if that gives another number of files.
 fn cut_by_compaction(rows: i64, number: usize, dimension: Option<i64>) -> Option<Vec<i64>> {
-    let each = COMPACTION_BUFFER.checked_div(4 * dimension.filter(|dimension| *dimension > 0)?)?;
+    let each = COMPACTION_BUFFER.checked_div(dimension.filter(|dimension| *dimension > 0)?.checked_mul(4)?)?;
     let number = i64::try_from(number).ok()?;
     if each == 0 || (rows - 1) / each + 1 != number {
         return None;

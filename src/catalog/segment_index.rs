@@ -16,7 +16,7 @@ use crate::layout::keys::Key;
 use crate::layout::messages::common::{DataType, IndexState, SegmentInfo};
 use crate::layout::messages::{source, target};
 
-const LOST: &str = "the segment would have to be indexed anew";
+const LOST: &str = "the segment would have to be indexed again";
 /// The index type of scalar fields, whose files of 2.1 newer servers misread for small values.
 const STL_SORT: &str = "STL_SORT";
 
@@ -241,7 +241,7 @@ impl Joining<'_> {
                 return !self.indexes.is_superseded(id, info.index_id);
             }
             Standing::Live(_) | Standing::Passing => {}
-            Standing::Invalid => {
+            Standing::Invalid | Standing::Lost => {
                 let cause = Family::Collection.key([id]).to_string();
                 writing.problems.push(Problem::caused(key, "its collection cannot be used", LOST, cause));
             }
@@ -303,14 +303,13 @@ impl Joining<'_> {
         })
     }
 
-    /// The rows of a segment, if its record is there.
+    /// The rows of a segment, if its record is there. One that does not decode has been reported.
     fn rows_of(&self, info: &source::SegmentIndexInfo) -> Option<Result<i64, Unfit>> {
         let key = Family::Segment.key([info.collection_id, info.partition_id, info.segment_id]);
         let value = self.records.get(&key)?;
         Some(SegmentInfo::decode(&**value).map(|segment| segment.num_of_rows).map_err(|_| {
-            let fault =
-                "the value does not decode as protobuf, so the number of the segment's rows is not known".into();
-            Unfit::Other { key, fault }
+            let what = format!("the number of its rows is in the record {key}, which cannot be used");
+            Unfit::Reported { key: key.to_string(), what }
         }))
     }
 
@@ -333,7 +332,7 @@ impl Joining<'_> {
                 );
                 return Err(Unfit::Own(
                     what,
-                    "leaving it out costs time only: if the index still exists, the segment is indexed anew",
+                    "leaving it out costs time only: if the index still exists, the segment is indexed again",
                 ));
             }
         };
@@ -409,7 +408,7 @@ fn put(writing: &mut Writing, info: &source::SegmentIndexInfo, record: &target::
     writing.put(Family::SegmentIndex.key(ids), record.encode_to_vec());
 }
 
-/// Why the files of an index must be built anew, if they must. Only finished files of live indexes can be in anybody's way.
+/// Why the files of an index must be built again, if they must. Only finished files of live indexes can be in anybody's way.
 fn rebuild_reason(build: &Build, index: &Index, options: &Options) -> Option<String> {
     if build.state != IndexState::Finished as i32 || build.mark_deleted || index.deleted || options.keep_index_files {
         return None;

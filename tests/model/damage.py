@@ -6,7 +6,7 @@
 """
 import random
 
-from model import Index, is_handed_over, segment_index_key, segment_index_order
+from model_indexes import Index, is_handed_over, segment_index_key, segment_index_order
 from source import ALIAS, BUILD, COLLECTION, INDEX, LOAD, SEGMENT_INDEX, SNAPSHOTS, TOMBSTONE
 from wire import Bad, decode, f_int, f_packed, f_pairs, f_raw, f_str, f_strs, scan, without
 

@@ -6,8 +6,9 @@ import json
 from dataclasses import dataclass, field
 
 from model import convert
+from resume import resume
 from source import ALIAS, BUILD, COLLECTION, INDEX, SEGMENT, SEGMENT_INDEX, SNAPSHOTS
-from target import HISTORY, STATSLOG_TRIPWIRE, TRIPWIRES, Refused, layout_of, warnings_of
+from target import HISTORY, TRIPWIRES, Refused, layout_of, warnings_of
 
 TARGET_PREFIXES = tuple(
     snapshots + prefix for snapshots in (b"", SNAPSHOTS)
@@ -55,11 +56,10 @@ def judge_state(kvs, layout, history):
         operation, state, document = history
         if operation != "run":
             raise Refused("a rollback was interrupted: only it can go on")
-        if layout_of(str(document.get("to", ""))) != layout:
-            raise Refused(f"it was begun for {document.get('to')}: roll back, then run again")
+        check_target(document, layout)
         if state == "done":
             return Judgement("nothing", "migrated already", kvs)
-        return resume(kvs, layout)
+        return judgement_of(resume(kvs, layout, TARGET_PREFIXES), layout)
     ours = sorted(key for key in kvs if key.startswith(TARGET_PREFIXES) or key in TRIPWIRES)
     if ours:
         raise Refused(f"{len(ours)} keys of a newer layout without a record of a run, the first {ours[0]!r}: "
@@ -73,16 +73,13 @@ def judge_state(kvs, layout, history):
     return judgement_of(convert(kvs, layout), layout)
 
 
+def check_target(document, layout):
+    """The layout that it was begun for is not that of this target: nothing to go on with."""
+    for name in ("to", "to_version", "toVersion", "target", "target_version", "targetVersion"):
+        if isinstance(document.get(name), str) and layout_of(document[name]).form() != layout.form():
+            raise Refused(f"it was begun for {document[name]}, whose layout is another: roll back, then run again")
+
+
 def judgement_of(converted, layout):
     result, problems, notes = converted
     return Judgement("converted", "", result, problems, notes, warnings_of(layout.version))
-
-
-def resume(kvs, layout):
-    """Goes on with an interrupted run: what stands in the target's form was written by it, and stays."""
-    written = {key: value for key, value in kvs.items()
-               if (key.startswith(TARGET_PREFIXES) or key in TRIPWIRES) and key != STATSLOG_TRIPWIRE}
-    rest = {key: value for key, value in kvs.items() if key not in written and key != STATSLOG_TRIPWIRE}
-    judgement = judgement_of(convert(rest, layout), layout)
-    judgement.result.update(written)
-    return judgement

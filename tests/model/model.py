@@ -198,6 +198,7 @@ def convert_aliases(conversion):
         elif cid is None and newest not in (None, UNREADABLE):
             conversion.problem(f"snapshots/root-coord/collection-alias/{alias}_ts{max(snapshots)}",
                                "the newest snapshot of an alias that is gone is no tombstone: it would come back")
+            continue
         for timestamp, target in snapshots.items():
             if target is not UNREADABLE:
                 put_alias_snapshot(conversion, alias, target, timestamp)

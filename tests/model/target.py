@@ -24,6 +24,10 @@ class Layout:
     has_statslog_tripwire: bool     # from 2.2.3 on
     pads_statslogs: str             # "all", "uncompacted", "none"
 
+    def form(self):
+        """What tells the metadata of two targets apart."""
+        return self.has_databases, self.has_load_type, self.has_statslog_tripwire, self.pads_statslogs
+
     def collection(self, cid):
         return f"root-coord/database/collection-info/1/{cid}" if self.has_databases else f"root-coord/collection/{cid}"
 

@@ -71,6 +71,11 @@ MESSAGES = {
         12: ("statslogs", "*FieldBinlog"), 13: ("deltalogs", "*FieldBinlog"), 14: ("createdByCompaction", "bool"),
         15: ("compactionFrom", "*i64"), 16: ("dropped_at", "u64"),
     },
+    # Of the target, what going on with an interrupted run needs.
+    "PartitionInfo": {1: ("partitionID", "i64"), 2: ("partitionName", "str"), 3: ("created", "u64")},
+    "FieldIndex": {1: ("index_info", "bytes")},
+    "IndexInfo2": {2: ("fieldID", "i64"), 4: ("indexID", "i64")},
+    "SegmentIndex": {5: ("indexID", "i64")},
 }
 NUMBERS = ("i64", "u64", "i32", "bool")
 DEFAULTS = {"i64": 0, "u64": 0, "i32": 0, "bool": False, "str": "", "bytes": b""}

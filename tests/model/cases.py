@@ -18,6 +18,7 @@ from generate import CONTESTED, cluster
 from interrupted import interrupted
 from judge import judge
 from oracle import read_dump
+from source import COLLECTION
 
 TARGETS = ["2.2.0", "2.2.2", "2.2.3", "2.2.8", "2.2.9", "2.2.16", "2.3.0", "2.3.5", "2.3.22", "2.4.0", "2.4.23"]
 
@@ -56,6 +57,10 @@ def cases(options):
         target = TARGETS[seed % len(TARGETS)] if options.target == "any" else options.target
         kvs, keys, name = cluster(seed, options.contested), set(), f"seed {seed}"
         if options.damage:
+            another = 0
+            while not any(key.startswith(COLLECTION) for key in kvs):
+                another += 1
+                kvs = cluster(f"{seed}, {another}", options.contested)
             kvs, keys, kind = damage(kvs, seed)
             name += f", damage {kind}"
         whole = judge(kvs, target)

@@ -130,7 +130,8 @@ def put_collection(cluster, kind=None):
         kind, = cluster.r.choices([*kinds], kinds.values())
     is_live = kind in ("live", "no snapshots")
     gone = [partition for partitions in history for partition in partitions if partition not in history[-1]]
-    segments = put_segments(cluster, collection, history[-1] if is_live else [], gone if is_live else gone + history[-1])
+    living = history[-1] if is_live else []
+    segments = put_segments(cluster, collection, living, gone if is_live else gone + history[-1])
     if is_live:
         field_indexes = put_indexes(cluster, collection, segments)
     else:
@@ -147,7 +148,7 @@ def put_collection(cluster, kind=None):
 
 
 def put_collection_history(cluster, collection, history, timestamps, field_indexes):
-    """Making an index makes no snapshot; but one that comes later names the index, too. Old ones may have another name."""
+    """Making an index makes no snapshot; but one that comes later names the index, too. The old name may be another."""
     indexed_since = cluster.r.choice([len(history), len(history), len(history) - 1, 0])
     renamed_at = cluster.r.randrange(len(history)) if cluster.chance(0.1) else 0
     cluster.put_history(f"root-coord/collection/{collection.id}", timestamps, [

@@ -22,7 +22,7 @@ LEFT_BEHIND = (SEGMENT, BUILD, INDEX, SEGMENT_INDEX, ALIAS)
 
 @dataclass
 class Judgement:
-    """`state`: converted, nothing (all stays), refused (all stays). With problems `result` is what --skip-invalid gives."""
+    """`state`: converted, nothing (all stays), refused (all stays). With problems, `result` is what is left without."""
     state: str
     why: str
     result: dict

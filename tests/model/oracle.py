@@ -7,7 +7,7 @@ one, anything else is skipped. Keys are absolute. First comes a line with what a
 key, in their order: {"key": …, "key_b64": …, "value_b64": …}, absolute. "free": true marks a value of which only this is
 settled: no 2.1 can decode it. The history key and sessions are left out.
 
-Exit code 0: converted, or nothing to do; 1: refused, or there are problems (the keys are then those of --skip-invalid).
+Exit code 0: converted, or nothing to do; 1: refused, or there are problems (the keys are then what is left without).
 """
 import argparse
 import base64
@@ -49,7 +49,8 @@ def apply(kvs, record):
     if "delete" in record:
         kvs.pop(record["delete"].encode(), None)
     elif "value_b64" in record:
-        key = base64.b64decode(record["key_b64"]) if "key_b64" in record else record.get("put", record.get("key")).encode()
+        name = record.get("put", record.get("key", "")).encode()
+        key = base64.b64decode(record["key_b64"]) if "key_b64" in record else name
         kvs[key] = base64.b64decode(record["value_b64"])
 
 

@@ -45,7 +45,8 @@ def without_database(raw):
 
 
 def embedded(source, written, of_collection, raw):
-    partitions = [decode("PartitionInfo", written[key]) for key in written if key.startswith(PARTITIONS + of_collection)]
+    partitions = [decode("PartitionInfo", value) for key, value in written.items()
+                  if key.startswith(PARTITIONS + of_collection)]
     fields = [written[key] for key in written if key.startswith(FIELDS + of_collection)]
     indexes = [decode("IndexInfo2", decode("FieldIndex", written[key])["index_info"])
                for key in written if key.startswith(FIELD_INDEX + of_collection)]
@@ -66,7 +67,7 @@ def drop_aliases_done(source, written, layout):
     names |= {key[len(old_snapshots):].rpartition(b"_ts")[0] for key in source if key.startswith(old_snapshots)}
     for name in names:
         plain, new = ALIAS + name, layout.alias("").encode() + name
-        snapshots = [key for key in source if key.startswith(old_snapshots) and key.rpartition(b"_ts")[0] == SNAPSHOTS + plain]
+        snapshots = [key for key in source if key.rpartition(b"_ts")[0] == SNAPSHOTS + plain]
         is_live = source.get(plain, TOMBSTONE) != TOMBSTONE
         all_there = all(SNAPSHOTS + new + key[len(SNAPSHOTS + plain):] in written for key in snapshots)
         some_there = any(key.rpartition(b"_ts")[0] == SNAPSHOTS + new for key in written)

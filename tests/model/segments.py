@@ -112,7 +112,8 @@ def make_lists(cluster, collection, segment):
     statslogs = make_statslogs(cluster, segment, 1 if is_compacted or cluster.keeps_one_statslog else count, count)
     deltalogs = b""
     if cluster.chance(0.3):
-        deltalogs = field_binlog(cluster, 13, "delta_log", segment, 0, [r.randrange(1, 50) for _ in range(r.choice([1, 2]))])
+        entries = [r.randrange(1, 50) for _ in range(r.choice([1, 2]))]
+        deltalogs = field_binlog(cluster, 13, "delta_log", segment, 0, entries)
         if cluster.chance(0.3):     # a list of its own for each of them
             deltalogs += field_binlog(cluster, 13, "delta_log", segment, 0, [3])
     if cluster.chance(0.1):

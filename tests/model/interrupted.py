@@ -17,8 +17,9 @@ DELETED_IN_ORDER = (SEGMENT_INDEX, INDEX, BUILD, ALIAS, REPLICA, b"")
 
 
 def interrupted(kvs, result, target, seed):
-    changes = transactions(kvs, result, target)
-    at = random.Random(f"interrupted {seed}").choice([1, len(changes), random.Random(seed).randint(1, len(changes))])
+    r = random.Random(f"interrupted {seed}")
+    changes = transactions(kvs, result, target, r.random() < 0.5)
+    at = r.choice([1, len(changes), *[r.randint(1, len(changes)) for _ in range(4)]])
     left = dict(kvs)
     for _, puts, deletes in changes[:at]:
         left.update(puts)
@@ -27,8 +28,8 @@ def interrupted(kvs, result, target, seed):
     return dict(sorted(left.items())), f"after {at} of {len(changes)} transactions, {changes[at - 1][0]}"
 
 
-def transactions(kvs, result, target):
-    """[(phase, keys put, keys deleted)]"""
+def transactions(kvs, result, target, snapshots_first):
+    """[(phase, keys put, keys deleted)]; old keys go plain ones first, or their snapshots."""
     added = {key: value for key, value in result.items() if kvs.get(key) != value}
     gone = [key for key in kvs if key not in result]
     changes = [("history and tripwires", {key: added.pop(key) for key in TRIPWIRES if key in added}, [])]
@@ -38,7 +39,7 @@ def transactions(kvs, result, target):
     changes += [("new keys", {key: added[key]}, []) for key in sorted(added)]
     changes += collections + segments
     for prefix in DELETED_IN_ORDER:
-        of_kind = sorted(key for key in gone if key.removeprefix(SNAPSHOTS).startswith(prefix))
+        of_kind = sorted((key for key in gone if key.removeprefix(SNAPSHOTS).startswith(prefix)), reverse=snapshots_first)
         gone = [key for key in gone if key not in of_kind]
         changes += [("old keys", {}, [key]) for key in of_kind]
     return changes

@@ -16,6 +16,9 @@ class Cluster:
         self.sign = -1 if self.chance(0.05) else 1
         self.with_unknown = self.chance(0.5)
         self.came_from_2_0 = self.chance(0.4)
+        self.queue = r.choice(["rocksmq", "rocksmq", "kafka", "pulsar"])
+        self.keeps_one_statslog = self.chance(0.4)      # 2.1.2 to 2.1.4
+        self.names = set()
         self.bucket = r.choice(["files/", "files/", "", "by-dev/", "a-bucket/some/root.path/", "index_files/", "/abs/"])
 
     def chance(self, probability):

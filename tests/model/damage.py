@@ -6,8 +6,9 @@
 """
 import random
 
-from model import Index, is_handed_over, segment_index_key, segment_index_order
-from source import ALIAS, BUILD, COLLECTION, INDEX, LOAD, SEGMENT_INDEX, SNAPSHOTS, TOMBSTONE
+from model_indexes import Index, is_handed_over, segment_index_key, segment_index_order
+from model_segments import LISTS
+from source import ALIAS, BUILD, COLLECTION, INDEX, LOAD, REPLICA, SEGMENT, SEGMENT_INDEX, SNAPSHOTS, TOMBSTONE
 from wire import Bad, decode, f_int, f_packed, f_pairs, f_raw, f_str, f_strs, scan, without
 
 U64_MAX = (1 << 64) - 1
@@ -117,7 +118,7 @@ def collection_gone(kvs, r):
         kvs[index_key(cid, iid)] = f_str(1, "_default_idx") + f_int(2, iid) + f_pairs(3, [("index_type", "HNSW")])
         return {index_key(cid, iid)}
     snapshots = [key for key in kvs if key.startswith(SNAPSHOTS + collection_key(cid) + b"_ts")]
-    if r.random() < 0.5:
+    if r.random() < 0.5 and len(collections(kvs)) > 1:
         for key in [collection_key(cid), *snapshots]:
             del kvs[key]
     else:
@@ -160,15 +161,15 @@ def bad_params(kvs, r):
 
 
 def unlisted_index(kvs, r):
-    """Segment indexes of an index that its collection does not name."""
-    record = pick(r, segment_indexes(kvs))
-    if record is None:
+    """An index that its collection does not name, and its segment indexes: 2.1 did not finish a drop."""
+    found = pick(r, listed_indexes(kvs))
+    if found is None:
         return None
-    cid, iid = record["collectionID"], record["indexID"]
+    cid, iid = found
     collection = collections(kvs)[cid]
     kept = [entry["_raw"] for entry in collection["field_indexes"] if entry["indexID"] != iid]
     kvs[collection_key(cid)] = without(collection["_raw"], {6}) + b"".join(f_raw(6, entry) for entry in kept)
-    return {key for key, _ in live(kvs, SEGMENT_INDEX + f"{cid}/{iid}/".encode())}
+    return {index_key(cid, iid)} | {key for key, _ in live(kvs, SEGMENT_INDEX + f"{cid}/{iid}/".encode())}
 
 
 # ------------------------------------------------------------------------------------------------- segment indexes
@@ -249,6 +250,100 @@ def spoil_path(path, r):
     return "/".join(place)
 
 
+# --------------------------------------------------------------------------------------------------- names and history
+
+def collections_of_one_name(kvs, r):
+    """Two living collections have one name."""
+    found = [cid for cid, collection in collections(kvs).items()]
+    if len(found) < 2:
+        return None
+    first, second = r.sample(found, 2)
+    name = collections(kvs)[second]["schema"]["name"]
+    rename(kvs, first, name)
+    return {collection_key(first), collection_key(second)}
+
+
+def rename(kvs, cid, name):
+    record = SNAPSHOTS + collection_key(cid) + b"_ts"
+    newest = max((key for key in kvs if key.startswith(record)), key=lambda key: int(key[len(record):]), default=None)
+    for key in [collection_key(cid)] + [newest] * (newest is not None):
+        kvs[key] += f_raw(2, f_str(1, name))        # the pieces of a message count together
+
+
+def partitions_of_one_name(kvs, r):
+    found = {cid: collection["partitionNames"] for cid, collection in collections(kvs).items()}
+    cid = pick(r, [cid for cid, names in found.items() if len(names) > 1])
+    if cid is None:
+        return None
+    names = found[cid]
+    names[r.randrange(1, len(names))] = names[0]
+    kvs[collection_key(cid)] = without(kvs[collection_key(cid)], {5}) + f_strs(5, names)
+    return {collection_key(cid)}
+
+
+def alias_named_like_a_collection(kvs, r):
+    cid = pick(r, list(collections(kvs)))
+    if cid is None:
+        return None
+    name = collections(kvs)[cid]["schema"]["name"]
+    key = ALIAS + name.encode()
+    kvs[key] = f_int(1, cid) + f_raw(2, f_str(1, name))
+    return {key}
+
+
+def alias_newest_snapshot_differs(kvs, r):
+    """It leads elsewhere, or is a tombstone: most targets read snapshots only."""
+    cids = list(collections(kvs))
+    leading = {key: decode("CollectionInfo", value)["ID"] for key, value in live(kvs, ALIAS)}
+    key = pick(r, [key for key, cid in leading.items() if cid in cids])
+    if key is None:
+        return None
+    record = SNAPSHOTS + key + b"_ts"
+    newest = max([int(other[len(record):]) for other in kvs if is_snapshot_of(other, record)], default=4)
+    if newest == U64_MAX:
+        return None
+    kvs[record + str(newest + 1).encode()] = r.choice([TOMBSTONE, f_int(1, fresh_id(kvs, r))])
+    return {key}
+
+
+def gone_without_tombstone(kvs, r):
+    """A plain key is gone, its newest snapshot is there: what was dropped would come back."""
+    cid = pick(r, [cid for cid in collections(kvs) if any(key.startswith(SNAPSHOTS + collection_key(cid) + b"_ts")
+                                                          for key in kvs) and not mentioned(kvs, cid)])
+    if cid is None:
+        return None
+    kvs.pop(collection_key(cid))
+    record = SNAPSHOTS + collection_key(cid) + b"_ts"
+    return {max((key for key in kvs if key.startswith(record)), key=lambda key: int(key[len(record):]))}
+
+
+def mentioned(kvs, cid):
+    return live(kvs, index_key(cid, "")) or live(kvs, SEGMENT_INDEX + f"{cid}/".encode()) or len(collections(kvs)) < 2
+
+
+def is_snapshot_of(key, record):
+    return key.startswith(record) and key[len(record):].isdigit()
+
+
+# ----------------------------------------------------------------------------------------------------------- segments
+
+def log_path(kvs, r):
+    """A log whose path does not end in a number, or not in the place where newer versions look for it."""
+    found = [(key, number) for key, value in live(kvs, SEGMENT) for number in (11, 12, 13)
+             if any(field["binlogs"] for field in decode("SegmentInfo", value)[LISTS[number][0]])]
+    chosen = pick(r, found)
+    if chosen is None:
+        return None
+    key, number = chosen
+    ids = key[len(SEGMENT):].decode()
+    place = f"files/{LISTS[number][2]}/{ids}" + ("" if number == 13 else "/100")
+    path = r.choice([f"{place}/", f"{place}/x", f"{place}/12x", f"{place}/-5", f"{place}/99999999999999999999",
+                     f"{place}/1/2", f"files/{ids}/5", "5", ""])
+    field = f_int(1, 0 if number == 13 else 100) + f_raw(2, f_int(1, 5) + f_str(4, path))
+    kvs[key] += f_raw(number, field)
+    return {key}
+
+
 # ------------------------------------------------------------------------------------------------------ any record
 
 # What does not decode although its fields can be told apart.
@@ -259,6 +354,9 @@ WRONG_FIELDS = {
     SEGMENT_INDEX: [f_raw(6, b"7"), f_int(6, 5)[:-1] + b"\x80"],
     BUILD: [f_raw(2, b"7"), f_raw(3, b"\xff"), f_raw(4, f_raw(8, b"7")), f_raw(5, b"\xff")],
     LOAD: [f_raw(4, b"7"), f_raw(3, b"\x08"), f_raw(2, b"\x80")],
+    REPLICA: [f_raw(2, b"7"), f_raw(1, b"\xff")],
+    SEGMENT: [f_raw(5, b"7"), f_raw(9, f_raw(4, b"7")), f_raw(11, f_raw(2, f_raw(4, b"\xff"))),
+              f_raw(12, b"\x0a\x05a")],
 }
 WRONG_FIELDS[SNAPSHOTS + COLLECTION] = WRONG_FIELDS[COLLECTION]
 WRONG_FIELDS[SNAPSHOTS + ALIAS] = WRONG_FIELDS[ALIAS]
@@ -275,7 +373,7 @@ def wrong_field(kvs, r):
 
 def undecodable(kvs, r):
     """A value that is no protobuf message, or is cut off."""
-    kinds = [[key for key, _ in live(kvs, prefix)] for prefix in WRONG_FIELDS] + [needed_segments(kvs)]
+    kinds = [[key for key, _ in live(kvs, prefix)] for prefix in WRONG_FIELDS]
     keys = pick(r, [keys for keys in kinds if keys])
     if keys is None:
         return None
@@ -286,13 +384,6 @@ def undecodable(kvs, r):
     ways += [value[:r.randrange(len(value))] for _ in range(3)]
     kvs[key] = r.choice([way for way in ways if not decodes(way)])
     return {key}
-
-
-def needed_segments(kvs):
-    """The segments whose number of rows is needed."""
-    keys = ["datacoord-meta/s/{collectionID}/{partitionID}/{segmentID}".format_map(record).encode()
-            for record in segment_indexes(kvs) if not record["buildID"]]
-    return [key for key in keys if key in kvs]
 
 
 def decodes(value):
@@ -306,7 +397,8 @@ def decodes(value):
 def wrong_id(kvs, r):
     """A value that is not that of its key."""
     id_fields = {
-        COLLECTION: [1], SNAPSHOTS + COLLECTION: [1], INDEX: [2], SEGMENT_INDEX: [1, 2, 3, 5], BUILD: [1], LOAD: [1]}
+        COLLECTION: [1], SNAPSHOTS + COLLECTION: [1], INDEX: [2], SEGMENT_INDEX: [1, 2, 3, 5], BUILD: [1], LOAD: [1],
+        REPLICA: [1], SEGMENT: [1, 2, 3]}
     prefixes = [*id_fields, ALIAS, SNAPSHOTS + ALIAS]
     prefix = pick(r, [prefix for prefix in prefixes if live(kvs, prefix)])
     if prefix is None:
@@ -329,7 +421,9 @@ def bad_key(kvs, r):
         f"root-coord/index/{number}/x", f"root-coord/index/{number}/{number}/{number}", f"root-coord/index/{number}/+7",
         f"root-coord/segment-index/{number}/2/3", f"root-coord/segment-index/{number}/2/3/4x",
         f"root-coord/segment-index/{number}/2/3/4/5", f"indexes/x{number}", f"indexes/{number}/1", "indexes/",
-        "indexes/ 1", f"queryCoord-collectionMeta/c{number}", "root-coord/collection-alias/",
+        "indexes/ 1", f"queryCoord-collectionMeta/c{number}", f"queryCoord-ReplicaMeta/{number}/1",
+        "datacoord-meta/s/not/parsed", f"datacoord-meta/s/{number}/2/3/4", f"datacoord-meta/s/{number}",
+        "root-coord/collection-alias/",
         "snapshots/root-coord/collection-alias/_ts5", f"snapshots/root-coord/collection/{number}",
         f"snapshots/root-coord/collection/{number}_ts12x",
         f"snapshots/root-coord/collection/{number}_ts99999999999999999999", "snapshots/root-coord/collection/abc_ts12",
@@ -342,6 +436,7 @@ def bad_key(kvs, r):
 
 KINDS = [
     collection_contents, newest_snapshot_dropped, collection_gone, missing_index, index_on_missing_field, bad_params,
-    unlisted_index, missing_build, missing_request, enabled_without_build, build_twice, file_path, wrong_field,
-    undecodable, wrong_id, bad_key,
+    unlisted_index, missing_build, missing_request, enabled_without_build, build_twice, file_path,
+    collections_of_one_name, partitions_of_one_name, alias_named_like_a_collection, alias_newest_snapshot_differs,
+    gone_without_tombstone, log_path, wrong_field, undecodable, wrong_id, bad_key,
 ]

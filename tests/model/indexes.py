@@ -1,6 +1,7 @@
 """Random indexes: index records, segments, segment indexes, build records."""
 from dataclasses import dataclass
 
+from segments import FLUSHED, Segment
 from shapes import Field, make_field, make_index_params, make_index_type
 from source import TOMBSTONE
 from wire import f_int, f_pairs, f_raw, f_str, f_strs
@@ -31,43 +32,19 @@ class Index:
                 or self.type == "STL_SORT" and self.field.data_type not in ("int64", "double"))
 
 
-@dataclass
-class Segment:
-    collection: int
-    partition: int
-    id: int
-    rows: int
-
-
-def put_indexes(cluster, collection, fields, partitions):
+def put_indexes(cluster, collection, segments):
     """Indexes of a collection with all that hangs on them. Returns its field_indexes: [(field ID, index ID)]."""
-    segments = put_segments(cluster, collection, partitions)
     listed = []
-    for field, name, deleted in choose_indexes(cluster, [field for field in fields if field.id >= 100]):
+    for field, name, deleted in choose_indexes(cluster, [field for field in collection.fields if field.id >= 100]):
         index = make_index(cluster, field, name, deleted)
-        put_index(cluster, collection, index)
+        put_index(cluster, collection.id, index)
         listed.append((field.id, index.id))
         for segment in segments:
-            put_segment_index(cluster, index, segment)
-    if cluster.chance(0.1):         # a record that was left behind
-        put_index(cluster, collection, make_index(cluster, cluster.r.choice(fields), "left", cluster.chance(0.5)))
+            if segment.rows and (segment.state == FLUSHED or cluster.chance(0.1)):
+                put_segment_index(cluster, index, segment)
     if cluster.came_from_2_0:
-        put_traces_of_2_0(cluster, collection, listed, segments)
+        put_traces_of_2_0(cluster, collection.id, listed, segments)
     return listed
-
-
-def put_segments(cluster, collection, partitions):
-    segments = []
-    for partition in partitions:
-        for _ in range(cluster.r.choice([0, 1, 1, 2, 3])):
-            rows = cluster.r.choice([0, 1, 57, 1023, 5000, 1000000])
-            segments.append(Segment(collection, partition.id, cluster.id(), rows))
-    for segment in segments:
-        cluster.put(f"datacoord-meta/s/{collection}/{segment.partition}/{segment.id}",
-                    f_int(1, segment.id) + f_int(2, collection) + f_int(3, segment.partition) + f_str(4, "channel")
-                    + f_int(5, segment.rows) + f_int(6, 4) + f_int(7, 5315553)
-                    + (f_raw(10, f_str(1, "x")) if cluster.chance(0.5) else b""))
-    return segments
 
 
 def choose_indexes(cluster, fields):

@@ -16,6 +16,19 @@ def unfold_params(pairs):
     return sorted(unfolded, key=lambda pair: pair[0].encode("utf-8"))
 
 
+def user_params(pairs, is_vector):
+    """[(key, value)] as clients from 2.2 on send them."""
+    if not is_vector and [key for key, _ in pairs] == ["index_type"]:
+        return []
+    return [(key, without_blanks(value) if key == "params" else value) for key, value in pairs]
+
+
+def without_blanks(text):
+    """What json.dumps wrote, as it would be written compactly. What somebody else wrote stays."""
+    value = json.loads(text)
+    return json.dumps(value, separators=(",", ":")) if json.dumps(value) == text else text
+
+
 def unfold_json_object(text):
     """[(key, value)] in the order of the text. Strings lose their quotes, every other value is cut out as it stands."""
     check_json_object(text)

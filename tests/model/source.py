@@ -12,6 +12,8 @@ INDEX = b"root-coord/index/"
 SEGMENT_INDEX = b"root-coord/segment-index/"
 BUILD = b"indexes/"
 LOAD = b"queryCoord-collectionMeta/"
+REPLICA = b"queryCoord-ReplicaMeta/"
+SEGMENT = b"datacoord-meta/s/"
 SNAPSHOTS = b"snapshots/"
 GONE_UNREAD = re.compile(
     rb"root-coord/(dd-operation|dd-msg-send)"
@@ -36,6 +38,8 @@ class Source:
         self.segment_indexes = []           # decoded; no tombstones
         self.builds = {}                    # build ID -> decoded
         self.loads = {}                     # collection ID -> decoded
+        self.replicas = {}                  # replica ID -> decoded
+        self.segments = {}                  # (collection ID, partition ID, segment ID) -> decoded
         for key in sorted(kvs):
             self.read(key, kvs[key])
 
@@ -44,7 +48,7 @@ class Source:
             COLLECTION: self.read_collection, SNAPSHOTS + COLLECTION: self.read_collection_snapshot,
             ALIAS: self.read_alias, SNAPSHOTS + ALIAS: self.read_alias_snapshot,
             INDEX: self.read_index, SEGMENT_INDEX: self.read_segment_index,
-            BUILD: self.read_build, LOAD: self.read_load,
+            BUILD: self.read_build, LOAD: self.read_load, REPLICA: self.read_replica, SEGMENT: self.read_segment,
         }
         prefix = next((prefix for prefix in readers if key.startswith(prefix)), None)
         if prefix in (None, LOAD) and not GONE_UNREAD.fullmatch(key):
@@ -64,19 +68,23 @@ class Source:
     def read_collection_snapshot(self, rest, value):
         name, timestamp = split_snapshot(rest)
         cid, = parse_ids(name, 1)
+        snapshots = self.collection_snapshots.setdefault(cid, {})
+        snapshots[timestamp] = UNREADABLE
         if value != TOMBSTONE:
             decode_collection(value, cid)
-        self.collection_snapshots.setdefault(cid, {})[timestamp] = value
+        snapshots[timestamp] = value
 
     def read_alias(self, rest, value):
         alias = parse_alias(rest)
+        self.aliases[alias] = UNREADABLE
         self.aliases[alias] = None if value == TOMBSTONE else decode_alias(value, alias)
 
     def read_alias_snapshot(self, rest, value):
         name, timestamp = split_snapshot(rest)
         alias = parse_alias(name)
-        collection = None if value == TOMBSTONE else decode_alias(value, alias)
-        self.alias_snapshots.setdefault(alias, {})[timestamp] = collection
+        snapshots = self.alias_snapshots.setdefault(alias, {})
+        snapshots[timestamp] = UNREADABLE
+        snapshots[timestamp] = None if value == TOMBSTONE else decode_alias(value, alias)
 
     def read_index(self, rest, value):
         cid, iid = parse_ids(rest, 2)
@@ -108,6 +116,20 @@ class Source:
         load = decode("LoadState", value)
         same("collection ID", load["collectionID"], cid)
         self.loads[cid] = load
+
+    def read_replica(self, rest, value):
+        rid, = parse_ids(rest, 1)
+        replica = decode("ReplicaInfo", value)
+        same("replica ID", replica["replicaID"], rid)
+        self.replicas[rid] = replica
+
+    def read_segment(self, rest, value):
+        ids = parse_ids(rest, 3)
+        self.segments[ids] = UNREADABLE
+        segment = decode("SegmentInfo", value)
+        for name, in_key in zip(("collectionID", "partitionID", "ID"), ids):
+            same(name, segment[name], in_key)
+        self.segments[ids] = segment
 
 
 def parse_id(text):

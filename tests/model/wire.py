@@ -28,7 +28,7 @@ MESSAGES = {
         1: ("ID", "i64"), 2: ("schema", "CollectionSchema"), 3: ("create_time", "u64"), 4: ("partitionIDs", "*i64"),
         5: ("partitionNames", "*str"), 6: ("field_indexes", "*FieldIndexInfo"), 7: ("virtual_channel_names", "*str"),
         8: ("physical_channel_names", "*str"), 9: ("partition_created_timestamps", "*u64"), 10: ("shards_num", "i32"),
-        11: ("start_positions", "*KeyDataPair"), 12: ("consistency_level", "i32"),
+        11: ("start_positions", "*KeyDataPair"), 12: ("consistency_level", "i32"), 15: ("db_id", "i64"),
     },
     "IndexInfo": {
         1: ("index_name", "str"), 2: ("indexID", "i64"), 3: ("index_params", "*KeyValuePair"), 4: ("deleted", "bool"),
@@ -54,10 +54,28 @@ MESSAGES = {
         4: ("load_type", "i32"), 5: ("schema", "CollectionSchema"), 6: ("released_partitionIDs", "*i64"),
         7: ("inMemory_percentage", "i64"), 8: ("replica_ids", "*i64"), 9: ("replica_number", "i32"),
     },
+    "ReplicaInfo": {
+        1: ("replicaID", "i64"), 2: ("collectionID", "i64"), 3: ("partition_ids", "*i64"), 5: ("node_ids", "*i64"),
+        6: ("resource_group_name", "str"),
+    },
+    "MsgPosition": {1: ("channel_name", "str"), 2: ("msgID", "bytes"), 3: ("msgGroup", "str"), 4: ("timestamp", "u64")},
+    "Binlog": {
+        1: ("entries_num", "i64"), 2: ("timestamp_from", "u64"), 3: ("timestamp_to", "u64"), 4: ("log_path", "str"),
+        5: ("log_size", "i64"), 6: ("logID", "i64"),
+    },
+    "FieldBinlog": {1: ("fieldID", "i64"), 2: ("binlogs", "*Binlog")},
     "SegmentInfo": {
         1: ("ID", "i64"), 2: ("collectionID", "i64"), 3: ("partitionID", "i64"), 4: ("insert_channel", "str"),
-        5: ("num_of_rows", "i64"), 6: ("state", "i32"),
+        5: ("num_of_rows", "i64"), 6: ("state", "i32"), 7: ("max_row_num", "i64"), 8: ("last_expire_time", "u64"),
+        9: ("start_position", "MsgPosition"), 10: ("dml_position", "MsgPosition"), 11: ("binlogs", "*FieldBinlog"),
+        12: ("statslogs", "*FieldBinlog"), 13: ("deltalogs", "*FieldBinlog"), 14: ("createdByCompaction", "bool"),
+        15: ("compactionFrom", "*i64"), 16: ("dropped_at", "u64"),
     },
+    # Of the target, what going on with an interrupted run needs.
+    "PartitionInfo": {1: ("partitionID", "i64"), 2: ("partitionName", "str"), 3: ("created", "u64")},
+    "FieldIndex": {1: ("index_info", "bytes")},
+    "IndexInfo2": {2: ("fieldID", "i64"), 4: ("indexID", "i64")},
+    "SegmentIndex": {5: ("indexID", "i64")},
 }
 NUMBERS = ("i64", "u64", "i32", "bool")
 DEFAULTS = {"i64": 0, "u64": 0, "i32": 0, "bool": False, "str": "", "bytes": b""}

@@ -7,7 +7,7 @@
 
 pub mod alias;
 pub mod channel;
-// pub mod check;
+pub mod check;
 pub mod collection;
 pub mod index;
 mod limits;

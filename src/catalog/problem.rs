@@ -1,11 +1,12 @@
 //! What does not fit together, found before anything is written.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::layout::keys::{Key, printable};
 
 /// Something in the metadata that does not fit together.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Problem {
     /// The key, relative to the meta root.
     pub key: String,

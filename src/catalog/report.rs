@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 /// Everything that a conversion does, by name. Each kind of record fills its part.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Report {
     /// Collections that get converted, by ID.
     #[serde(serialize_with = "values")]
+    #[schemars(with = "Vec<CollectionSummary>")]
     pub collections: BTreeMap<i64, CollectionSummary>,
     /// Names of aliases that get converted, with their collection's ID.
     pub aliases: BTreeMap<String, i64>,
@@ -52,7 +54,7 @@ fn values<S: Serializer>(collections: &BTreeMap<i64, CollectionSummary>, seriali
 }
 
 /// A collection that gets converted.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CollectionSummary {
     /// Its ID.
     pub id: i64,
@@ -69,7 +71,7 @@ pub struct CollectionSummary {
 }
 
 /// What a new name is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Named {
     /// A collection.
@@ -81,7 +83,7 @@ pub enum Named {
 }
 
 /// A new name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Renamed {
     /// What it is for.
     pub what: Named,
@@ -92,7 +94,7 @@ pub struct Renamed {
 }
 
 /// An index that gets converted.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct IndexSummary {
     /// Its ID.
     pub id: i64,
@@ -111,7 +113,7 @@ pub struct IndexSummary {
 }
 
 /// Segment indexes of one index that are handed over for a rebuild: the target builds them anew when it starts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Rebuilt {
     /// Name of the collection.
     pub collection: String,
@@ -128,7 +130,7 @@ pub struct Rebuilt {
 }
 
 /// What becomes of the lists of files in segment records.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SegmentSummary {
     /// Segments whose lists move to keys of their own.
     pub moved: u64,
@@ -145,7 +147,7 @@ pub struct SegmentSummary {
 }
 
 /// Where channels go on reading the message log, by where that is known from.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CheckpointSummary {
     /// From the earliest position of a living segment.
     pub from_segments: u64,
@@ -167,7 +169,7 @@ impl CheckpointSummary {
 }
 
 /// Something that worked with 2.1 and does not with a newer version.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Limit {
     /// Versions of Milvus that have this limit, in words.
     pub versions: &'static str,
@@ -180,7 +182,7 @@ pub struct Limit {
 }
 
 /// A load state that is carried over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Loaded {
     /// Name of the collection.
     pub collection: String,
@@ -191,7 +193,7 @@ pub struct Loaded {
 }
 
 /// A load state that is not carried over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Released {
     /// Name of the collection, or its ID where it has none.
     pub collection: String,
@@ -202,7 +204,7 @@ pub struct Released {
 }
 
 /// Something that was not as the target needs it, and what it becomes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Repair {
     /// The kind of repair.
     pub kind: RepairKind,
@@ -213,7 +215,7 @@ pub struct Repair {
 }
 
 /// The kinds of repairs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RepairKind {
     /// A segment below the index threshold gets a build ID of its own and its real number of rows.
@@ -227,7 +229,7 @@ pub enum RepairKind {
 }
 
 /// A record that is left out without being wrong.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct LeftOut {
     /// The key.
     pub key: String,

@@ -2,6 +2,7 @@
 
 use etcd_client::{AlarmAction, AlarmType};
 use futures::future::join_all;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::link::Link;
@@ -20,7 +21,7 @@ pub struct Health {
 }
 
 /// How one endpoint is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct EndpointHealth {
     /// The endpoint, as `scheme://host:port`.
     pub endpoint: String,

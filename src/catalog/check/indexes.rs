@@ -7,10 +7,10 @@ use serde_json::value::RawValue;
 use super::collections::Collections;
 use super::invariant::{Findings, Invariant};
 use super::read;
-use crate::layout::keys::Key;
+use crate::layout::families::Family;
 use crate::layout::messages::common::KeyValuePair;
 use crate::layout::messages::target::{FieldIndex, IndexInfo};
-use crate::migrate::inventory::same_id;
+use crate::catalog::records::same_id;
 
 /// Under this type users leave the parameters to Milvus.
 const AUTOINDEX: &str = "AUTOINDEX";
@@ -54,7 +54,7 @@ impl Indexes {
         for ((collection, id), index) in &self.0 {
             // A deleted index may outlive its collection until Milvus cleans up.
             let Some(index) = index.as_ref().filter(|index| !index.deleted) else { continue };
-            let key = Key::FieldIndex { collection: *collection, index: *id }.to_string();
+            let key = Family::FieldIndex.key([*collection, *id]).to_string();
             if !collections.exists(*collection) {
                 let what = format!("index {:?} is on collection {collection}, which does not exist", index.name);
                 findings.error(Invariant::IndexFieldExists, &key, what);

@@ -6,16 +6,17 @@ use super::collections::Collections;
 use super::indexes::Indexes;
 use super::invariant::{Findings, Invariant};
 use super::read;
-use crate::layout::keys::Key;
-use crate::layout::messages::target::{CollectionLoadInfo, LoadStatus, PartitionLoadInfo};
-use crate::layout::wire::unknown_fields;
-use crate::migrate::inventory::same_id;
+use crate::layout::families::Family;
+use crate::layout::messages::target::{CollectionLoadInfo, LoadStatus, LoadType, PartitionLoadInfo, Replica};
+use crate::catalog::records::same_id;
+use crate::version::Layout;
 
 /// A load state, reduced to what other records are held against.
 #[derive(Debug)]
 struct Kept {
     collection: i64,
     partition: Option<i64>,
+    replicas: i32,
     /// Index IDs by field ID; `None` if the value cannot be read.
     indexes: Option<BTreeMap<i64, i64>>,
 }
@@ -24,15 +25,19 @@ struct Kept {
 #[derive(Debug, Default)]
 pub(super) struct LoadStates {
     records: Vec<Kept>,
-    /// Collections that are loaded as a whole, as 2.2 writes it.
+    /// Collections that are loaded as a whole, as 2.2 writes it: alone.
     whole: BTreeSet<i64>,
+    /// Load types of collections that tell it.
+    load_types: BTreeMap<i64, i32>,
+    /// Numbers of replica records.
+    replicas: BTreeMap<i64, i32>,
 }
 
 impl Kept {
     fn key(&self) -> String {
         match self.partition {
-            None => Key::CollectionLoad(self.collection),
-            Some(partition) => Key::PartitionLoad { collection: self.collection, partition },
+            None => Family::CollectionLoad.key([self.collection]),
+            Some(partition) => Family::PartitionLoad.key([self.collection, partition]),
         }
         .to_string()
     }
@@ -46,11 +51,14 @@ impl LoadStates {
         if let Some(record) = &record {
             check_status(key, record.status, record.replica_number, findings);
         }
-        // From 2.2.9 on there is a record of the collection and one of each partition; a further field tells such records.
-        if unknown_fields(value, &[1, 2, 3, 4, 5]).is_ok_and(|unknown| unknown.is_empty()) {
-            self.whole.insert(collection);
+        // From 2.3 on there is a record of the collection and one of each partition; the load type tells such records.
+        match record.as_ref().map_or(0, |record| record.load_type) {
+            0 => drop(self.whole.insert(collection)),
+            load_type => drop(self.load_types.insert(collection, load_type)),
         }
-        self.records.push(Kept { collection, partition: None, indexes: record.map(|record| record.field_index_id) });
+        let replicas = record.as_ref().map_or(0, |record| record.replica_number);
+        let indexes = record.map(|record| record.field_index_id);
+        self.records.push(Kept { collection, partition: None, replicas, indexes });
     }
 
     pub(super) fn add_partition(&mut self, ids: (i64, i64), key: &[u8], value: &[u8], findings: &mut Findings) {
@@ -61,11 +69,32 @@ impl LoadStates {
         if let Some(record) = &record {
             check_status(key, record.status, record.replica_number, findings);
         }
+        let replicas = record.as_ref().map_or(0, |record| record.replica_number);
         let indexes = record.map(|record| record.field_index_id);
-        self.records.push(Kept { collection: ids.0, partition: Some(ids.1), indexes });
+        self.records.push(Kept { collection: ids.0, partition: Some(ids.1), replicas, indexes });
     }
 
-    pub(super) fn check(&self, collections: &Collections, indexes: &Indexes, findings: &mut Findings) {
+    pub(super) fn add_replica(&mut self, ids: (i64, i64), key: &[u8], value: &[u8], findings: &mut Findings) {
+        let record = read(key, value, findings, |record: &Replica| {
+            same_id("collectionID", record.collection_id, ids.0)?;
+            same_id("ID", record.id, ids.1)
+        });
+        if record.is_some() {
+            *self.replicas.entry(ids.0).or_default() += 1;
+        }
+    }
+
+    pub(super) fn check(
+        &self,
+        collections: &Collections,
+        indexes: &Indexes,
+        layout: Option<Layout>,
+        findings: &mut Findings,
+    ) {
+        if layout.is_some_and(|layout| layout.load_type) {
+            self.check_form(collections, findings);
+        }
+        self.check_replicas(findings);
         for record in &self.records {
             if !collections.exists(record.collection) {
                 let what = format!("its collection {} does not exist", record.collection);
@@ -76,6 +105,46 @@ impl LoadStates {
                 self.check_partition(record, partition, collections, findings);
             }
             check_indexes(record, collections, indexes, findings);
+        }
+    }
+
+    /// From 2.3 on: the collection's record tells the load type, and every loaded partition has a record.
+    fn check_form(&self, collections: &Collections, findings: &mut Findings) {
+        for id in &self.whole {
+            let key = Family::CollectionLoad.key([*id]).to_string();
+            findings.error(Invariant::LoadForm, key, "it tells no load type");
+        }
+        let loaded: BTreeSet<(i64, i64)> =
+            self.records.iter().filter_map(|record| Some((record.collection, record.partition?))).collect();
+        for (collection, partition) in &loaded {
+            if !self.whole.contains(collection) && !self.load_types.contains_key(collection) {
+                let key = Family::PartitionLoad.key([*collection, *partition]).to_string();
+                findings.error(Invariant::LoadForm, key, "there is no load state of its collection");
+            }
+        }
+        let whole = self.load_types.iter().filter(|(_, load_type)| **load_type == LoadType::LoadCollection as i32);
+        for id in whole.map(|(id, _)| *id).chain(self.whole.iter().copied()) {
+            let missing: Vec<i64> = collections.partitions_of(id).filter(|one| !loaded.contains(&(id, *one))).collect();
+            if !missing.is_empty() {
+                let missing = missing.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+                let key = Family::CollectionLoad.key([id]).to_string();
+                let what = format!("it is loaded as a whole, but its partition(s) {missing} have no load state");
+                findings.error(Invariant::LoadForm, key, what);
+            }
+        }
+    }
+
+    fn check_replicas(&self, findings: &mut Findings) {
+        let mut told = BTreeSet::new();
+        for record in self.records.iter().filter(|record| told.insert(record.collection)) {
+            match self.replicas.get(&record.collection).copied().unwrap_or_default() {
+                0 => findings.error(Invariant::ReplicasComplete, record.key(), "its collection has no replica record"),
+                found if found != record.replicas => {
+                    let what = format!("it has {} replica(s), but {found} replica record(s)", record.replicas);
+                    findings.warn(Invariant::ReplicasComplete, record.key(), what);
+                }
+                _ => {}
+            }
         }
     }
 

@@ -1,18 +1,14 @@
 //! Indexes of segments.
 
-use std::collections::HashMap;
-
-use prost::Message;
-
 use super::collections::Collections;
 use super::indexes::Indexes;
 use super::invariant::{Findings, Invariant};
 use super::read;
-use crate::layout::keys::Key;
+use super::segments::Segments;
+use crate::layout::families::Family;
 use crate::layout::messages::common::IndexState;
-use crate::layout::messages::source::SegmentInfo;
 use crate::layout::messages::target::SegmentIndex;
-use crate::migrate::inventory::same_id;
+use crate::catalog::records::same_id;
 
 /// A segment index, reduced to what other records are held against: there may be hundreds of thousands.
 #[derive(Debug, Clone, Copy)]
@@ -28,17 +24,16 @@ struct Kept {
     deleted: bool,
 }
 
-/// All segment indexes, and the rows of all segments.
+/// All segment indexes.
 #[derive(Debug, Default)]
 pub(super) struct SegmentIndexes {
     records: Vec<Kept>,
-    rows: HashMap<(i64, i64, i64), i64>,
 }
 
 impl Kept {
     fn key(&self) -> String {
         let Self { collection, partition, segment, build, .. } = *self;
-        Key::SegmentIndex { collection, partition, segment, build }.to_string()
+        Family::SegmentIndex.key([collection, partition, segment, build]).to_string()
     }
 }
 
@@ -66,14 +61,13 @@ impl SegmentIndexes {
         });
     }
 
-    /// Takes in a segment. One that cannot be read is not ours to judge.
-    pub(super) fn add_segment(&mut self, ids: (i64, i64, i64), value: &[u8]) {
-        if let Ok(info) = SegmentInfo::decode(value) {
-            self.rows.insert(ids, info.num_of_rows);
-        }
-    }
-
-    pub(super) fn check(mut self, collections: &Collections, indexes: &Indexes, findings: &mut Findings) {
+    pub(super) fn check(
+        mut self,
+        collections: &Collections,
+        indexes: &Indexes,
+        segments: &Segments,
+        findings: &mut Findings,
+    ) {
         self.records.sort_unstable_by_key(|record| (record.build, record.collection, record.partition, record.segment));
         let mut last: Option<&Kept> = None;
         for record in &self.records {
@@ -81,20 +75,20 @@ impl SegmentIndexes {
             last = Some(record);
             if let Some(index) = record.index.filter(|_| !record.deleted) {
                 check_owner(record, index, collections, indexes, findings);
-                self.check_rows(record, findings);
+                check_rows(record, segments, findings);
             }
         }
     }
+}
 
-    fn check_rows(&self, record: &Kept, findings: &mut Findings) {
-        let segment = self.rows.get(&(record.collection, record.partition, record.segment));
-        if let Some(rows) = segment
-            && record.finished
-            && *rows != record.rows
-        {
-            let what = format!("it has {} rows, but its segment has {rows}", record.rows);
-            findings.warn(Invariant::SegmentIndexRows, record.key(), what);
-        }
+fn check_rows(record: &Kept, segments: &Segments, findings: &mut Findings) {
+    let segment = segments.rows([record.collection, record.partition, record.segment]);
+    if let Some(rows) = segment
+        && record.finished
+        && rows != record.rows
+    {
+        let what = format!("it has {} rows, but its segment has {rows}", record.rows);
+        findings.warn(Invariant::SegmentIndexRows, record.key(), what);
     }
 }
 
@@ -109,9 +103,6 @@ fn check_record(key: &[u8], record: &SegmentIndex, findings: &mut Findings) {
         );
     } else if record.write_handoff && !finished {
         findings.error(Invariant::SegmentIndexState, key, "it is handed off (write_handoff), but not finished");
-    } else if finished && !record.write_handoff && !record.deleted {
-        // For a moment after each build that is how 2.2 leaves it, and from 2.3 on for good.
-        findings.warn(Invariant::SegmentIndexState, key, "it is finished, but not handed off (write_handoff)");
     }
     if let Some(file) = record.index_file_keys.iter().find(|file| file.contains('/') || file.is_empty()) {
         findings.error(Invariant::SegmentIndexFiles, key, format!("its file key {file:?} is not the name of a file"));

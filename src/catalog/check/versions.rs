@@ -3,11 +3,11 @@
 use std::hash::{DefaultHasher, Hasher};
 
 use super::invariant::{Findings, Invariant};
-use crate::layout::keys::{Key, Plain};
+use crate::layout::keys::Key;
 
 /// What a value says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum State<T> {
+pub(super) enum Version<T> {
     /// A record: its fingerprint, and what is kept of it.
     Live(u64, T),
     /// The tombstone.
@@ -16,13 +16,13 @@ pub(super) enum State<T> {
     Unusable,
 }
 
-impl<T> State<T> {
+impl<T> Version<T> {
     /// Keeps something else of the record.
-    pub(super) fn map<U>(self, keep: impl FnOnce(T) -> U) -> State<U> {
+    pub(super) fn map<U>(self, keep: impl FnOnce(T) -> U) -> Version<U> {
         match self {
-            Self::Live(print, kept) => State::Live(print, keep(kept)),
-            Self::Dropped => State::Dropped,
-            Self::Unusable => State::Unusable,
+            Self::Live(print, kept) => Version::Live(print, keep(kept)),
+            Self::Dropped => Version::Dropped,
+            Self::Unusable => Version::Unusable,
         }
     }
 }
@@ -30,9 +30,9 @@ impl<T> State<T> {
 /// A plain key and its snapshots.
 #[derive(Debug, Clone)]
 pub(super) struct Versions<T> {
-    pub plain: Option<State<T>>,
+    pub plain: Option<Version<T>>,
     /// The newest snapshot.
-    pub newest: Option<(u64, State<()>)>,
+    pub newest: Option<(u64, Version<()>)>,
     /// The time of the oldest snapshot that is no tombstone.
     pub oldest_live: Option<u64>,
 }
@@ -45,13 +45,13 @@ impl<T> Default for Versions<T> {
 
 impl<T> Versions<T> {
     /// Takes in the plain value, or the snapshot of a time.
-    pub(super) fn add(&mut self, timestamp: Option<u64>, state: State<T>) {
+    pub(super) fn add(&mut self, timestamp: Option<u64>, state: Version<T>) {
         let Some(timestamp) = timestamp else {
             self.plain = Some(state);
             return;
         };
         let state = state.map(|_| ());
-        if matches!(state, State::Live(..)) {
+        if matches!(state, Version::Live(..)) {
             self.oldest_live = Some(self.oldest_live.map_or(timestamp, |oldest| oldest.min(timestamp)));
         }
         if self.newest.as_ref().is_none_or(|(newest, _)| *newest <= timestamp) {
@@ -62,14 +62,14 @@ impl<T> Versions<T> {
     /// What is kept of the record, if it is one.
     pub(super) fn live(&self) -> Option<&T> {
         match &self.plain {
-            Some(State::Live(_, kept)) => Some(kept),
+            Some(Version::Live(_, kept)) => Some(kept),
             _ => None,
         }
     }
 
     /// Whether there is a record, readable or not.
     pub(super) fn exists(&self) -> bool {
-        matches!(self.plain, Some(State::Live(..) | State::Unusable))
+        matches!(self.plain, Some(Version::Live(..) | Version::Unusable))
     }
 
     /// Whether a read at that time finds the record.
@@ -78,29 +78,34 @@ impl<T> Versions<T> {
     }
 
     /// Holds the newest snapshot against the plain key. `is_needed`: a live collection lacks the record if it is missing.
-    pub(super) fn check(&self, key: Plain, is_needed: bool, findings: &mut Findings) {
+    pub(super) fn check(&self, key: Key, is_needed: bool, findings: &mut Findings) {
         let newest = self.newest.as_ref().map(|(timestamp, state)| (*timestamp, state));
         let what = match (&self.plain, newest) {
-            (Some(State::Dropped), None) => {
+            (Some(Version::Dropped), None) => {
                 let what = "the key says that the record was dropped, but has no snapshot";
                 return findings.error(Invariant::TombstonesWithSnapshot, key.to_string(), what);
             }
-            (Some(State::Dropped), Some((time, State::Live(..)))) => {
+            (Some(Version::Dropped), Some((time, Version::Live(..)))) => {
                 format!("the key says that the record was dropped, but its newest snapshot (_ts{time}) has it")
             }
-            (Some(State::Live(..)), Some((time, State::Dropped))) => {
+            (Some(Version::Live(..)), Some((time, Version::Dropped))) => {
                 format!("the record is there, but its newest snapshot (_ts{time}) says that it was dropped")
             }
-            (Some(State::Live(plain, _)), Some((time, State::Live(newest, ())))) if plain != newest => {
+            (Some(Version::Live(plain, _)), Some((time, Version::Live(newest, ())))) if plain != newest => {
                 format!("the record is not the same as its newest snapshot (_ts{time})")
             }
             // A drop leaves tombstones, so 2.2 never writes this.
-            (None, Some((time, State::Live(..)))) if is_needed => {
+            (None, Some((time, Version::Live(..)))) if is_needed => {
                 format!("the record is missing, but its newest snapshot (_ts{time}) has it")
             }
+            // 2.2.3 to 2.4.13 build their catalog from snapshots alone.
+            (Some(Version::Live(..)), None) => {
+                let what = "it has no snapshot: versions that build their catalog from snapshots do not see it";
+                return findings.error(Invariant::SnapshotForEverything, key.to_string(), what);
+            }
             // Up to 2.2 nobody looks at such a snapshot; 2.3 reads snapshots alone.
-            (None, Some((time, State::Live(..)))) => {
-                let snapshot = Key::Snapshot(key, time).to_string();
+            (None, Some((time, Version::Live(..)))) => {
+                let snapshot = key.at(time).to_string();
                 let what = "there is a snapshot, but no plain key: Milvus 2.3 and later may take it for a record";
                 return findings.warn(Invariant::NewestSnapshotAgrees, snapshot, what);
             }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::layout::keys::printable;
@@ -10,8 +11,10 @@ use crate::layout::keys::printable;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "each has its sentence in `facts`")]
 pub enum Invariant {
-    LayoutPresent,
     Migrated,
+    TargetForm,
+    Tripwires,
+    SnapshotForEverything,
     NoSourceKeys,
     KeysParse,
     ValuesDecode,
@@ -41,6 +44,13 @@ pub enum Invariant {
     LoadStatus,
     LoadIndexesLive,
     LoadOneKind,
+    LoadForm,
+    ReplicasComplete,
+    SegmentsSeparate,
+    LogIds,
+    StatslogsComplete,
+    RowsCounted,
+    CheckpointPresent,
 }
 
 /// Stable name, the sentence that holds, and what it means where it does not.
@@ -50,9 +60,11 @@ const RESTORE: &str = "put the record right by hand, or go back with `rollback` 
 
 impl Invariant {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 31] = [
-        Self::LayoutPresent,
+    pub const ALL: [Self; 40] = [
         Self::Migrated,
+        Self::TargetForm,
+        Self::Tripwires,
+        Self::SnapshotForEverything,
         Self::NoSourceKeys,
         Self::KeysParse,
         Self::ValuesDecode,
@@ -82,6 +94,13 @@ impl Invariant {
         Self::LoadStatus,
         Self::LoadIndexesLive,
         Self::LoadOneKind,
+        Self::LoadForm,
+        Self::ReplicasComplete,
+        Self::SegmentsSeparate,
+        Self::LogIds,
+        Self::StatslogsComplete,
+        Self::RowsCounted,
+        Self::CheckpointPresent,
     ];
 
     /// The stable name, for scripts.
@@ -101,7 +120,7 @@ impl Invariant {
 
     fn facts(self) -> Facts {
         match self {
-            Self::LayoutPresent | Self::Migrated | Self::NoSourceKeys => self.layout_facts(),
+            Self::Migrated | Self::NoSourceKeys | Self::TargetForm | Self::Tripwires => self.layout_facts(),
             Self::KeysParse | Self::ValuesDecode | Self::IdsAgree => self.record_facts(),
             Self::CollectionFields
             | Self::CollectionPrimaryKey
@@ -112,7 +131,8 @@ impl Invariant {
             | Self::PartitionNamesUnique
             | Self::AliasTargetExists
             | Self::AliasNameFree => self.collection_facts(),
-            Self::NewestSnapshotAgrees
+            Self::SnapshotForEverything
+            | Self::NewestSnapshotAgrees
             | Self::SnapshotTimes
             | Self::OlderSnapshotsSelfContained
             | Self::TombstonesWithSnapshot => self.snapshot_facts(),
@@ -124,16 +144,31 @@ impl Invariant {
             | Self::SegmentIndexState
             | Self::SegmentIndexFiles
             | Self::SegmentIndexRows => self.index_facts(),
-            Self::LoadOwnerExists | Self::LoadStatus | Self::LoadIndexesLive | Self::LoadOneKind => self.load_facts(),
+            Self::LoadOwnerExists
+            | Self::LoadStatus
+            | Self::LoadIndexesLive
+            | Self::LoadOneKind
+            | Self::LoadForm
+            | Self::ReplicasComplete => self.load_facts(),
+            Self::SegmentsSeparate
+            | Self::LogIds
+            | Self::StatslogsComplete
+            | Self::RowsCounted
+            | Self::CheckpointPresent => self.data_facts(),
         }
     }
 
     fn layout_facts(self) -> Facts {
         match self {
-            Self::LayoutPresent => (
-                "layout-present",
-                "there are collections, indexes or aliases",
-                "probably the wrong root path: set etcd.rootPath and etcd.metaSubPath",
+            Self::TargetForm => (
+                "target-form",
+                "collections and aliases are where the target version writes them itself",
+                "later changes are lost at restarts: go back with `rollback`, and run again for this target",
+            ),
+            Self::Tripwires => (
+                "tripwires",
+                "the keys are there that keep a Milvus 2.1 from starting on this",
+                "a 2.1 that is started on it by mistake deletes files: do not start one",
             ),
             Self::Migrated => {
                 ("migrated", "the metadata is wholly in the 2.2 layout", "Milvus 2.2 must not be started on it")
@@ -212,6 +247,11 @@ impl Invariant {
 
     fn snapshot_facts(self) -> Facts {
         match self {
+            Self::SnapshotForEverything => (
+                "snapshot-for-everything",
+                "every record of the root coordinator has a snapshot",
+                "Milvus 2.2.3 to 2.4.13 do not see the record at all: go back with `rollback` and migrate again",
+            ),
             Self::NewestSnapshotAgrees => (
                 "newest-snapshot-agrees",
                 "the newest snapshot of a record is the same as the record",
@@ -297,10 +337,50 @@ impl Invariant {
                 "whatever is loaded names live indexes on its fields",
                 "Milvus cannot load it: release and load it again",
             ),
+            Self::LoadForm => (
+                "load-form",
+                "load states are whole, in the form of the target",
+                "Milvus takes the collection for released: load it again afterwards, or go back with `rollback` and migrate again",
+            ),
+            Self::ReplicasComplete => (
+                "replicas-complete",
+                "whatever is loaded has as many replica records as replicas",
+                "Milvus does not get it loaded: release and load it again",
+            ),
             _ => (
                 "load-one-kind",
                 "no collection is loaded as a whole and by partitions at once",
                 "release the collection and load it again",
+            ),
+        }
+    }
+
+    fn data_facts(self) -> Facts {
+        match self {
+            Self::SegmentsSeparate => (
+                "segments-separate",
+                "no segment record embeds its lists of files",
+                "from 2.3 on its rows are lost at a change of its state: go back with `rollback` and migrate again",
+            ),
+            Self::LogIds => (
+                "log-ids",
+                "every file of a segment is named by its log ID",
+                "Milvus does not find the file, and its rows are missing: go back with `rollback` and migrate again",
+            ),
+            Self::StatslogsComplete => (
+                "statslogs-complete",
+                "a segment has as many statslogs as binlogs where the target counts them",
+                "a delete in that segment ends in a crash loop of the data node: go back with `rollback` and migrate again",
+            ),
+            Self::RowsCounted => (
+                "rows-counted",
+                "the numbers of rows of a segment's files make up its own",
+                "the segment cannot be loaded after its next change: go back with `rollback` and migrate again",
+            ),
+            _ => (
+                "checkpoint-present",
+                "every channel has a checkpoint that says where to go on reading",
+                "2.2.7 to 2.2.16 panic at their start, others read everything again: go back with `rollback` and migrate again",
             ),
         }
     }
@@ -319,7 +399,7 @@ impl fmt::Display for Invariant {
 }
 
 /// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// The metadata is not consistent.
@@ -329,9 +409,10 @@ pub enum Severity {
 }
 
 /// One place where an invariant does not hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Finding {
     /// Which.
+    #[schemars(with = "String")]
     pub invariant: Invariant,
     /// How bad it is.
     pub severity: Severity,
@@ -341,6 +422,8 @@ pub struct Finding {
     pub what: String,
     /// What that means, and what to do.
     pub meaning: &'static str,
+    /// The option of `run` that is a way around it, if there is one.
+    pub remedy: Option<String>,
 }
 
 /// Collects findings.
@@ -348,6 +431,12 @@ pub struct Finding {
 pub(super) struct Findings(Vec<Finding>);
 
 impl Findings {
+    pub(super) fn error_with(&mut self, invariant: Invariant, key: String, what: String, remedy: String) {
+        let meaning = invariant.meaning();
+        let (severity, remedy) = (Severity::Error, Some(remedy));
+        self.0.push(Finding { invariant, severity, key, what, meaning, remedy });
+    }
+
     pub(super) fn error(&mut self, invariant: Invariant, key: impl AsRef<[u8]>, what: impl Into<String>) {
         self.push(invariant, Severity::Error, key.as_ref(), what.into());
     }
@@ -357,7 +446,7 @@ impl Findings {
     }
 
     fn push(&mut self, invariant: Invariant, severity: Severity, key: &[u8], what: String) {
-        self.0.push(Finding { invariant, severity, key: printable(key), what, meaning: invariant.meaning() });
+        self.0.push(Finding { invariant, severity, key: printable(key), what, meaning: invariant.meaning(), remedy: None });
     }
 
     /// All findings, by invariant and key.

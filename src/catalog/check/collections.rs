@@ -1,20 +1,17 @@
 //! Collections with their fields and partitions.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use prost::Message;
+use std::collections::BTreeMap;
 
 use super::invariant::{Findings, Invariant};
 use super::read_version;
-use super::versions::{State, Versions};
-use crate::layout::is_tombstone;
-use crate::layout::keys::{Key, Plain};
+use super::versions::{Version, Versions};
+use crate::catalog::channel::ChannelStart;
+use crate::catalog::records::same_id;
+use crate::layout::families::{DEFAULT_DATABASE, Family};
+use crate::layout::keys::Key;
 use crate::layout::messages::common::{CollectionInfo, FieldSchema};
-use crate::layout::messages::target::{CollectionAddition, PartitionInfo};
-use crate::migrate::inventory::same_id;
-
-/// Where 2.2.9 and later keep collections that know their database.
-const OF_DATABASE: &str = "root-coord/database/collection-info/";
+use crate::layout::messages::target::PartitionInfo;
+use crate::version::Layout;
 
 /// A collection record, reduced to what is checked.
 #[derive(Debug, Clone)]
@@ -24,6 +21,7 @@ pub(super) struct Collection {
     database: i64,
     created: bool,
     embeds: Embedded,
+    pub channels: Vec<ChannelStart>,
 }
 
 /// What a collection record holds that the 2.2 layout keeps elsewhere.
@@ -58,15 +56,15 @@ pub(super) struct Collections {
     /// Each with whether it is a primary key.
     fields: BTreeMap<Ids, Versions<bool>>,
     partitions: BTreeMap<Ids, Versions<Partition>>,
-    /// Collections that 2.2.9 or later has moved into a database: they exist, and that is all we know.
-    of_databases: BTreeSet<i64>,
+    /// The plain key of each collection.
+    keys: BTreeMap<i64, Key>,
 }
 
 impl Embedded {
     fn of(info: &CollectionInfo) -> Self {
         Self {
             fields: info.schema.as_ref().is_some_and(|schema| !schema.fields.is_empty()),
-            partitions: !info.partition_ids.is_empty()
+            partitions: !info.partition_i_ds.is_empty()
                 || !info.partition_names.is_empty()
                 || !info.partition_created_timestamps.is_empty(),
             field_indexes: !info.field_indexes.is_empty(),
@@ -84,19 +82,31 @@ impl Embedded {
 }
 
 impl Collections {
-    pub(super) fn add(&mut self, id: i64, timestamp: Option<u64>, key: &[u8], value: &[u8], findings: &mut Findings) {
-        let state = read_version(key, value, findings, |info: &CollectionInfo| same_id("ID", info.id, id));
+    pub(super) fn add(&mut self, key: &Key, raw: &[u8], value: &[u8], findings: &mut Findings) {
+        let id = match key.family {
+            Family::DatabaseCollection => key.ids::<2>()[1],
+            _ => key.ids::<1>()[0],
+        };
+        let state = read_version(raw, value, findings, |info: &CollectionInfo| same_id("ID", info.id, id));
         let state = state.map(|info| Collection {
             embeds: Embedded::of(&info),
             created: info.state == 0,
-            database: CollectionAddition::decode(value).unwrap_or_default().db_id.max(1),
+            database: info.db_id.max(DEFAULT_DATABASE),
+            channels: ChannelStart::of(&info),
             name: info.schema.unwrap_or_default().name,
         });
-        if let (Some(timestamp), State::Live(_, collection)) = (timestamp, &state) {
+        if let (Some(timestamp), Version::Live(_, collection)) = (key.snapshot, &state) {
             let snapshot = Snapshot { created: collection.created, embeds: collection.embeds };
             self.snapshots.entry(id).or_default().insert(timestamp, snapshot);
         }
-        self.collections.entry(id).or_default().add(timestamp, state);
+        let plain = key.clone().plain();
+        if let Some(other) = self.keys.insert(id, plain.clone())
+            && other != plain
+        {
+            let what = format!("the same collection is at {other}, too");
+            findings.error(Invariant::TargetForm, raw, what);
+        }
+        self.collections.entry(id).or_default().add(key.snapshot, state);
     }
 
     pub(super) fn add_field(
@@ -131,21 +141,9 @@ impl Collections {
         self.partitions.entry(ids).or_default().add(timestamp, state);
     }
 
-    /// Takes in a key of another kind: 2.2.9 and later move collections into databases.
-    pub(super) fn add_of_database(&mut self, key: &[u8], value: &[u8]) {
-        let id = std::str::from_utf8(key).ok().and_then(|key| {
-            let (_, id) = key.strip_prefix(OF_DATABASE)?.split_once('/')?;
-            id.parse().ok()
-        });
-        if let Some(id) = id
-            && !is_tombstone(value)
-        {
-            self.of_databases.insert(id);
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.collections.is_empty() && self.of_databases.is_empty()
+    /// The plain key of a collection.
+    pub(super) fn key(&self, id: i64) -> String {
+        self.keys.get(&id).map_or_else(|| Family::Collection.key([id]).to_string(), Key::to_string)
     }
 
     /// Whether any collection is in the 2.1 layout.
@@ -154,7 +152,7 @@ impl Collections {
     }
 
     pub(super) fn exists(&self, id: i64) -> bool {
-        self.of_databases.contains(&id) || self.collections.get(&id).is_some_and(Versions::exists)
+        self.collections.get(&id).is_some_and(Versions::exists)
     }
 
     pub(super) fn has_partition(&self, ids: Ids) -> bool {
@@ -171,6 +169,13 @@ impl Collections {
         self.collections.get(&id).and_then(Versions::live).is_some_and(|collection| what(collection.embeds))
     }
 
+    /// IDs of the partitions of a collection that are there and created.
+    pub(super) fn partitions_of(&self, id: i64) -> impl Iterator<Item = i64> {
+        of(&self.partitions, id)
+            .filter(|(_, versions)| versions.live().is_some_and(|partition| partition.created))
+            .map(|(partition, _)| partition)
+    }
+
     /// Whether the collection is there and neither on its way in nor out, when much may be missing.
     pub(super) fn is_created(&self, id: i64) -> bool {
         self.collections.get(&id).and_then(Versions::live).is_some_and(|collection| collection.created)
@@ -181,13 +186,14 @@ impl Collections {
         self.created().filter(|(_, collection)| collection.database == 1).map(|(id, c)| (&*c.name, id)).collect()
     }
 
-    fn created(&self) -> impl Iterator<Item = (i64, &Collection)> {
+    pub(super) fn created(&self) -> impl Iterator<Item = (i64, &Collection)> {
         let live = self.collections.iter().filter_map(|(id, versions)| Some((*id, versions.live()?)));
         live.filter(|(_, collection)| collection.created)
     }
 
-    pub(super) fn check(&self, findings: &mut Findings) {
+    pub(super) fn check(&self, layout: Option<Layout>, findings: &mut Findings) {
         self.check_versions(findings);
+        self.check_form(layout, findings);
         self.check_owners(findings);
         self.check_names(findings);
         for (id, collection) in self.created() {
@@ -199,16 +205,30 @@ impl Collections {
         }
     }
 
+    /// From 2.2.9 on a collection without a database loses its aliases and later changes at restarts.
+    fn check_form(&self, layout: Option<Layout>, findings: &mut Findings) {
+        let Some(layout) = layout else { return };
+        for (id, collection) in self.created() {
+            let is_in_database = self.keys.get(&id).is_some_and(|key| key.family == Family::DatabaseCollection);
+            if is_in_database != layout.in_database {
+                let form = if layout.in_database { "belongs to no database" } else { "belongs to a database" };
+                let what = format!("collection {:?} {form}, unlike what this target writes itself", collection.name);
+                findings.error(Invariant::TargetForm, self.key(id), what);
+            }
+        }
+    }
+
     fn check_versions(&self, findings: &mut Findings) {
         for (id, versions) in &self.collections {
-            versions.check(Plain::Collection(*id), false, findings);
+            let key = self.keys.get(id).cloned().unwrap_or_else(|| Family::Collection.key([*id]));
+            versions.check(key, false, findings);
         }
         for ((collection, field), versions) in &self.fields {
-            let plain = Plain::Field { collection: *collection, field: *field };
+            let plain = Family::Field.key([*collection, *field]);
             versions.check(plain, self.is_created(*collection), findings);
         }
         for ((collection, partition), versions) in &self.partitions {
-            let plain = Plain::Partition { collection: *collection, partition: *partition };
+            let plain = Family::Partition.key([*collection, *partition]);
             versions.check(plain, self.is_created(*collection), findings);
         }
     }
@@ -216,10 +236,10 @@ impl Collections {
     fn check_owners(&self, findings: &mut Findings) {
         let fields = self.fields.iter().filter(|(_, versions)| versions.exists());
         let fields = fields
-            .map(|((collection, field), _)| (*collection, Plain::Field { collection: *collection, field: *field }));
+            .map(|((collection, field), _)| (*collection, Family::Field.key([*collection, *field])));
         let partitions = self.partitions.iter().filter(|(_, versions)| versions.exists());
         let partitions = partitions.map(|((collection, partition), _)| {
-            (*collection, Plain::Partition { collection: *collection, partition: *partition })
+            (*collection, Family::Partition.key([*collection, *partition]))
         });
         for (collection, key) in fields.chain(partitions) {
             if !self.exists(collection) {
@@ -234,14 +254,15 @@ impl Collections {
         for (id, collection) in self.created() {
             if let Some(first) = seen.insert((collection.database, &collection.name), id) {
                 let what = format!("its name {:?} is that of collection {first}, too", collection.name);
-                findings.error(Invariant::CollectionNamesUnique, Plain::Collection(id).to_string(), what);
+                let remedy = format!("--rename-collection {id}=NEW");
+                findings.error_with(Invariant::CollectionNamesUnique, self.key(id), what, remedy);
             }
         }
     }
 
     /// Fields and partitions of a collection.
     fn check_parts(&self, id: i64, collection: &Collection, findings: &mut Findings) {
-        let key = Plain::Collection(id).to_string();
+        let key = self.key(id);
         if collection.embeds.any() {
             let what = format!("the record of collection {:?} embeds {}", collection.name, collection.embeds.list());
             findings.error(Invariant::NothingEmbedded, &key, what);
@@ -271,9 +292,10 @@ impl Collections {
         for (partition, versions) in of(&self.partitions, id) {
             let Some(record) = versions.live().filter(|record| record.created) else { continue };
             if let Some(first) = seen.insert(&record.name, partition) {
-                let key = Plain::Partition { collection: id, partition }.to_string();
+                let key = Family::Partition.key([id, partition]);
                 let what = format!("its name {:?} is that of partition {first}, too", record.name);
-                findings.error(Invariant::PartitionNamesUnique, key, what);
+                let remedy = format!("--rename-partition {id}/{partition}=NEW");
+                findings.error_with(Invariant::PartitionNamesUnique, key.to_string(), what, remedy);
             }
         }
     }
@@ -282,7 +304,8 @@ impl Collections {
         let is_created = self.is_created(id);
         let newest = self.collections.get(&id).and_then(|versions| versions.newest.as_ref()).map(|(time, _)| *time);
         for (time, snapshot) in snapshots {
-            let key = Key::Snapshot(Plain::Collection(id), *time).to_string();
+            let plain = self.keys.get(&id).cloned().unwrap_or_else(|| Family::Collection.key([id]));
+            let key = plain.at(*time).to_string();
             let is_newest = newest == Some(*time);
             if is_created && is_newest {
                 if snapshot.embeds.any() {
@@ -305,7 +328,7 @@ impl Collections {
 
     /// A read at the time of the newest snapshot finds every field, and every partition that was there by then.
     fn check_times(&self, id: i64, time: u64, embeds: Embedded, findings: &mut Findings) {
-        let late = |findings: &mut Findings, key: Plain, oldest: Option<u64>| {
+        let late = |findings: &mut Findings, key: Key, oldest: Option<u64>| {
             let has =
                 oldest.map_or_else(|| "no snapshot".to_owned(), |oldest| format!("its oldest snapshot at {oldest}"));
             let what = format!("it has {has}, but the newest one of its collection is at {time}");
@@ -313,7 +336,7 @@ impl Collections {
         };
         for (field, versions) in of(&self.fields, id).filter(|_| !embeds.fields) {
             if versions.live().is_some() && !versions.is_readable_at(time) {
-                late(findings, Plain::Field { collection: id, field }, versions.oldest_live);
+                late(findings, Family::Field.key([id, field]), versions.oldest_live);
             }
         }
         for (partition, versions) in of(&self.partitions, id).filter(|_| !embeds.partitions) {
@@ -323,7 +346,7 @@ impl Collections {
                 && (versions.live().is_some_and(was_there)
                     || versions.live().is_some() && versions.oldest_live.is_none())
             {
-                late(findings, Plain::Partition { collection: id, partition }, versions.oldest_live);
+                late(findings, Family::Partition.key([id, partition]), versions.oldest_live);
             }
         }
     }

@@ -1,0 +1,65 @@
+//! Aliases.
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+
+use super::collections::Collections;
+use super::invariant::{Findings, Invariant};
+use super::read_version;
+use super::versions::{Version, Versions, fingerprint};
+use crate::layout::families::Family;
+use crate::layout::keys::Key;
+use crate::version::Layout;
+use crate::layout::messages::target::AliasInfo;
+
+/// All aliases, each with its collection.
+#[derive(Debug, Default)]
+pub(super) struct Aliases(BTreeMap<Key, Versions<i64>>);
+
+impl Aliases {
+    pub(super) fn add(
+        &mut self,
+        parsed: &Key,
+        key: &[u8],
+        value: &[u8],
+        findings: &mut Findings,
+    ) {
+        let state = read_version(key, value, findings, |info: &AliasInfo| {
+            let recorded = &info.alias_name;
+            let agrees = *recorded == parsed.name();
+            agrees.then_some(()).ok_or_else(|| format!("its alias_name is {recorded:?}, but the key says {:?}", parsed.name()))
+        });
+        let state = match state {
+            // The plain key of a migrated alias has no time of creation, as Milvus's own migration writes it.
+            Version::Live(_, info) => {
+                let id = info.collection_id;
+                Version::Live(fingerprint(&AliasInfo { created_time: 0, ..info }.encode_to_vec()), id)
+            }
+            Version::Dropped => Version::Dropped,
+            Version::Unusable => Version::Unusable,
+        };
+        self.0.entry(parsed.clone().plain()).or_default().add(parsed.snapshot, state);
+    }
+
+    pub(super) fn check(&self, collections: &Collections, layout: Option<Layout>, findings: &mut Findings) {
+        let names = collections.by_name();
+        for (plain, versions) in &self.0 {
+            let (name, key) = (plain.name(), plain.to_string());
+            versions.check(plain.clone(), false, findings);
+            let Some(collection) = versions.live() else { continue };
+            if !collections.exists(*collection) {
+                let what = format!("its collection {collection} does not exist");
+                findings.error(Invariant::AliasTargetExists, &key, what);
+            }
+            if let Some(collection) = names.get(name) {
+                let what = format!("collection {collection} has that name");
+                findings.error_with(Invariant::AliasNameFree, key.clone(), what, format!("--rename-alias '{name}=NEW'"));
+            }
+            if layout.is_some_and(|layout| layout.in_database != (plain.family == Family::DatabaseAlias)) {
+                let what = "the alias is not where this target writes aliases itself";
+                findings.error(Invariant::TargetForm, &key, what);
+            }
+        }
+    }
+}

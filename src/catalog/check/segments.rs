@@ -1,0 +1,142 @@
+//! Segments with the keys of their logs, and where channels go on reading.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::collections::Collections;
+use super::invariant::{Findings, Invariant};
+use super::read;
+use crate::catalog::records::same_id;
+use crate::layout::families::Family;
+use crate::layout::keys::Key;
+use crate::layout::messages::common::{FieldBinlog, MsgPosition, SegmentInfo, SegmentState};
+use crate::version::{Layout, StatslogPadding};
+
+/// The log ID of the one statslog that 2.3 merges all others of a segment into; then it reads no other.
+const COMPOUND_STATSLOG: i64 = 1;
+
+type Ids = [i64; 3];
+
+/// A segment, reduced to what its logs are held against: there may be hundreds of thousands.
+#[derive(Debug, Clone, Copy)]
+struct Kept {
+    rows: i64,
+    is_flushed: bool,
+    is_compacted: bool,
+}
+
+/// What the log keys of a segment hold.
+#[derive(Debug, Clone, Copy, Default)]
+struct Logs {
+    /// Of the field with the lowest ID that has any: number of binlogs, and of rows in them.
+    binlogs: Option<(usize, i64)>,
+    /// The fewest statslogs of a field.
+    statslogs: Option<usize>,
+    has_compound: bool,
+}
+
+/// All segments with their logs, and all checkpoints.
+#[derive(Debug, Default)]
+pub(super) struct Segments {
+    segments: HashMap<Ids, Kept>,
+    logs: HashMap<Ids, Logs>,
+    checkpoints: BTreeSet<String>,
+}
+
+impl Segments {
+    pub(super) fn add(&mut self, ids: Ids, key: &[u8], value: &[u8], findings: &mut Findings) {
+        let record = read(key, value, findings, |info: &SegmentInfo| {
+            same_id("collectionID", info.collection_id, ids[0])?;
+            same_id("partitionID", info.partition_id, ids[1])?;
+            same_id("ID", info.id, ids[2])
+        });
+        let Some(info) = record else { return };
+        if !(info.binlogs.is_empty() && info.statslogs.is_empty() && info.deltalogs.is_empty()) {
+            findings.error(Invariant::SegmentsSeparate, key, "it embeds its lists of files");
+        }
+        let is_flushed = info.state == SegmentState::Flushed as i32;
+        let is_compacted = !info.compaction_from.is_empty();
+        self.segments.insert(ids, Kept { rows: info.num_of_rows, is_flushed, is_compacted });
+    }
+
+    /// Takes in a key of logs: binlogs come before statslogs, and fields in the order of their digits.
+    pub(super) fn add_logs(&mut self, parsed: &Key, key: &[u8], value: &[u8], findings: &mut Findings) {
+        let [collection, partition, segment, field] = parsed.ids();
+        let record = read(key, value, findings, |record: &FieldBinlog| same_id("fieldID", record.field_id, field));
+        let Some(record) = record else { return };
+        if let Some(log) = record.binlogs.iter().find(|log| log.log_id <= 0 || !log.log_path.is_empty()) {
+            let what = format!("a file is named {:?} and has the log ID {}", log.log_path, log.log_id);
+            findings.error(Invariant::LogIds, key, what);
+        }
+        let logs = self.logs.entry([collection, partition, segment]).or_default();
+        let number = record.binlogs.len();
+        match parsed.family {
+            Family::Binlog if logs.binlogs.is_none() => {
+                logs.binlogs = Some((number, record.binlogs.iter().map(|log| log.entries_num).sum()));
+            }
+            Family::Statslog => {
+                logs.statslogs = Some(logs.statslogs.map_or(number, |fewest| fewest.min(number)));
+                logs.has_compound |= record.binlogs.iter().any(|log| log.log_id == COMPOUND_STATSLOG);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn add_checkpoint(&mut self, channel: &str, key: &[u8], value: &[u8], findings: &mut Findings) {
+        self.checkpoints.insert(channel.to_owned());
+        if let Some(position) = read(key, value, findings, |_: &MsgPosition| Ok(()))
+            && position.msg_id.is_empty()
+        {
+            findings.error(Invariant::CheckpointPresent, key, "it holds no message ID");
+        }
+    }
+
+    /// The number of rows of a segment.
+    pub(super) fn rows(&self, ids: Ids) -> Option<i64> {
+        self.segments.get(&ids).map(|segment| segment.rows)
+    }
+
+    pub(super) fn check(&self, collections: &Collections, layout: Option<Layout>, findings: &mut Findings) {
+        for (ids, segment) in &self.segments {
+            if let Some(logs) = self.logs.get(ids) {
+                check_logs(*ids, *segment, *logs, layout, findings);
+            }
+        }
+        for (id, collection) in collections.created() {
+            for start in collection.channels.iter().filter(|start| !self.checkpoints.contains(&start.channel)) {
+                let key = Family::ChannelCheckpoint.named(&start.channel).to_string();
+                let what = format!("channel {} of collection {:?} ({id}) has no checkpoint", start.channel, collection.name);
+                // Where the collection's record does not tell where the channel begins, nobody can know.
+                match start.message_id {
+                    Some(_) => findings.error(Invariant::CheckpointPresent, key, what),
+                    None => findings.warn(Invariant::CheckpointPresent, key, what),
+                }
+            }
+        }
+    }
+}
+
+fn check_logs(ids: Ids, segment: Kept, logs: Logs, layout: Option<Layout>, findings: &mut Findings) {
+    let key = Family::Segment.key(ids).to_string();
+    let Some((binlogs, rows)) = logs.binlogs else { return };
+    let counts = layout.is_some_and(|layout| match layout.statslog_padding {
+        StatslogPadding::Nobody => false,
+        StatslogPadding::Everybody => true,
+        StatslogPadding::NotCompacted => !segment.is_compacted,
+    });
+    if let Some(statslogs) = logs.statslogs
+        && counts
+        && statslogs < binlogs
+        && !logs.has_compound
+    {
+        let what = format!("it has {statslogs} statslog(s) for {binlogs} binlog(s) of a field");
+        findings.error(Invariant::StatslogsComplete, &key, what);
+    }
+    if !segment.is_flushed || rows == segment.rows {
+        return;
+    }
+    let what = format!("its files have {rows} rows, but it has {}", segment.rows);
+    match rows {
+        0 => findings.error(Invariant::RowsCounted, &key, what),
+        _ => findings.warn(Invariant::RowsCounted, &key, what),
+    }
+}

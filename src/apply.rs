@@ -13,7 +13,7 @@ use crate::etcd::{Etcd, EtcdError};
 use crate::guard::{Guard, GuardError};
 use crate::layout::keys::{HISTORY, printable};
 use crate::plan::{Change, Phase, Plan};
-use crate::report::progress::Progress;
+use crate::terminal::progress::Progress;
 use crate::stop::{Stop, Stopped};
 
 /// Transactions under way at the same time where their order does not matter.

@@ -15,13 +15,13 @@ use semver::Version;
 
 use crate::config::{self, CommandType, Config, Overrides, PASSWORD_VARIABLE, Password, files};
 use crate::exit::Exit;
-use crate::report::console::{LogFormat, OutputFormat};
+use crate::terminal::console::{LogFormat, OutputFormat};
 use crate::version;
 pub use options::{
-    BackupOptions, ConversionOptions, InspectOptions, PlanOptions, RollbackOptions, RunArgs, VerifyOptions,
+    BackupOptions, ConversionOptions, InspectOptions, PlanOptions, RepairOptions, RollbackOptions, RunArgs, VerifyOptions,
 };
 
-/// Upgrades the metadata of a Milvus 2.1.x cluster, which lives in etcd, to the layout of 2.2.
+/// Upgrades the metadata of a Milvus 2.1.x cluster, which lives in etcd, to the layout of 2.2, 2.3 or 2.4.
 ///
 /// Stop Milvus before. Without a command, cmd.type in the configuration file says what to do. A flag goes before its
 /// environment variable, that before the file, and the file before the default.
@@ -54,6 +54,10 @@ pub struct Common {
     /// Wait so long (90s, 5m) until the last Milvus component and any other migration has ended, instead of refusing at once
     #[arg(long, value_name = "TIME", env = "META_MIGRATION_WAIT_FOR_SESSIONS", global = true)]
     pub wait_for_sessions: Option<humantime::Duration>,
+
+    /// Show lists whole, however long
+    #[arg(long, global = true, help_heading = GENERAL)]
+    pub details: bool,
 
     /// Write one line per key that is changed
     #[arg(short, long, env = "META_MIGRATION_VERBOSE", value_parser = BoolishValueParser::new(), global = true, help_heading = GENERAL)]
@@ -182,13 +186,15 @@ pub enum Command {
     Backup(BackupOptions),
     /// Migrate the metadata from the source version to the target version
     Run(RunArgs),
+    /// Bring what another tool (or an earlier edition of this one) migrated into the target's own layout
+    Repair(RepairOptions),
     /// Bring the metadata back to what the backup file holds
     Rollback(RollbackOptions),
     /// Show what run would do, without writing anything; Milvus may be up
     Plan(PlanOptions),
     /// Show etcd, the meta root, live components, the lock, and the next sensible step
     Status,
-    /// Check that the metadata is a complete, consistent 2.2 layout; changes nothing
+    /// Check that the metadata is complete and consistent for the target version; changes nothing
     Verify(VerifyOptions),
     /// Look into a backup file, damaged ones too; needs neither etcd nor a configuration file
     Inspect(InspectOptions),
@@ -208,6 +214,13 @@ pub enum Job {
     Backup(BackupOptions),
     /// Migrate.
     Run(RunOptions),
+    /// Repair what another tool migrated.
+    Repair {
+        /// Only show what would be done.
+        dry_run: bool,
+        /// As of a run.
+        options: RunOptions,
+    },
     /// Restore a backup.
     Rollback(RollbackOptions),
     /// Show what would be done.
@@ -231,8 +244,10 @@ pub struct RunOptions {
     pub conversion: ConversionOptions,
     /// Do not ask.
     pub yes: bool,
-    /// Go on without the backup that is announced, or back up half-migrated metadata.
-    pub force: bool,
+    /// Go on without a backup.
+    pub no_backup: bool,
+    /// Keep what a newer Milvus wrote.
+    pub keep_newer: bool,
 }
 
 /// Reads the arguments, the program's name first, and the environment.
@@ -273,6 +288,23 @@ fn with_two_dashes(args: impl IntoIterator<Item = OsString>) -> impl Iterator<It
 }
 
 impl Cli {
+    /// The name of the command that was typed; empty where the file says what to do.
+    pub fn name(&self) -> &'static str {
+        match &self.command {
+            None => "",
+            Some(Command::Backup(_)) => "backup",
+            Some(Command::Run(_)) => "run",
+            Some(Command::Repair(_)) => "repair",
+            Some(Command::Rollback(_)) => "rollback",
+            Some(Command::Plan(_)) => "plan",
+            Some(Command::Status) => "status",
+            Some(Command::Verify(_)) => "verify",
+            Some(Command::Inspect(_)) => "inspect",
+            Some(Command::Completions { .. }) => "completions",
+            Some(Command::Man) => "man",
+        }
+    }
+
     /// What the flags and the environment say in place of the file, the password read.
     ///
     /// # Errors
@@ -331,14 +363,22 @@ impl Cli {
             Command::Completions { .. } | Command::Man => bail!("this command takes no configuration"),
             Command::Verify(options) => Job::Verify(options),
             Command::Inspect(options) => Job::Inspect(options),
-            Command::Run(typed) => Job::Run(RunOptions {
-                with_backup: typed.with_backup.unwrap_or(config.run_with_backup),
-                skip_invalid: typed.skip_invalid.unwrap_or(config.skip_invalid),
-                conversion: typed.conversion,
-                yes: typed.yes,
-                force: typed.force,
-            }),
+            Command::Run(typed) => Job::Run(run_options(typed, config)),
+            Command::Repair(typed) => {
+                Job::Repair { dry_run: typed.dry_run, options: run_options(typed.run, config) }
+            }
         })
+    }
+}
+
+fn run_options(typed: RunArgs, config: &Config) -> RunOptions {
+    RunOptions {
+        with_backup: typed.with_backup.unwrap_or(config.run_with_backup),
+        skip_invalid: typed.skip_invalid.unwrap_or(config.skip_invalid),
+        conversion: typed.conversion,
+        yes: typed.yes,
+        no_backup: typed.no_backup,
+        keep_newer: typed.keep_newer,
     }
 }
 

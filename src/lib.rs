@@ -1,11 +1,24 @@
+//! Upgrades the metadata of a Milvus 2.1.x cluster, which lives in etcd, to the layout of 2.2, 2.3 or 2.4.
 //!
 //! `docs/design.md` tells how the modules belong together and why a migration is safe at every instant.
 
+pub mod apply;
+pub mod backup;
 pub mod catalog;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod course;
 pub mod decode;
 pub mod diff;
+pub mod etcd;
+pub mod exit;
+pub mod guard;
 pub mod history;
 pub mod layout;
+pub mod outcome;
 pub mod plan;
 pub mod state;
+pub mod stop;
+pub mod terminal;
 pub mod version;

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use meta_migration::cli::{self, Cli, Command};
 use meta_migration::commands;
 use meta_migration::exit::{Exit, Failure};
-use meta_migration::report::console::Console;
-use meta_migration::report::outcome::FailureOutcome;
+use meta_migration::outcome::FailureOutcome;
+use meta_migration::terminal::console::Console;
 
 fn main() -> ExitCode {
     let cli = match cli::parse_from(std::env::args_os()) {
@@ -36,8 +36,7 @@ fn main() -> ExitCode {
         }
     };
     console.fail(&what);
-    // Nothing better can be done if standard output is gone.
-    let _ = console.object(&FailureOutcome::new(exit, what));
+    console.object(&FailureOutcome::new(cli.name(), exit, what));
     exit.into()
 }
 

@@ -9,6 +9,9 @@ use super::problem::Problem;
 use crate::layout::families::{Family, Side};
 use crate::layout::keys::{self, Key, SNAPSHOTS};
 
+/// Where 2.1 and later keep the credentials of users (`rootcoord/kv_catalog.go`).
+const USERS: &str = "root-coord/credential/users/";
+
 /// A key (relative to the meta root) with its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -34,6 +37,7 @@ pub struct Records {
     /// Keys that stay whatever happens, by prefix. Sessions and our history are not among them.
     others: BTreeMap<String, u64>,
     history: Option<Bytes>,
+    users: Vec<String>,
 }
 
 impl Records {
@@ -42,7 +46,11 @@ impl Records {
         match keys::family_of(&key) {
             Family::Session => {}
             Family::History => self.history = Some(value),
-            Family::Other => keys::count(&mut self.others, &key),
+            Family::Other => {
+                let user = std::str::from_utf8(&key).ok().and_then(|key| key.strip_prefix(USERS));
+                self.users.extend(user.map(str::to_owned));
+                keys::count(&mut self.others, &key);
+            }
             _ => self.all.push(Record { key, value }),
         }
     }
@@ -60,6 +68,11 @@ impl Records {
     /// The value of our history key.
     pub fn history(&self) -> Option<&Bytes> {
         self.history.as_ref()
+    }
+
+    /// Names of the users that have credentials.
+    pub fn users(&self) -> &[String] {
+        &self.users
     }
 
     /// Number of metadata keys: without sessions and our history.

@@ -30,6 +30,11 @@ pub fn tripwires(layout: Layout) -> Vec<(Bytes, Bytes)> {
     keys
 }
 
+/// The tripwires of all layouts: what keeps a 2.1 away while a rollback is under way.
+pub fn all_tripwires() -> Vec<(Bytes, Bytes)> {
+    tripwires(Layout { segment_tripwire: true, ..Layout::of(&semver::Version::new(2, 2, 16)) })
+}
+
 #[cfg(test)]
 mod tests {
     use prost::Message;

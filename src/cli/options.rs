@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::migrate::{self, Rename};
+use crate::catalog::channel::MessageLog;
+use crate::catalog::names::Rename;
+use crate::catalog::{self, Precedence};
+use crate::history::Choices;
 
 /// Options of `backup`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
@@ -33,9 +36,25 @@ pub struct RunArgs {
     #[arg(long, short)]
     pub yes: bool,
 
-    /// Go on without the backup that config.backupFilePath announces, or back up half-migrated metadata
+    /// Go on without a backup: there is no way back then
+    #[arg(long, alias = "force")]
+    pub no_backup: bool,
+
+    /// Where a newer Milvus was started before the migration: keep all that it wrote, and migrate the rest
     #[arg(long)]
-    pub force: bool,
+    pub keep_newer: bool,
+}
+
+/// Options of `repair`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct RepairOptions {
+    /// Show what would be done, without writing anything
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// As of run.
+    #[command(flatten)]
+    pub run: RunArgs,
 }
 
 /// What can be chosen about the conversion.
@@ -56,6 +75,10 @@ pub struct ConversionOptions {
     /// Give an alias another name; repeat it for more
     #[arg(long, value_name = "OLD=NEW")]
     pub rename_alias: Vec<Rename>,
+
+    /// Give a partition another name, collection and partition by name or ID; repeat it for more
+    #[arg(long, value_name = "COLLECTION/PARTITION=NEW")]
+    pub rename_partition: Vec<Rename>,
 }
 
 /// Options of `plan`.
@@ -69,6 +92,18 @@ pub struct PlanOptions {
     #[arg(long)]
     pub diff: bool,
 
+    /// End with 0 if there is nothing to do, 1 if run would refuse, 2 if there is something to do
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+
+    /// Leave out what cannot be migrated, as given to run [default: cmd.skipInvalid]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub skip_invalid: Option<bool>,
+
+    /// As given to run
+    #[arg(long)]
+    pub keep_newer: bool,
+
     /// How to convert.
     #[command(flatten)]
     pub conversion: ConversionOptions,
@@ -80,6 +115,18 @@ pub struct RollbackOptions {
     /// Accept a backup of another meta root; its keys are moved to this one
     #[arg(long)]
     pub allow_other_root: bool,
+
+    /// Accept a backup of another etcd cluster; a restored etcd has a new cluster ID
+    #[arg(long)]
+    pub other_cluster: bool,
+
+    /// Do not save what is there now before it is overwritten
+    #[arg(long)]
+    pub no_copy: bool,
+
+    /// Do not ask before writing; without a terminal it never asks
+    #[arg(long, short)]
+    pub yes: bool,
 }
 
 /// Options of `verify`.
@@ -117,13 +164,32 @@ pub struct InspectOptions {
     pub export: Option<PathBuf>,
 }
 
-impl From<&ConversionOptions> for migrate::Options {
-    fn from(chosen: &ConversionOptions) -> Self {
-        Self {
-            rebuild_index: chosen.rebuild_index.clone(),
-            keep_index_files: chosen.keep_index_files,
-            rename_collection: chosen.rename_collection.clone(),
-            rename_alias: chosen.rename_alias.clone(),
+impl ConversionOptions {
+    /// The options of a conversion.
+    pub fn options(&self, precedence: Precedence, restore_schemas: bool) -> catalog::Options {
+        catalog::Options {
+            rebuild_index: self.rebuild_index.clone(),
+            keep_index_files: self.keep_index_files,
+            rename_collection: self.rename_collection.clone(),
+            rename_alias: self.rename_alias.clone(),
+            rename_partition: self.rename_partition.clone(),
+            message_log: MessageLog::Unknown,
+            precedence,
+            restore_schemas,
+        }
+    }
+
+    /// What goes into the history key.
+    pub fn choices(&self, skip_invalid: bool, keep_newer: bool) -> Choices {
+        let spelt = |renames: &[Rename]| renames.iter().map(|one| format!("{}={}", one.old, one.new)).collect();
+        Choices {
+            skip_invalid,
+            keep_newer,
+            rebuild_index: self.rebuild_index.clone(),
+            keep_index_files: self.keep_index_files,
+            rename_collection: spelt(&self.rename_collection),
+            rename_alias: spelt(&self.rename_alias),
+            rename_partition: spelt(&self.rename_partition),
         }
     }
 }

@@ -1,14 +1,16 @@
 //! `backup`: every key without a lease, at one revision, into a file.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 
-use super::Context;
+use super::{Context, Halt, take};
 use crate::cli::BackupOptions;
+use crate::course;
 use crate::etcd::Etcd;
 use crate::exit::{Exit, Failure};
-use crate::layout::Found;
-use crate::report::outcome::{BackupFile, BackupOutcome, Ended};
-use crate::version::has_21_layout;
+use crate::outcome::backed_up::{BackupFile, BackupOutcome};
+use crate::outcome::words::thousands;
+use crate::outcome::{Ended, Next, Step};
+use crate::state::{Situation, State};
 
 pub(super) async fn execute(context: &Context, options: &BackupOptions) -> Result<Exit, Failure> {
     let file = context.backup_file()?;
@@ -16,14 +18,14 @@ pub(super) async fn execute(context: &Context, options: &BackupOptions) -> Resul
     let etcd = context.connect().await?;
     let guard = context.lock(&etcd).await?;
     let result = async {
-        let found = check_layout(context, &etcd, options).await?;
-        let written = context.write_backup(&etcd, &file, None, found).await?;
-        Ok::<_, anyhow::Error>(written)
+        let (situation, revision) = look(context, &etcd, options).await?;
+        let written = context.write_backup(&etcd, &file, Some(revision), situation.found).await?;
+        Ok::<_, anyhow::Error>((written, situation))
     }
     .await;
     let still_guarded = guard.check().await;
     guard.release().await;
-    let written = result?;
+    let (written, situation) = result?;
     context.say_backup(&written);
     if let Err(error) = still_guarded {
         // The backup is sound, but it may not be the newest state any more.
@@ -32,41 +34,37 @@ pub(super) async fn execute(context: &Context, options: &BackupOptions) -> Resul
                 .context("the backup was written, but Milvus came back meanwhile: make it again before migrating"),
         ));
     }
-    context.say(format!(
-        "next: migrate with `run`; to go back, `rollback --backup-file {}`. Keep a copy of the file elsewhere",
-        file.display()
-    ));
+    let next = match situation.state {
+        State::Ready => Next::new(
+            Step::Run,
+            format!("migrate with `run`; to go back, `rollback --backup-file {}`. Keep a copy of the file elsewhere", file.display()),
+        ),
+        _ => course::next(&situation),
+    };
+    context.say(format!("next: {}", next.text));
     context.console.object(&BackupOutcome {
-        command: "backup",
-        ended: Ended::Done,
-        meta_root: context.config.meta_root.to_string(),
+        header: context.header("backup", Ended::Done, Some(situation.state), Some(next)),
         backup: BackupFile::from(&written),
-    })?;
+    });
     Ok(Exit::Done)
 }
 
-/// Refuses to back up what is not wholly in the layout of the source version: restoring it would not be a rollback.
-async fn check_layout(context: &Context, etcd: &Etcd, options: &BackupOptions) -> Result<Found> {
-    let has_target_keys = context.has_target_keys(etcd).await?;
-    let expects_source = context.config.source_version.as_ref().is_none_or(has_21_layout);
-    let (inventory_found, fits) = if has_target_keys {
-        // Rare, so that it may take a second read: 2.2, or half of each.
-        let found = context.read_inventory(etcd).await?.0.found();
-        (found, if expects_source { false } else { found == Found::Target })
-    } else {
-        (Found::Source, expects_source)
-    };
-    if fits || options.force {
-        return Ok(inventory_found);
+/// Refuses to back up what would be no way back.
+async fn look(context: &Context, etcd: &Etcd, options: &BackupOptions) -> Result<(Situation, i64)> {
+    let reading = context.read_records(etcd).await?;
+    let situation = Situation::of(&reading.records)?;
+    if situation.state == State::NoMilvus {
+        return Err(anyhow!("{}", context.nothing_here(etcd).await));
     }
-    let version = context.source_version().unwrap_or_else(|| "2.1".into());
-    let way_on = match inventory_found {
-        Found::Mixed => "Finish the migration with `run`, or go back with `rollback` and the backup made before it",
-        _ => "If a migration has been done, the backup made before it is the one to keep",
-    };
-    bail!(
-        "the metadata under {} is in layout {inventory_found}, not wholly in that of Milvus {version} (source version): \
-         a backup of it would not be a way back. {way_on}. To back it up all the same, use --force",
-        context.config.meta_root
-    )
+    context.say(format!(
+        "found {} metadata keys at revision {}: {}",
+        thousands(reading.records.keys()),
+        reading.revision,
+        situation.headline()
+    ));
+    let course = course::of_backup(&situation, context.config.source_version.as_ref(), options.force);
+    match take(course)? {
+        Some(Halt::Nothing(why)) => Err(anyhow!("{why}")),
+        None => Ok((situation, reading.revision)),
+    }
 }

@@ -10,9 +10,9 @@ use crate::cli::InspectOptions;
 use crate::decode;
 use crate::exit::{Exit, Failure};
 use crate::layout::keys::printable;
-use crate::report::console::Console;
-use crate::report::inspect::{InspectOutcome, ListedKey, ShownKey, View, not_found, text, warning};
-use crate::report::outcome::{Ended, Labelled};
+use crate::outcome::inspected::{InspectOutcome, ListedKey, ShownKey, View, not_found, text, warning};
+use crate::outcome::{Ended, Header, Labelled};
+use crate::terminal::console::Console;
 
 pub(super) fn execute(console: &Console, options: &InspectOptions) -> Result<Exit, Failure> {
     let outcome = inspect(options)?;
@@ -25,8 +25,8 @@ pub(super) fn execute(console: &Console, options: &InspectOptions) -> Result<Exi
     let ended = if outcome.file.sound { Ended::Done } else { Ended::NotOk };
     // What goes to standard output is the export alone.
     if !matches!(outcome.view, View::Export { file: None, .. }) {
-        let object = Labelled { command: "inspect", ended, outcome: &outcome };
-        console.result(&object, || text(&outcome)).context("cannot write to standard output")?;
+        let object = Labelled { header: Header::new("inspect", ended), outcome: &outcome };
+        console.result(&object, || text(&outcome));
     }
     Ok(if outcome.file.sound { Exit::Done } else { Exit::NothingWritten })
 }

@@ -11,25 +11,30 @@ mod run;
 mod session;
 mod status;
 mod verify;
+mod way_back;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use semver::Version;
 
 use crate::apply::{Applier, ApplyError, Limits};
 use crate::backup::Backup;
-use crate::cli::{Cli, Command, Job};
+use crate::cli::{Cli, Command, Job, RunOptions};
 use crate::config::{self, Config};
+use crate::course::{self, Course};
 use crate::etcd::Etcd;
 use crate::exit::{Exit, Failure};
 use crate::guard::Guard;
+use crate::history::Operation;
+use crate::outcome::words::thousands;
+use crate::outcome::{Ended, Header, Next};
 use crate::plan::{Change, Plan};
-use crate::readback::read_back;
-use crate::report::console::Console;
-use crate::report::progress::Progress;
-use crate::report::text::thousands;
+use crate::state::{Situation, State};
 use crate::stop::Stop;
+use crate::terminal::console::Console;
+use crate::terminal::progress::Progress;
 
 /// What every command works with.
 struct Context {
@@ -42,8 +47,8 @@ struct Context {
     root: String,
     /// How long to wait for live sessions to end.
     wait: Option<Duration>,
-    /// Whether every key is to be listed.
-    verbose: bool,
+    /// Whether lists are shown whole.
+    details: bool,
 }
 
 /// Does what the command line says.
@@ -64,13 +69,15 @@ pub async fn execute(cli: &Cli, console: &Console) -> Result<Exit, Failure> {
         stop: Stop::on_signals().context("cannot listen for signals")?,
         limits: Limits { max_txn_ops: cli.common.max_txn_ops, max_request_bytes: cli.common.max_request_bytes },
         root: config.meta_root.prefix(),
-        verbose: cli.common.verbose,
+        details: cli.common.details || cli.common.verbose,
         wait: cli.common.wait_for_sessions.map(Into::into),
         config,
     };
     match job {
         Job::Backup(options) => backup::execute(&context, &options).await,
-        Job::Run(options) => run::execute(&context, &options).await,
+        Job::Run(options) => run::execute(&context, &options, Operation::Run).await,
+        Job::Repair { dry_run: true, options } => plan::of_repair(&context, &options).await,
+        Job::Repair { options, .. } => run::execute(&context, &options, Operation::Repair).await,
         Job::Rollback(options) => rollback::execute(&context, &options).await,
         Job::Plan(options) => plan::execute(&context, &options).await,
         Job::Status => status::execute(&context).await,
@@ -84,11 +91,17 @@ impl Context {
         self.console.say(text.as_ref());
     }
 
+    fn header(&self, command: &'static str, ended: Ended, state: Option<State>, next: Option<Next>) -> Header {
+        Header { meta_root: Some(self.config.meta_root.to_string()), state, next, ..Header::new(command, ended) }
+    }
+
     async fn connect(&self) -> Result<Etcd> {
         let endpoints: Vec<_> = self.config.etcd.endpoints.iter().map(|endpoint| endpoint.uri.as_str()).collect();
         tracing::debug!("connecting to {}", endpoints.join(", "));
         let etcd = self.unless_stopped(async { Ok(Etcd::connect(&self.config.etcd).await?) }).await?;
-        let version = etcd.server().map_or_else(String::new, |server| format!(" (etcd {})", server.version));
+        let version = etcd.server().map_or_else(String::new, |server| {
+            format!(" (etcd {}, cluster {:x})", server.version, server.cluster_id)
+        });
         self.say(format!("etcd at {}{version}, meta root {}", etcd.endpoint(), self.config.meta_root));
         Ok(etcd)
     }
@@ -112,46 +125,78 @@ impl Context {
         self.config.source_version.as_ref().map(ToString::to_string)
     }
 
-    /// Carries a plan out, reads everything back, and tells both.
-    async fn carry_out(&self, etcd: &Etcd, guard: &Guard, plan: &Plan, way_on: &str) -> Result<i64, Failure> {
-        plan.changes().for_each(log_change);
-        self.progress.expect(plan);
-        let applier =
-            Applier { etcd, guard, root: &self.root, limits: self.limits, stop: &self.stop, progress: &self.progress };
-        let (done, result) = applier.apply(plan).await;
-        if let Err(error) = result {
-            return Err(interrupted(error, done.may_have_written(), way_on));
+    fn applier<'a>(&'a self, etcd: &'a Etcd, guard: &'a Guard) -> Applier<'a> {
+        Applier {
+            etcd,
+            guard,
+            root: &self.root,
+            limits: self.limits,
+            stop: &self.stop,
+            progress: &self.progress,
+            history: None,
+            counter: Default::default(),
         }
-        let found = self
-            .starting_over(async || Ok(read_back(etcd, &self.root, plan, &self.progress).await?))
-            .await
-            .context("everything was written, but could not be read back and compared")
-            .map_err(|error| Failure::interrupted(error.context(way_on.to_owned())))?;
-        if found.different > 0 {
-            let list = found.differences.join("\n  ");
-            let error = anyhow::anyhow!(
-                "everything was written, but {} key(s) are not as planned at revision {}:\n  {list}\n{way_on}",
-                thousands(found.different),
-                found.revision
-            );
-            return Err(Failure::interrupted(error));
+    }
+
+    /// A person at a terminal sees what will be done, and is asked.
+    async fn ask(&self, yes: bool, text: &str, question: &str) -> Result<()> {
+        if yes || !self.console.can_ask() {
+            return Ok(());
         }
-        self.say(format!(
-            "read back at revision {} and compared: all {} keys are as planned",
-            found.revision,
-            thousands(found.keys)
-        ));
-        Ok(found.revision)
+        self.say(text);
+        tokio::select! {
+            answer = self.console.confirms(question) => match answer.context("cannot ask")? {
+                true => Ok(()),
+                false => anyhow::bail!("not confirmed: nothing was written"),
+            },
+            stopped = self.stop.requested() => Err(stopped).context("not confirmed: nothing was written"),
+        }
+    }
+}
+
+/// What is refused, as an error.
+fn refusal(why: &str, next: &Next) -> anyhow::Error {
+    anyhow::anyhow!("{why}. Nothing was written.\nNext: {}", next.text)
+}
+
+/// What keeps a command from doing its work.
+enum Halt {
+    Nothing(String),
+}
+
+/// Goes on only where there is something to do.
+fn take(course: Course) -> Result<Option<Halt>> {
+    match course {
+        Course::Convert => Ok(None),
+        Course::Nothing(why) => Ok(Some(Halt::Nothing(why))),
+        Course::Refuse(why, next) => Err(refusal(&why, &next)),
+    }
+}
+
+/// What is to be done by `run` or `repair`.
+fn course_of(
+    context: &Context,
+    situation: &Situation,
+    operation: Operation,
+    target: &Version,
+    options: &RunOptions,
+) -> Course {
+    let choices = options.conversion.choices(options.skip_invalid, options.keep_newer);
+    match operation {
+        Operation::Repair => course::of_repair(situation, target, &choices),
+        _ => course::of_run(situation, context.config.source_version.as_ref(), target, &choices),
     }
 }
 
 /// One line per change, for those who asked for it.
-fn log_change(change: &Change) {
-    match change {
-        Change::Put { key, value } => tracing::debug!("put {} ({} bytes)", key.escape_ascii(), value.len()),
-        Change::Delete { first, keys: 1, .. } => tracing::debug!("delete {}", first.escape_ascii()),
-        Change::Delete { first, last, keys } => {
-            tracing::debug!("delete {keys} keys from {} to {}", first.escape_ascii(), last.escape_ascii());
+fn log_changes(plan: &Plan) {
+    for change in plan.changes() {
+        match change {
+            Change::Put { key, value } => tracing::debug!("put {} ({} bytes)", key.escape_ascii(), value.len()),
+            Change::Delete { first, keys: 1, .. } => tracing::debug!("delete {}", first.escape_ascii()),
+            Change::Delete { first, last, keys } => {
+                tracing::debug!("delete {keys} keys from {} to {}", first.escape_ascii(), last.escape_ascii());
+            }
         }
     }
 }

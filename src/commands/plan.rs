@@ -3,22 +3,28 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
+use semver::Version;
 
-use super::Context;
-use crate::apply::transactions;
-use crate::backup::Backup;
-use crate::cli::PlanOptions;
+use super::metadata::Reading;
+use super::run::{is_needless, versions};
+use super::{Context, course_of};
+use crate::backup::content::Content;
+use crate::backup::{Backup, Format};
+use crate::catalog::records::Records;
+use crate::cli::{PlanOptions, RunOptions};
+use crate::course::{self, Course};
+use crate::diff::Diff;
 use crate::etcd::Etcd;
 use crate::exit::{Exit, Failure};
 use crate::guard::{Session, sessions};
+use crate::history::Operation;
 use crate::layout::keys::printable;
-use crate::migrate::{self, Inventory, Migration, Record};
-use crate::plan::{Change, Plan};
-use crate::report::outcome::{Ended, KeyChange, MigrationSummary, PlanOutcome};
-use crate::report::text;
-use crate::version::{Way, way};
+use crate::outcome::planned::{KeyChange, PlanOutcome, text};
+use crate::outcome::{Ended, Next, Step};
+use crate::plan::Plan;
+use crate::state::Situation;
 
 /// Keys that are read in a second, at the least: measured, see docs/performance.md.
 const KEYS_A_SECOND: f64 = 100_000.0;
@@ -26,128 +32,184 @@ const KEYS_A_SECOND: f64 = 100_000.0;
 const SECONDS_A_TRANSACTION: f64 = 0.01;
 
 /// What a plan is made from.
-struct Source {
+struct Origin {
     name: String,
     meta_root: String,
-    inventory: Inventory,
-    revision: i64,
+    reading: Reading,
     sessions: Vec<Session>,
-    /// All values, for the differences.
-    values: BTreeMap<Bytes, Bytes>,
     /// Where `run` would write.
     etcd: Option<Etcd>,
 }
 
 pub(super) async fn execute(context: &Context, options: &PlanOptions) -> Result<Exit, Failure> {
-    let migrates = way_of(context)? == Way::Migrate;
-    let source = match &options.from_backup {
-        Some(file) => from_backup(file, options.diff)?,
-        None => from_etcd(context, options.diff).await?,
+    let run = RunOptions {
+        skip_invalid: options.skip_invalid.unwrap_or(context.config.skip_invalid),
+        conversion: options.conversion.clone(),
+        keep_newer: options.keep_newer,
+        ..RunOptions::default()
     };
-    let keys = source.inventory.keys();
-    let migration = match migrates {
-        true => migrate::plan(source.inventory, source.revision, &(&options.conversion).into()),
-        false => migrate::none(source.inventory, source.revision),
+    let target = versions(context, Operation::Run)?;
+    let is_needless = is_needless(context, Operation::Run, &target)?;
+    let origin = match &options.from_backup {
+        Some(file) => from_backup(file)?,
+        None => from_etcd(context).await?,
     };
-    let diff = options.diff.then(|| differences(&migration.plan, &source.values));
-    let obstacle = match &source.etcd {
-        Some(etcd) => {
-            context.check_room_and_rights(etcd, &migration.plan).await.err().map(|error| format!("{error:#}"))
+    let mut outcome = plan(context, &run, Operation::Run, &target, origin, options.diff).await?;
+    if is_needless {
+        outcome.header.ended = Ended::NothingToDo;
+        outcome.refusals.clear();
+        outcome.header.next = Some(Next::new(Step::Nothing, "both versions read the same layout: there is nothing to migrate"));
+    }
+    context.console.result(&outcome, || text(&outcome, context.details));
+    Ok(match (outcome.header.ended, options.detailed_exitcode) {
+        (Ended::NotOk, _) => Exit::NothingWritten,
+        (Ended::Done, true) => Exit::Interrupted,
+        _ => Exit::Done,
+    })
+}
+
+/// What `repair` would do.
+pub(super) async fn of_repair(context: &Context, options: &RunOptions) -> Result<Exit, Failure> {
+    let target = versions(context, Operation::Repair)?;
+    let origin = from_etcd(context).await?;
+    let outcome = plan(context, options, Operation::Repair, &target, origin, false).await?;
+    context.console.result(&outcome, || text(&outcome, context.details));
+    Ok(if outcome.header.ended == Ended::NotOk { Exit::NothingWritten } else { Exit::Done })
+}
+
+async fn plan(
+    context: &Context,
+    options: &RunOptions,
+    operation: Operation,
+    target: &Version,
+    origin: Origin,
+    with_diff: bool,
+) -> Result<PlanOutcome> {
+    let Origin { name, meta_root, reading, sessions, etcd } = origin;
+    let situation = Situation::of(&reading.records)?;
+    let course = course_of(context, &situation, operation, target, options);
+    let worked = context.work_out(&reading, &situation, options, operation, target);
+    let mut refusals = worked.conversion.refusals.clone();
+    let mut ended = Ended::Done;
+    let mut next = next(context, target);
+    match course {
+        Course::Convert => {
+            if let Some(etcd) = &etcd
+                && let Err(error) = context.check_room_and_rights(etcd, &worked.plan, &reading.records).await
+            {
+                refusals.push(format!("{error:#}"));
+            }
+            let problems = !worked.conversion.problems.is_empty() && !options.skip_invalid;
+            if problems || !refusals.is_empty() || !worked.summary.findings.is_empty() {
+                ended = Ended::NotOk;
+                next = Next::new(Step::Mend, way_around(problems));
+            }
         }
-        None => None,
-    };
-    let summary = context.summary(&migration);
-    let outcome = PlanOutcome {
-        command: "plan",
-        ended: ended(&migration, obstacle.is_some()),
-        obstacle,
-        meta_root: source.meta_root,
-        source: source.name,
-        keys,
-        sessions: source.sessions,
-        estimated_seconds: estimate(keys, &migration.plan, summary.transactions),
-        migration: summary,
-        refusals: migration.refusals,
+        Course::Nothing(why) => {
+            ended = Ended::NothingToDo;
+            next = Next { text: why, ..course::next(&situation) };
+        }
+        Course::Refuse(why, way_on) => {
+            ended = Ended::NotOk;
+            refusals = vec![why];
+            next = way_on;
+        }
+    }
+    if !sessions.is_empty() && ended == Ended::Done {
+        next = Next::new(Step::StopMilvus, format!("stop Milvus, then {}", next.text));
+    }
+    let diff = with_diff.then(|| differences(&worked.diff, &reading.records));
+    Ok(PlanOutcome {
+        header: crate::outcome::Header {
+            meta_root: Some(meta_root),
+            ..context.header("plan", ended, Some(situation.state), Some(next))
+        },
+        source: name,
+        found: situation.headline(),
+        keys: reading.records.keys(),
+        sessions,
+        advice: advice(context, &reading.records, target),
+        estimated_seconds: estimate(reading.records.keys(), &worked.plan, worked.summary.transactions),
+        migration: worked.summary,
+        refusals,
         diff,
-    };
-    context.console.result(&outcome, || text::plan(&outcome))?;
-    Ok(if outcome.ended == Ended::NotOk { Exit::NothingWritten } else { Exit::Done })
+    })
 }
 
-/// Without both versions it is the migration that is planned.
-fn way_of(context: &Context) -> Result<Way> {
-    let (Some(source), Some(target)) = (&context.config.source_version, &context.config.target_version) else {
-        return Ok(Way::Migrate);
-    };
-    let way = way(source, target)?;
-    if way == Way::NothingToDo {
-        context.say(format!("Milvus {source} and {target} read the same layout: there is nothing to migrate"));
-    }
-    Ok(way)
-}
-
-fn ended(migration: &Migration, is_obstructed: bool) -> Ended {
-    if is_obstructed || !migration.plan.problems.is_empty() || !migration.refusals.is_empty() {
-        Ended::NotOk
-    } else if migration.plan.is_empty() {
-        Ended::NothingToDo
+fn way_around(problems: bool) -> &'static str {
+    if problems {
+        "mend what is listed above; or `run --skip-invalid`, which leaves out exactly the records that are listed"
     } else {
-        Ended::Done
+        "mend what is listed above, or choose the way around it that is named there"
     }
 }
 
-impl Context {
-    /// What a migration means, for the outcome.
-    pub(super) fn summary(&self, migration: &Migration) -> MigrationSummary {
-        MigrationSummary {
-            revision: migration.plan.revision,
-            totals: migration.plan.totals(),
-            transactions: transactions(&migration.plan, self.limits, self.root.len()),
-            report: migration.report.clone(),
-            untouched: migration.plan.untouched.clone(),
-            problems: migration.plan.problems.clone(),
-        }
-    }
+fn next(context: &Context, target: &Version) -> Next {
+    let step = format!("flush all collections, stop Milvus, `backup`, then `run`; afterwards `verify`, then start Milvus {target}");
+    let has_backup = context.config.backup_file.as_ref().is_some_and(|file| file.exists());
+    Next::new(if has_backup { Step::Run } else { Step::Backup }, step)
 }
 
-async fn from_etcd(context: &Context, keep_values: bool) -> Result<Source> {
+/// What a person has to do that metadata cannot.
+fn advice(context: &Context, records: &Records, target: &Version) -> Vec<String> {
+    let mut advice = vec![
+        "flush all collections before Milvus 2.1 is stopped: what is only in the message log has to be read from there again".to_owned(),
+        "2.1 clients ask for indexes by the name _default_idx, which newer versions do not have: upgrade clients with the servers".to_owned(),
+        "the way back is open until the new Milvus collects files that only the old metadata names: some ten minutes after its first start \
+         for indexes that it builds anew, three hours after the first compaction for rows. To keep it open, set indexCoord.gc.interval, \
+         dataCoord.gc.interval and dataCoord.gc.dropTolerance to days and dataCoord.compaction.enableAutoCompaction to false before that start"
+            .to_owned(),
+    ];
+    let users = users(records);
+    if !users.is_empty() {
+        advice.push(format!(
+            "users other than root have no rights from 2.2 on until they get roles: {}",
+            users.join(", ")
+        ));
+    }
+    if (target.major, target.minor) >= (2, 3) {
+        advice.push(
+            "going back from 2.3 or later needs a copy of the message log's directory where it is rocksmq: copy it before the first start"
+                .to_owned(),
+        );
+    }
+    if context.config.backup_file.is_none() {
+        advice.push("no backup file is configured: `run` refuses without one (--backup-file, or --no-backup)".to_owned());
+    }
+    advice
+}
+
+/// Users with credentials, root aside.
+fn users(records: &Records) -> Vec<String> {
+    records.users().iter().filter(|name| *name != "root").cloned().collect()
+}
+
+async fn from_etcd(context: &Context) -> Result<Origin> {
     let etcd = context.connect().await?;
     let sessions = sessions(&etcd, &context.root).await?;
-    let mut values = BTreeMap::new();
-    let (inventory, revision) = context
-        .read_inventory_with(&etcd, |key, value| {
-            if keep_values {
-                values.insert(key.clone(), value.clone());
-            }
-        })
-        .await?;
-    if inventory.keys() == 0 {
+    let reading = context.read_records(&etcd).await?;
+    if reading.records.keys() == 0 {
         bail!("{}", context.nothing_here(&etcd).await);
     }
     let name = format!("etcd at {}", etcd.endpoint());
     let meta_root = context.config.meta_root.to_string();
-    Ok(Source { name, meta_root, inventory, revision, sessions, values, etcd: Some(etcd) })
+    Ok(Origin { name, meta_root, reading, sessions, etcd: Some(etcd) })
 }
 
-fn from_backup(file: &Path, keep_values: bool) -> Result<Source> {
+fn from_backup(file: &Path) -> Result<Origin> {
     let mut entries = BTreeMap::new();
     let backup = Backup::read(file, |key, value| {
         entries.insert(Bytes::from(key), Bytes::from(value));
-    })?;
-    let mut inventory = Inventory::default();
-    for (key, value) in &entries {
-        inventory.add(key.clone(), Record { value: value.clone(), mod_revision: 0 });
-    }
-    if !keep_values {
-        entries.clear();
-    }
+    })
+    .with_context(|| format!("cannot plan from {}", file.display()))?;
     let revision = match &backup.format {
-        crate::backup::Format::Ours(manifest) => manifest.etcd_revision,
-        crate::backup::Format::Legacy => 0,
+        Format::Ours(manifest) => manifest.etcd_revision,
+        Format::Legacy => 0,
     };
+    let records: Records = entries.into_iter().collect();
     let name = format!("backup file {}", file.display());
-    let meta_root = backup.meta_root;
-    Ok(Source { name, meta_root, inventory, revision, sessions: Vec::new(), values: entries, etcd: None })
+    let reading = Reading { records, content: Content::default(), revision, cluster_id: 0 };
+    Ok(Origin { name, meta_root: backup.meta_root, reading, sessions: Vec::new(), etcd: None })
 }
 
 /// Reading twice (before and after), and the transactions in between.
@@ -157,25 +219,15 @@ fn estimate(keys: u64, plan: &Plan, transactions: usize) -> f64 {
 }
 
 /// The changes key by key, decoded, sorted by key.
-fn differences(plan: &Plan, values: &BTreeMap<Bytes, Bytes>) -> Vec<KeyChange> {
+fn differences(diff: &Diff, records: &Records) -> Vec<KeyChange> {
+    let values: BTreeMap<&Bytes, &Bytes> = records.iter().map(|record| (&record.key, &record.value)).collect();
     let shown = |key: &Bytes, value: &Bytes| crate::decode::value(key, value).to_string();
-    let mut changes = Vec::new();
-    for change in plan.changes() {
-        match change {
-            Change::Put { key, value } => changes.push(KeyChange {
-                key: printable(key),
-                old: values.get(key).map(|old| shown(key, old)),
-                new: Some(shown(key, value)),
-            }),
-            Change::Delete { first, last, .. } => {
-                changes.extend(values.range(first.clone()..=last.clone()).map(|(key, old)| KeyChange {
-                    key: printable(key),
-                    old: Some(shown(key, old)),
-                    new: None,
-                }));
-            }
-        }
-    }
-    changes.sort_by(|a, b| a.key.cmp(&b.key));
-    changes
+    diff.edits
+        .iter()
+        .map(|edit| KeyChange {
+            key: printable(&edit.key),
+            old: values.get(&edit.key).map(|old| shown(&edit.key, old)),
+            new: edit.put.as_ref().map(|new| shown(&edit.key, new)),
+        })
+        .collect()
 }

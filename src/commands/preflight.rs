@@ -1,17 +1,17 @@
 //! Refuses before the first write what would fail half way: no room in etcd, no right to write.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail};
-use etcd_client::{Txn, TxnOp};
+use etcd_client::{Compare, CompareOp, Txn, TxnOp};
 
 use super::Context;
-use crate::backup::Backup;
+use crate::catalog::records::Records;
 use crate::etcd::Etcd;
 use crate::etcd::health::{Alarm, Health};
-use crate::layout::keys::prefix_of;
+use crate::layout::keys::{BUILD_TRIPWIRE, HISTORY, INDEX_TRIPWIRE, SEGMENT_TRIPWIRE, prefix_of, printable};
 use crate::plan::{Change, Plan};
-use crate::report::text::bytes;
+use crate::outcome::words::bytes;
 
 /// What a put takes in etcd's database beyond key and value, and a deleted key at all: revision, tree, index.
 const BYTES_A_KEY: u64 = 256;
@@ -19,18 +19,32 @@ const BYTES_A_KEY: u64 = 256;
 const FEWEST_OPS: usize = 8;
 
 impl Context {
-    /// Makes sure that a plan can be carried out to its end.
-    pub(super) async fn check_room_and_rights(&self, etcd: &Etcd, plan: &Plan) -> Result<()> {
+    /// Makes sure that a plan can be carried out to its end, and that there is room for the way back.
+    pub(super) async fn check_room_and_rights(&self, etcd: &Etcd, plan: &Plan, records: &Records) -> Result<()> {
         // Room first: once the quota is used up, etcd 3.5 raises the alarm NOSPACE at any transaction, one that puts nothing too.
-        self.check_room(&etcd.health().await, plan)?;
-        self.check_rights(etcd, plan).await
+        self.check_room(&etcd.health().await, plan, way_back_bytes(plan, records))?;
+        self.check_rights(etcd, plan).await?;
+        self.check_largest(etcd, plan).await
+    }
+
+    /// Lets etcd see a request as large as the largest that will be written. Its condition never holds, so nothing is written.
+    async fn check_largest(&self, etcd: &Etcd, plan: &Plan) -> Result<()> {
+        let Some(largest) = plan.changes().max_by_key(|change| change.bytes()) else { return Ok(()) };
+        let Change::Put { key, value } = largest else { return Ok(()) };
+        let absolute = [self.root.as_bytes(), key].concat();
+        let never = Compare::version(absolute.clone(), CompareOp::Less, 0);
+        let txn = Txn::new().when([never]).and_then([TxnOp::put(absolute, value.to_vec(), None)]);
+        let what = format!("let etcd see the largest value, that of {} ({})", printable(key), bytes(value.len() as u64));
+        let asked = etcd.kv(&what, async |mut kv| kv.txn(txn.clone()).await).await;
+        asked.map(drop).context("the largest value would not be taken. Start etcd with a larger --max-request-bytes")
     }
 
     /// Asks etcd to delete, for every kind of key that the plan writes, a key that cannot exist because it ends in a slash: it
     /// changes nothing, but etcd looks at the user's rights.
     async fn check_rights(&self, etcd: &Etcd, plan: &Plan) -> Result<()> {
         let kinds: BTreeSet<_> = plan.changes().map(|change| prefix_of(change.key())).collect();
-        let kinds: Vec<_> = kinds.into_iter().collect();
+        let frame = [HISTORY, INDEX_TRIPWIRE, BUILD_TRIPWIRE, SEGMENT_TRIPWIRE].map(|key| prefix_of(key.as_bytes()));
+        let kinds: Vec<_> = kinds.into_iter().chain(frame).collect();
         for some in kinds.chunks(FEWEST_OPS) {
             let deletes: Vec<TxnOp> = some
                 .iter()
@@ -43,7 +57,7 @@ impl Context {
         Ok(())
     }
 
-    fn check_room(&self, health: &Health, plan: &Plan) -> Result<()> {
+    fn check_room(&self, health: &Health, plan: &Plan, way_back: u64) -> Result<()> {
         let alarms = health.alarms.as_deref().unwrap_or_default();
         if let Some(alarm) = alarms.iter().find(|alarm| alarm.kind == Alarm::NOSPACE) {
             bail!(
@@ -58,32 +72,39 @@ impl Context {
         let added = added_bytes(plan);
         for member in &health.endpoints {
             let (Some(size), Some(quota)) = (member.db_bytes, member.quota_bytes) else { continue };
-            if size + added > quota {
+            if size + added + way_back > quota {
                 bail!(
-                    "there is not enough room in etcd at {}: its database has {}, about {} more will be written, and its quota is {}. \
-                     Compact (`etcdctl compact <revision>`) and `etcdctl defrag` each member, or raise --quota-backend-bytes",
+                    "there is not enough room in etcd at {}: its database has {}, about {} will be written, the way back takes about {}, \
+                     and its quota is {}. Make room on each member: `etcdctl compact {}`, then `etcdctl defrag`; or raise \
+                     --quota-backend-bytes",
                     member.endpoint,
                     bytes(size),
                     bytes(added),
-                    bytes(quota)
+                    bytes(way_back),
+                    bytes(quota),
+                    plan.revision
                 );
             }
         }
         Ok(())
     }
+}
 
-    /// Makes sure that the backup that is announced as the way back is there and sound.
-    pub(super) fn check_announced_backup(&self) -> Result<()> {
-        let Some(file) = &self.config.backup_file else {
-            self.console.warn("no backup file is configured: without a backup there is no way back");
-            return Ok(());
-        };
-        let checked = Backup::check(file).map(drop);
-        checked.context(
-            "the backup that is to be the way back cannot be used: make one with `backup` or `run --with-backup`, correct \
-             config.backupFilePath (is the volume mounted?), or go on without one on purpose with --force",
-        )
-    }
+/// How much etcd's database may grow by a rollback: what is overwritten or deleted is put back, what is new is deleted.
+fn way_back_bytes(plan: &Plan, records: &Records) -> u64 {
+    let written: BTreeSet<&[u8]> =
+        plan.changes().filter(|change| matches!(change, Change::Put { .. })).map(|change| &**change.key()).collect();
+    let ranges: BTreeMap<&[u8], &[u8]> = plan
+        .changes()
+        .filter_map(|change| match change {
+            Change::Delete { first, last, .. } => Some((&**first, &**last)),
+            Change::Put { .. } => None,
+        })
+        .collect();
+    let is_deleted = |key: &[u8]| ranges.range(..=key).next_back().is_some_and(|(_, last)| key <= *last);
+    let back = records.iter().filter(|record| written.contains(&*record.key) || is_deleted(&record.key));
+    let restored: u64 = back.map(|record| (record.key.len() + record.value.len()) as u64 + BYTES_A_KEY).sum();
+    restored + written.len() as u64 * BYTES_A_KEY
 }
 
 /// How much etcd's database may grow: puts with their values, deletes as marks.

@@ -1,21 +1,35 @@
 //! `rollback`: afterwards the meta root holds exactly the keys and values of the backup, sessions aside.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
+use time::OffsetDateTime;
 
-use super::{Context, describe};
+use super::metadata::BoxedEntries;
+use super::way_back::{other_cluster, record_of};
+use super::{Context, describe, interrupted, log_changes};
 use crate::backup::Backup;
+use crate::catalog::records::Records;
+use crate::catalog::tripwire::all_tripwires;
+use crate::catalog::{collection, records::Versions};
 use crate::cli::RollbackOptions;
+use crate::diff::Diff;
 use crate::etcd::Etcd;
 use crate::exit::{Exit, Failure};
 use crate::guard::Guard;
-use crate::layout::keys::SESSIONS;
-use crate::plan::Plan;
-use crate::report::outcome::{Ended, RollbackOutcome};
-use crate::report::text::{bytes, thousands};
-use crate::restore::{Comparison, Differences};
+use crate::history::{History, Operation, Progress};
+use crate::layout::families::Family;
+use crate::layout::is_tombstone;
+use crate::layout::keys::{HISTORY, family_of, is_metadata};
+use crate::outcome::backed_up::BackupFile;
+use crate::outcome::rolled_back::{CollectionChanges, RollbackOutcome};
+use crate::outcome::words::{bytes, thousands};
+use crate::outcome::{Ended, Next, Step};
+use crate::plan::{Change, Plan, closing_of_rollback};
+use crate::state::Situation;
 
 type Entries = Vec<(Bytes, Bytes)>;
 
@@ -27,15 +41,18 @@ pub(super) async fn execute(context: &Context, options: &RollbackOptions) -> Res
     context.say(format!("the backup is sound: {}", describe(&backup)));
     let etcd = context.connect().await?;
     let guard = context.lock(&etcd).await?;
-    let result = restore_guarded(context, &etcd, &guard, &backup, entries).await;
+    let job = Job { context, options, etcd: &etcd, guard: &guard, backup: &backup, entries };
+    let result = job.guarded().await;
     guard.release().await;
     let mut outcome = result?;
     outcome.seconds = begun.elapsed().as_secs_f64();
     if let Some(revision) = outcome.verified_revision {
         context.say(format!("rolled back at revision {revision} in {:.1} s", outcome.seconds));
-        context.say("next: start the Milvus version that the backup was made with");
     }
-    context.console.object(&outcome)?;
+    if let Some(next) = &outcome.header.next {
+        context.say(format!("next: {}", next.text));
+    }
+    context.console.object(&outcome);
     Ok(Exit::Done)
 }
 
@@ -43,8 +60,10 @@ fn read_backup(context: &Context, options: &RollbackOptions) -> Result<(Backup, 
     let file = context.backup_file()?;
     let mut entries = Vec::new();
     let backup = Backup::read(&file, |key, value| entries.push((Bytes::from(key), Bytes::from(value))))?;
-    // Sessions are not restored.
-    if entries.iter().all(|(key, _)| key.starts_with(SESSIONS.as_bytes())) {
+    // Neither sessions nor our history are restored.
+    entries.retain(|(key, _)| is_metadata(key));
+    entries.sort();
+    if entries.is_empty() {
         bail!("{} holds no keys of metadata: restoring it would delete all there is", file.display());
     }
     if backup.meta_root != context.config.meta_root.to_string() && !options.allow_other_root {
@@ -59,68 +78,202 @@ fn read_backup(context: &Context, options: &RollbackOptions) -> Result<(Backup, 
     Ok((backup, entries))
 }
 
-async fn restore_guarded(
-    context: &Context,
-    etcd: &Etcd,
-    guard: &Guard,
-    backup: &Backup,
+/// A rollback under the lock.
+struct Job<'a> {
+    context: &'a Context,
+    options: &'a RollbackOptions,
+    etcd: &'a Etcd,
+    guard: &'a Guard,
+    backup: &'a Backup,
     entries: Entries,
-) -> Result<RollbackOutcome, Failure> {
-    let compared = context.starting_over(async || compare(context, etcd, entries.clone()).await);
-    let (plan, differences) = context.unless_stopped(compared).await?;
-    let totals = plan.totals();
-    let mut outcome = RollbackOutcome {
-        command: "rollback",
-        ended: Ended::NothingToDo,
-        meta_root: context.config.meta_root.to_string(),
-        backup: backup.path.display().to_string(),
-        differences,
-        totals,
-        verified_revision: None,
-        seconds: 0.0,
-    };
-    let differences = &outcome.differences;
-    if plan.is_empty() {
-        context.say(format!("nothing to do: all {} keys are as in the backup", thousands(differences.equal)));
-        return Ok(outcome);
-    }
-    context.check_room_and_rights(etcd, &plan).await?;
-    let changes = format!(
-        "{} keys put back ({} missing, {} different; {}), {} deleted that the backup does not have, {} left as they are",
-        thousands(totals.puts),
-        thousands(differences.missing.values().sum()),
-        thousands(differences.different.values().sum()),
-        bytes(totals.put_bytes),
-        thousands(totals.deletes),
-        thousands(differences.equal)
-    );
-    context.say(format!("plan: {changes}"));
-    let way_on = "Run `rollback` again: it goes on where this one ended. Do not start Milvus before it is done";
-    let revision = context.carry_out(etcd, guard, &plan, way_on).await?;
-    context.say(format!("done: {changes}"));
-    for (what, counts) in
-        [("missing", &differences.missing), ("different", &differences.different), ("extra", &differences.extra)]
-    {
-        for (prefix, keys) in counts {
-            context.say(format!("  {what}: {prefix} {}", thousands(*keys)));
-        }
-    }
-    outcome.ended = Ended::Done;
-    outcome.verified_revision = Some(revision);
-    Ok(outcome)
 }
 
-async fn compare(context: &Context, etcd: &Etcd, entries: Entries) -> Result<(Plan, Differences)> {
-    let mut comparison = Comparison::new(entries);
-    let mut snapshot = etcd.snapshot(context.root.as_str()).await?;
-    let bar = context.progress.reading("comparing with the backup", snapshot.total());
-    while let Some(page) = snapshot.next_page().await? {
-        context.stop.check()?;
-        bar.read(page.len() as u64);
-        for entry in page {
-            comparison.add(entry.key.slice(context.root.len()..), &entry.value);
+impl Job<'_> {
+    async fn guarded(&self) -> Result<RollbackOutcome, Failure> {
+        let context = self.context;
+        let reading = context.read_records(self.etcd).await?;
+        self.same_cluster(reading.cluster_id)?;
+        let previous = reading.records.history().cloned();
+        let compared = context.compare(self.etcd, "comparing with the backup", || self.expected(), is_metadata);
+        let (diff, revision) = context.unless_stopped(compared).await?;
+        let plan = Plan::of_rollback(&diff, revision);
+        let frame = self.frame(&reading.records);
+        let mut outcome = RollbackOutcome {
+            header: context.header("rollback", Ended::NothingToDo, None, Some(next(context))),
+            backup: self.backup.path.display().to_string(),
+            copy: None,
+            collections: self.collections(&reading.records),
+            differences: diff.counts(),
+            totals: plan.totals(),
+            verified_revision: None,
+            seconds: 0.0,
+        };
+        if diff.is_empty() && previous.is_none() {
+            let keys = thousands(outcome.differences.equal);
+            context.say(format!("nothing to do: all {keys} metadata keys are as in the backup"));
+            return Ok(outcome);
+        }
+        context.say(outcome.collections.in_words());
+        let changes = in_words(&outcome);
+        context.say(format!("plan: {changes}"));
+        context.check_room_and_rights(self.etcd, &plan, &Records::default()).await?;
+        let situation = Situation::of(&reading.records);
+        let question = format!(
+            "This will be written now: {} in the etcd cluster {:x} becomes what {} holds.",
+            context.config.meta_root,
+            reading.cluster_id,
+            self.backup.path.display()
+        );
+        context.ask(self.options.yes, &outcome.collections.in_words(), &question).await?;
+        // Half a restored backup is worth no copy: the copy was made when this began.
+        let is_resumed = situation.as_ref().is_ok_and(|found| {
+            found.history.as_ref().is_some_and(|history| {
+                history.operation == Operation::Rollback && history.state == Progress::Running
+            })
+        });
+        if !self.options.no_copy && !is_resumed && reading.records.keys() > 0 {
+            let found = situation.as_ref().map_or(crate::layout::Found::Mixed, |situation| situation.found);
+            let file = copy_name(&self.backup.path);
+            let written = context.write_backup(self.etcd, &file, Some(reading.revision), found).await?;
+            context.say(format!("what was there before is saved in {}", file.display()));
+            outcome.copy = Some(BackupFile::from(&written));
+        }
+        let keys = self.entries.len() as u64;
+        let revision = self.write(&plan, &diff, frame, previous, keys).await.map_err(|failure| match outcome.copy {
+            Some(_) => Failure::interrupted(failure.error),
+            None => failure,
+        })?;
+        context.say(format!("done: {changes}"));
+        outcome.header.ended = Ended::Done;
+        outcome.verified_revision = Some(revision);
+        Ok(outcome)
+    }
+
+    fn same_cluster(&self, cluster_id: u64) -> Result<()> {
+        match other_cluster(self.backup, cluster_id) {
+            Some(what) if !self.options.other_cluster => bail!(
+                "{what}. If this is the etcd that is meant, say so with --other-cluster. Nothing was written"
+            ),
+            Some(what) => {
+                self.context.console.warn(&format!("{what}; going on, as --other-cluster says"));
+                Ok(())
+            }
+            None => Ok(()),
         }
     }
-    bar.finish();
-    Ok(comparison.finish(snapshot.revision()))
+
+    /// What should be there.
+    fn expected(&self) -> BoxedEntries {
+        Box::new(self.entries.clone().into_iter())
+    }
+
+    /// The tripwires that the first transaction puts, and the changes of the last one.
+    fn frame(&self, records: &Records) -> (Vec<Change>, Vec<Change>) {
+        let tripwires = all_tripwires();
+        let there: BTreeSet<&Bytes> = records.iter().map(|record| &record.key).collect();
+        let missing = tripwires.iter().filter(|(key, _)| !there.contains(key));
+        let opening = missing.map(|(key, value)| Change::Put { key: key.clone(), value: value.clone() }).collect();
+        let in_backup: BTreeSet<Bytes> = self.entries.iter().map(|(key, _)| key.clone()).collect();
+        (opening, closing_of_rollback(&tripwires, &in_backup))
+    }
+
+    fn collections(&self, records: &Records) -> CollectionChanges {
+        let backup: Records = self.entries.iter().cloned().collect();
+        let (here, there) = (names(records), names(&backup));
+        let only = |some: &BTreeMap<i64, String>, others: &BTreeMap<i64, String>, both: bool| -> Vec<String> {
+            some.iter().filter(|(id, _)| others.contains_key(id) == both).map(|(_, name)| name.clone()).collect()
+        };
+        CollectionChanges { stay: only(&here, &there, true), go: only(&here, &there, false), come_back: only(&there, &here, false) }
+    }
+
+    /// Writes everything, reads it back, and takes tripwires and history away at the very end.
+    async fn write(
+        &self,
+        plan: &Plan,
+        diff: &Diff,
+        (opening, closing): (Vec<Change>, Vec<Change>),
+        previous: Option<Bytes>,
+        keys: u64,
+    ) -> Result<i64, Failure> {
+        let context = self.context;
+        let way_on = format!(
+            "Run `rollback --backup-file {}` again: it goes on where this one ended. Do not start Milvus before it is done",
+            self.backup.path.display()
+        );
+        log_changes(plan);
+        let read_back = diff.equal.values().sum::<u64>() + plan.totals().puts;
+        context.progress.expect(plan, read_back);
+        let mut applier = context.applier(self.etcd, self.guard);
+        applier.history = previous;
+        let history = History { backup: Some(record_of(self.backup)), ..History::begin(Operation::Rollback) };
+        let fail = |error, applier: &crate::apply::Applier| interrupted(error, applier.done().may_have_written(), &way_on);
+        if let Err(error) = applier.turn(&opening, plan.revision, Some(history.write())).await {
+            return Err(fail(error, &applier));
+        }
+        if let Err(error) = applier.apply(plan).await {
+            return Err(fail(error, &applier));
+        }
+        let is_part = |key: &[u8]| is_metadata(key) && family_of(key) != Family::Tripwire;
+        let extra = closing.len() as u64;
+        let should = || -> BoxedEntries {
+            Box::new(self.entries.clone().into_iter().filter(|(key, _)| family_of(key) != Family::Tripwire))
+        };
+        let revision = context.read_back(self.etcd, should, is_part, keys + extra, &way_on).await?;
+        if let Err(error) = applier.turn(&closing, revision, None).await {
+            return Err(fail(error, &applier));
+        }
+        tracing::debug!("removed {HISTORY} and {extra} tripwire(s)");
+        Ok(revision)
+    }
+}
+
+fn next(context: &Context) -> Next {
+    let version = context.source_version().map_or_else(
+        || "the Milvus version that the backup was made with".to_owned(),
+        |version| format!("Milvus {version}"),
+    );
+    Next::new(Step::StartOld, format!("start {version}, and look whether searches work before you rely on it"))
+}
+
+fn in_words(outcome: &RollbackOutcome) -> String {
+    let differences = &outcome.differences;
+    format!(
+        "{} keys put back ({} missing, {} different; {}), {} deleted that the backup does not have, {} left as they are",
+        thousands(outcome.totals.puts),
+        thousands(differences.missing.values().sum()),
+        thousands(differences.different.values().sum()),
+        bytes(outcome.totals.put_bytes),
+        thousands(differences.extra.values().sum()),
+        thousands(differences.equal)
+    )
+}
+
+/// Names of the living collections by ID.
+fn names(records: &Records) -> BTreeMap<i64, String> {
+    let mut names = BTreeMap::new();
+    for family in [Family::Collection, Family::DatabaseCollection] {
+        for (key, record) in records.of(family).filter(|(_, record)| !is_tombstone(&record.value)) {
+            let id = if family == Family::Collection { key.ids::<1>()[0] } else { key.ids::<2>()[1] };
+            let versions = Versions { plain: Some(record.value.clone()), ..Versions::default() };
+            names.insert(id, collection::name_of(&versions).unwrap_or_else(|| id.to_string()));
+        }
+    }
+    names
+}
+
+/// Beside the backup: `<name>.before-rollback-<time>`.
+fn copy_name(backup: &Path) -> PathBuf {
+    let now = OffsetDateTime::now_utc();
+    let time = format!(
+        "{:04}{:02}{:02}T{:02}{:02}{:02}Z",
+        now.year(),
+        u8::from(now.month()),
+        now.day(),
+        now.hour(),
+        now.minute(),
+        now.second()
+    );
+    let mut name = backup.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".before-rollback-{time}"));
+    backup.with_file_name(name)
 }

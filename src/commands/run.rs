@@ -1,197 +1,413 @@
-//! `run`: from the 2.1 layout to the 2.2 layout.
+//! `run`: from the 2.1 layout to the target's own. `repair`: the same for what another tool migrated.
 
-use std::path::Path;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
+use bytes::Bytes;
+use semver::Version;
 
-use super::{Context, describe};
+use super::metadata::Reading;
+use super::{Context, Halt, course_of, interrupted, log_changes, refusal, take};
 use crate::apply::transactions;
+use crate::backup::write::Written;
+use crate::catalog::{self, Conversion, check};
 use crate::cli::RunOptions;
+use crate::course;
+use crate::diff::{Diff, Differ};
 use crate::etcd::Etcd;
 use crate::exit::{Exit, Failure};
 use crate::guard::Guard;
-use crate::layout::Found;
-use crate::migrate::{self, Migration};
-use crate::report::outcome::{BackupFile, Ended, RunOutcome};
-use crate::report::text;
-use crate::version::{Way, way};
+use crate::history::{BackupRecord, Choices, History, Operation};
+use crate::layout::families::Family;
+use crate::layout::keys::{family_of, is_metadata};
+use crate::outcome::backed_up::BackupFile;
+use crate::outcome::migration::{MigrationSummary, summary, wrongs};
+use crate::outcome::ran::RunOutcome;
+use crate::outcome::words::{self, refusals, thousands};
+use crate::outcome::{Ended, Next, Step};
+use crate::plan::{Plan, opening_of_run};
+use crate::state::{Situation, State};
+use crate::version::{Layout, Way, bad_target, way};
 
-pub(super) async fn execute(context: &Context, options: &RunOptions) -> Result<Exit, Failure> {
-    let (Some(source), Some(target)) = (&context.config.source_version, &context.config.target_version) else {
-        return Err(anyhow!(
-            "the versions are missing: set config.sourceVersion and config.targetVersion in the configuration file, \
-             or give --source-version and --target-version"
-        )
-        .into());
-    };
+/// What a conversion comes to: worked out alike by `plan` and `run`.
+pub(super) struct Worked {
+    pub(super) conversion: Conversion,
+    pub(super) diff: Diff,
+    pub(super) plan: Plan,
+    pub(super) summary: MigrationSummary,
+}
+
+pub(super) async fn execute(context: &Context, options: &RunOptions, operation: Operation) -> Result<Exit, Failure> {
+    let target = versions(context, operation)?;
     let begun = Instant::now();
     let mut outcome = RunOutcome {
-        command: "run",
-        ended: Ended::NothingToDo,
-        meta_root: context.config.meta_root.to_string(),
-        source_version: source.to_string(),
+        header: context.header(operation.command(), Ended::NothingToDo, None, None),
+        source_version: context.source_version(),
         target_version: target.to_string(),
         backup: None,
         migration: None,
         verified_revision: None,
         seconds: 0.0,
     };
-    if way(source, target)? == Way::NothingToDo {
+    if is_needless(context, operation, &target)? {
+        let source = context.source_version().unwrap_or_default();
         context.say(format!("nothing to do: Milvus {source} and {target} read the same layout"));
     } else {
-        if options.with_backup {
-            context.backup_file()?;
-        }
-        context
-            .say(format!("run: the metadata under {} goes from Milvus {source} to {target}", context.config.meta_root));
+        check_backup_is_named(context, options)?;
+        let from = context.source_version().map_or_else(String::new, |source| format!("from Milvus {source} "));
+        context.say(format!(
+            "{}: the metadata under {} goes {from}to {target}",
+            operation.command(),
+            context.config.meta_root
+        ));
         let etcd = context.connect().await?;
         let guard = context.lock(&etcd).await?;
-        let result = migrate_guarded(context, options, &etcd, &guard, &mut outcome).await;
+        let result = Job { context, options, etcd: &etcd, guard: &guard, operation, target: &target }.guarded(&mut outcome).await;
         guard.release().await;
         result?;
     }
     outcome.seconds = begun.elapsed().as_secs_f64();
     if let Some(revision) = outcome.verified_revision {
-        context.say(format!("migrated at revision {revision} in {:.1} s", outcome.seconds));
-        context.say(format!("next: `verify`, then start Milvus {target}"));
+        context.say(format!("done at revision {revision} in {:.1} s", outcome.seconds));
+        let text = format!("`verify`, then start Milvus {target}; before that, see docs/operating.md for how long the way back is open");
+        context.say(format!("next: {text}"));
+        outcome.header.next = Some(Next::new(Step::Verify, text));
     }
-    context.console.object(&outcome)?;
+    context.console.object(&outcome);
     Ok(Exit::Done)
 }
 
-async fn migrate_guarded(
-    context: &Context,
-    options: &RunOptions,
-    etcd: &Etcd,
-    guard: &Guard,
-    outcome: &mut RunOutcome,
-) -> Result<(), Failure> {
-    let (inventory, revision) = context.read_inventory(etcd).await?;
-    let found = inventory.found();
-    context.say(format!("found {} keys at revision {revision}, layout: {found}", text::thousands(inventory.keys())));
-    let migration = migrate::plan(inventory, revision, &(&options.conversion).into());
-    check_problems(context, options, &migration)?;
-    outcome.migration = Some(context.summary(&migration));
-    if migration.plan.is_empty() {
-        context.say("nothing to do: everything is in the 2.2 layout already");
-        return Ok(());
+/// The target version; `run` needs the source version too.
+pub(super) fn versions(context: &Context, operation: Operation) -> Result<Version> {
+    let config = &context.config;
+    match (&config.source_version, &config.target_version) {
+        (Some(_), Some(target)) => Ok(target.clone()),
+        (None, Some(target)) if operation == Operation::Repair => Ok(target.clone()),
+        _ => bail!(
+            "the versions are missing: set config.sourceVersion and config.targetVersion in the configuration file, \
+             or give --source-version and --target-version"
+        ),
     }
-    announce(context, &migration);
-    context.check_room_and_rights(etcd, &migration.plan).await?;
-    if !options.with_backup && !options.force {
-        context.check_announced_backup()?;
+}
+
+/// Whether the versions say that there is nothing to migrate.
+pub(super) fn is_needless(context: &Context, operation: Operation, target: &Version) -> Result<bool> {
+    match (&context.config.source_version, operation) {
+        (Some(source), Operation::Run) => Ok(way(source, target)? == Way::NothingToDo),
+        _ => Ok(false),
     }
-    ask(context, options, &migration).await?;
+}
+
+/// No backup, no run, unless that is said.
+fn check_backup_is_named(context: &Context, options: &RunOptions) -> Result<()> {
     if options.with_backup {
-        outcome.backup = back_up(context, options, etcd, &migration, found).await?;
+        return context.backup_file().map(drop);
     }
-    let carried_out = context.carry_out(etcd, guard, &migration.plan, &way_on(context)).await;
-    let revision = carried_out.map_err(|failure| match outcome.backup {
-        Some(_) => Failure::interrupted(failure.error),
-        None => failure,
-    })?;
-    summarize(context, &migration);
-    outcome.ended = Ended::Done;
-    outcome.verified_revision = Some(revision);
+    if context.config.backup_file.is_none() && !options.no_backup {
+        bail!(
+            "there is no backup, and so no way back: give --with-backup --backup-file FILE (cmd.runWithBackup, config.backupFilePath), or \
+             the --backup-file that `backup` made. To go on without any on purpose, --no-backup. Nothing was written"
+        );
+    }
     Ok(())
 }
 
-/// A person at a terminal sees what will be done, and is asked.
-async fn ask(context: &Context, options: &RunOptions, migration: &Migration) -> Result<()> {
-    if options.yes || !context.console.can_ask() {
-        return Ok(());
-    }
-    context.say(text::summary(&migration.report, &migration.plan.untouched));
-    tokio::select! {
-        answer = context.console.confirms("This will be written now.") => match answer.context("cannot ask")? {
-            true => Ok(()),
-            false => bail!("not confirmed: nothing was written"),
-        },
-        stopped = context.stop.requested() => Err(stopped).context("not confirmed: nothing was written"),
+impl Context {
+    /// Works out what a conversion comes to.
+    pub(super) fn work_out(
+        &self,
+        reading: &Reading,
+        situation: &Situation,
+        options: &RunOptions,
+        operation: Operation,
+        target: &Version,
+    ) -> Worked {
+        let layout = Layout::of(target);
+        let restore_schemas = options.keep_newer || operation == Operation::Repair;
+        let chosen = options.conversion.options(situation.precedence(), restore_schemas);
+        let mut conversion = catalog::convert(&reading.records, layout, &chosen);
+        let bad = bad_target(target).into_iter();
+        conversion.report.warnings.extend(bad.map(|bad| {
+            format!("Milvus {target} is better not taken: {}. Take {} instead", bad.why, bad.instead)
+        }));
+        let mut differ = Differ::new(conversion.should.iter().map(|(key, value)| (key.clone(), value.clone())));
+        reading.records.iter().for_each(|record| differ.add(record.key.clone(), &record.value));
+        let diff = differ.finish();
+        let plan = Plan::of_run(&diff, reading.revision);
+        let checked = check::check(&conversion.should, Some(layout));
+        let mut untouched = diff.equal.clone();
+        for (prefix, keys) in reading.records.others() {
+            *untouched.entry(prefix.clone()).or_default() += keys;
+        }
+        let summary = MigrationSummary {
+            revision: reading.revision,
+            totals: plan.totals(),
+            transactions: transactions(&plan, self.limits, self.root.len()) + 2,
+            report: conversion.report.clone(),
+            untouched,
+            problems: conversion.problems.clone(),
+            findings: checked.errors().cloned().collect(),
+        };
+        Worked { conversion, diff, plan, summary }
     }
 }
 
-/// Whatever is wrong stops the migration before the first write, unless the user goes on without exactly that.
-fn check_problems(context: &Context, options: &RunOptions, migration: &Migration) -> Result<()> {
-    if !migration.refusals.is_empty() {
-        return Err(anyhow!("{}\nNothing was written", text::refusals(&migration.refusals)));
-    }
-    let problems = &migration.plan.problems;
-    if problems.is_empty() {
-        return Ok(());
-    }
-    let list = text::problems(problems);
-    if options.skip_invalid {
-        context.console.warn(&format!("{list}\ngoing on without these records, as --skip-invalid says"));
-        return Ok(());
-    }
-    Err(anyhow!(
-        "{list}\nNothing was written. Mend these records, or go on without exactly them with --skip-invalid \
-         (cmd.skipInvalid: true); make a backup first"
-    ))
+/// A run or repair under the lock.
+struct Job<'a> {
+    context: &'a Context,
+    options: &'a RunOptions,
+    etcd: &'a Etcd,
+    guard: &'a Guard,
+    operation: Operation,
+    target: &'a Version,
 }
 
-fn announce(context: &Context, migration: &Migration) {
-    let totals = migration.plan.totals();
-    context.say(format!(
-        "plan: {} puts ({}), {} deletes, in {} transactions",
-        text::thousands(totals.puts),
-        text::bytes(totals.put_bytes),
-        text::thousands(totals.deletes),
-        text::thousands(transactions(&migration.plan, context.limits, context.root.len()) as u64)
-    ));
-}
-
-/// Writes the backup of the very revision that the plan was made from. Returns the one that was written in this run, if any.
-async fn back_up(
-    context: &Context,
-    options: &RunOptions,
-    etcd: &Etcd,
-    migration: &Migration,
-    found: Found,
-) -> Result<Option<BackupFile>> {
-    let file = context.backup_file()?;
-    if found == Found::Mixed && !options.force {
-        return keep_earlier_backup(context, &file).map(|()| None);
+impl Job<'_> {
+    async fn guarded(&self, outcome: &mut RunOutcome) -> Result<(), Failure> {
+        let context = self.context;
+        let reading = context.read_records(self.etcd).await?;
+        let situation = Situation::of(&reading.records)?;
+        outcome.header.state = Some(situation.state);
+        context.say(format!(
+            "found {} metadata keys at revision {}: {}",
+            thousands(reading.records.keys()),
+            reading.revision,
+            situation.headline()
+        ));
+        if situation.state == State::NoMilvus {
+            return Err(anyhow!("{}", context.nothing_here(self.etcd).await).into());
+        }
+        let choices = self.choices();
+        let course = course_of(context, &situation, self.operation, self.target, self.options);
+        if let Some(Halt::Nothing(why)) = take(course)? {
+            context.say(format!("nothing to do: {why}"));
+            outcome.header.next = Some(course::next(&situation));
+            return Ok(());
+        }
+        let worked = context.work_out(&reading, &situation, self.options, self.operation, self.target);
+        self.check_problems(&worked)?;
+        outcome.migration = Some(worked.summary.clone());
+        self.carry_out(&reading, &situation, &worked, choices, outcome).await
     }
-    let written = context.write_backup(etcd, &file, Some(migration.plan.revision), found).await?;
-    context.say_backup(&written);
-    Ok(Some(BackupFile::from(&written)))
-}
 
-/// Half-migrated metadata is not backed up: the backup from before is the way back.
-fn keep_earlier_backup(context: &Context, file: &Path) -> Result<()> {
-    let earlier = context.earlier_backup(file).with_context(|| {
-        format!(
-            "the metadata is half migrated, so a backup of it would not be a way back, and {} is no backup from before. \
-             Go on without any (`run --with-backup=false --force`), or back up the half-migrated state with --force",
-            file.display()
+    fn choices(&self) -> Choices {
+        self.options.conversion.choices(self.options.skip_invalid, self.options.keep_newer)
+    }
+
+    /// Whatever is wrong stops the migration before the first write, unless the user goes on without exactly that.
+    fn check_problems(&self, worked: &Worked) -> Result<()> {
+        let conversion = &worked.conversion;
+        if !conversion.refusals.is_empty() {
+            bail!("{}\nNothing was written", refusals(&conversion.refusals));
+        }
+        if !worked.summary.findings.is_empty() {
+            bail!("{}\nNothing was written", wrongs(&worked.summary).unwrap_or_default());
+        }
+        if conversion.problems.is_empty() {
+            return Ok(());
+        }
+        let list = words::problems(&conversion.problems);
+        if self.options.skip_invalid {
+            self.context.console.warn(&format!("{list}\ngoing on without these records, as --skip-invalid says"));
+            return Ok(());
+        }
+        bail!(
+            "{list}\nNothing was written. Mend these records, or go on without exactly them with --skip-invalid \
+             (cmd.skipInvalid: true); make a backup first"
         )
-    })?;
-    context.say(format!(
-        "the metadata is half migrated, so it is not backed up; the way back is {}: {}",
-        file.display(),
-        describe(&earlier)
-    ));
-    Ok(())
-}
+    }
 
-fn way_on(context: &Context) -> String {
-    let back = match &context.config.backup_file {
-        Some(file) => format!("`rollback --backup-file {}`", file.display()),
-        None => "`rollback` with the backup made before".to_owned(),
-    };
-    format!(
-        "Run again: it goes on where this run ended. Or go back with {back}. Do not start Milvus before one of the two is done"
-    )
-}
+    async fn carry_out(
+        &self,
+        reading: &Reading,
+        situation: &Situation,
+        worked: &Worked,
+        choices: Choices,
+        outcome: &mut RunOutcome,
+    ) -> Result<(), Failure> {
+        let context = self.context;
+        let totals = worked.plan.totals();
+        let opening = opening_of_run(&worked.diff);
+        let is_resumed = situation.history.is_some();
+        if worked.plan.is_empty() && opening.is_empty() && !is_resumed {
+            context.say("nothing to do: everything is as it should be already");
+            return Ok(());
+        }
+        context.say(format!(
+            "plan: {} puts ({}), {} deletes, in {} transactions",
+            thousands(totals.puts),
+            words::bytes(totals.put_bytes),
+            thousands(totals.deletes),
+            thousands(worked.summary.transactions as u64)
+        ));
+        context.check_room_and_rights(self.etcd, &worked.plan, &reading.records).await?;
+        let way_back = self.way_back(reading, situation)?;
+        context.ask(self.options.yes, &summary(&worked.summary, context.details), &self.question(reading)).await?;
+        let (written, record) = self.back_up(reading, situation, way_back).await?;
+        outcome.backup = written.as_ref().map(BackupFile::from);
+        let source = context.config.source_version.as_ref();
+        let history = match &situation.history {
+            // Resumed: what is on record stays, the way back above all.
+            Some(history) if is_resumed => history.clone(),
+            _ => History { backup: record, ..course::begin(self.operation, source, self.target, choices) },
+        };
+        let done = self.write(reading, worked, opening, history).await;
+        let revision = done.map_err(|failure| match outcome.backup {
+            Some(_) => Failure::interrupted(failure.error),
+            None => failure,
+        })?;
+        context.say(format!("done: {}", summary(&worked.summary, context.details)));
+        if !worked.conversion.problems.is_empty() {
+            let problems = words::problems(&worked.conversion.problems);
+            context.console.warn(&format!("left out, as --skip-invalid says: {problems}"));
+        }
+        outcome.header.ended = Ended::Done;
+        outcome.header.state = Some(State::Migrated);
+        outcome.verified_revision = Some(revision);
+        Ok(())
+    }
 
-fn summarize(context: &Context, migration: &Migration) {
-    context.say(format!("done: {}", text::summary(&migration.report, &migration.plan.untouched)));
-    if !migration.plan.problems.is_empty() {
-        context
-            .console
-            .warn(&format!("left out, as --skip-invalid says: {}", text::problems(&migration.plan.problems)));
+    fn question(&self, reading: &Reading) -> String {
+        format!(
+            "This will be written now: {} in the etcd cluster {:x}, for Milvus {}.",
+            self.context.config.meta_root, reading.cluster_id, self.target
+        )
+    }
+
+    /// The backup that is the way back, where it was made before: it has to fit. None where one is made now, or none is wanted.
+    fn way_back(&self, reading: &Reading, situation: &Situation) -> Result<Option<BackupRecord>> {
+        let Some(file) = &self.context.config.backup_file else { return Ok(None) };
+        match &situation.history {
+            Some(history) if !self.options.no_backup => {
+                let recorded = self.context.recorded_backup(file, history).map_err(|error| {
+                    let next = Next::new(
+                        Step::RunAgain,
+                        "give the backup that is on record with --backup-file, or go on without it on purpose with --no-backup",
+                    );
+                    refusal(&format!("this run was interrupted, and the way back has to be there while it is finished: {error:#}"), &next)
+                })?;
+                self.context.say(format!("the way back is {}, made before this was interrupted", file.display()));
+                Ok(Some(recorded))
+            }
+            None if !self.options.with_backup && !self.options.no_backup => {
+                self.context.fitting_backup(file, reading).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Writes the backup of the very revision that the plan was made from, if one is to be made now.
+    async fn back_up(
+        &self,
+        reading: &Reading,
+        situation: &Situation,
+        way_back: Option<BackupRecord>,
+    ) -> Result<(Option<Written>, Option<BackupRecord>)> {
+        if !self.options.with_backup || situation.history.is_some() {
+            if way_back.is_none() {
+                self.context.console.warn("there is no backup: there is no way back from here");
+            }
+            return Ok((None, way_back));
+        }
+        let file = self.context.backup_file()?;
+        let written = self.context.write_backup(self.etcd, &file, Some(reading.revision), situation.found).await?;
+        self.context.say_backup(&written);
+        let record = BackupRecord {
+            file: file.display().to_string(),
+            sha256: Some(written.manifest.stream_sha256.clone()),
+            revision: Some(reading.revision),
+            cluster_id: Some(written.manifest.etcd_cluster_id.clone()),
+        };
+        Ok((Some(written), Some(record)))
+    }
+
+    /// Writes everything, reads it back, and puts the end on record.
+    async fn write(
+        &self,
+        reading: &Reading,
+        worked: &Worked,
+        opening: Vec<crate::plan::Change>,
+        history: History,
+    ) -> Result<i64, Failure> {
+        let context = self.context;
+        let way_on = format!(
+            "Run again with {}: it goes on where this one ended. Or go back with {}. Do not start Milvus before one of the two is done",
+            history.way_on(),
+            history.way_back()
+        );
+        log_changes(&worked.plan);
+        context.progress.expect(&worked.plan, reading.records.keys() + worked.plan.totals().puts);
+        let mut applier = context.applier(self.etcd, self.guard);
+        applier.history = reading.records.history().cloned();
+        let fail = |error, applier: &crate::apply::Applier| interrupted(error, applier.done().may_have_written(), &way_on);
+        if let Err(error) = applier.turn(&opening, reading.revision, Some(history.write())).await {
+            return Err(fail(error, &applier));
+        }
+        if let Err(error) = applier.apply(&worked.plan).await {
+            return Err(fail(error, &applier));
+        }
+        let revision = self.read_back(&worked.conversion.should, reading, &way_on).await?;
+        if let Err(error) = applier.turn(&[], revision, Some(history.end().write())).await {
+            return Err(fail(error, &applier));
+        }
+        Ok(revision)
+    }
+
+    /// Holds everything against what should be.
+    async fn read_back(&self, should: &BTreeMap<Bytes, Bytes>, reading: &Reading, way_on: &str) -> Result<i64, Failure> {
+        let entries = should.clone();
+        let expected = move || -> super::metadata::BoxedEntries { Box::new(entries.clone().into_iter()) };
+        let others: u64 = reading.records.others().values().sum();
+        self.context.read_back(self.etcd, expected, is_converted, should.len() as u64 + others, way_on).await
     }
 }
+
+/// Whether a key takes part in a conversion; others are only counted.
+fn is_converted(key: &[u8]) -> bool {
+    is_metadata(key) && family_of(key) != Family::Other
+}
+
+impl Context {
+    /// Reads everything back and compares: what takes part is as it should be, and nothing came or went besides.
+    pub(super) async fn read_back(
+        &self,
+        etcd: &Etcd,
+        should: impl Fn() -> super::metadata::BoxedEntries,
+        is_part: impl Fn(&[u8]) -> bool,
+        keys: u64,
+        way_on: &str,
+    ) -> Result<i64, Failure> {
+        let counted = std::sync::atomic::AtomicU64::new(0);
+        let is_part = |key: &[u8]| {
+            if is_metadata(key) {
+                counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+            is_part(key)
+        };
+        let compared = self.compare(etcd, "reading back and comparing", should, is_part).await;
+        let (diff, revision) = compared.map_err(|error| {
+            let error = error.context("everything was written, but could not be read back and compared");
+            Failure::interrupted(error.context(way_on.to_owned()))
+        })?;
+        let found = counted.into_inner();
+        let mut wrong: Vec<String> = diff.in_words().collect();
+        if wrong.is_empty() && found != keys {
+            wrong.push(format!("there are {} metadata keys instead of {}", thousands(found), thousands(keys)));
+        }
+        if wrong.is_empty() {
+            self.say(format!(
+                "read back at revision {revision} and compared: all {} metadata keys are as planned",
+                thousands(found)
+            ));
+            return Ok(revision);
+        }
+        const LISTED: usize = 20;
+        let list = wrong.iter().take(LISTED).cloned().collect::<Vec<_>>().join("\n  ");
+        Err(Failure::interrupted(anyhow!(
+            "everything was written, but {} key(s) are not as planned at revision {revision}:\n  {list}\n{way_on}",
+            thousands(wrong.len() as u64)
+        )))
+    }
+}
+

@@ -1,16 +1,17 @@
-//! `status`: what there is, and what to do next. Takes no lock and writes nothing.
+//! `status`: what there is, what was done to it, and what to do next. Takes no lock and writes nothing.
 
 use anyhow::Result;
 
 use super::Context;
 use super::roots::meta_roots;
+use crate::course;
 use crate::etcd::Etcd;
 use crate::exit::{Exit, Failure};
 use crate::guard::{Session, sessions};
-use crate::layout::Found;
 use crate::layout::keys::MIGRATION_SESSION;
-use crate::report::outcome::{Ended, StatusOutcome};
-use crate::report::text;
+use crate::outcome::surveyed::{StatusOutcome, text};
+use crate::outcome::{Ended, Next, Step};
+use crate::state::{Situation, State};
 
 pub(super) async fn execute(context: &Context) -> Result<Exit, Failure> {
     let etcd = context.connect().await?;
@@ -18,26 +19,29 @@ pub(super) async fn execute(context: &Context) -> Result<Exit, Failure> {
     // Asking for all keys needs more rights than the meta root alone; status does without.
     let meta_roots = meta_roots(&etcd).await.ok();
     let (sessions, lock) = registered(context, &etcd).await?;
-    let (inventory, _) = context.read_inventory_with(&etcd, |_, _| {}).await?;
+    let reading = context.read_records(&etcd).await?;
+    let situation = Situation::of(&reading.records)?;
     let alarms = health.alarms.map(|alarms| {
         alarms.iter().map(|alarm| format!("{} (member {:x})", alarm.kind, alarm.member)).collect::<Vec<_>>()
     });
-    let layout = (inventory.keys() > 0).then(|| inventory.found());
-    let next = next(context, layout, &sessions, lock.as_ref(), alarms.as_deref().unwrap_or_default());
+    let first = first_of_all(lock.as_ref(), alarms.as_deref().unwrap_or_default());
+    let next = first.unwrap_or_else(|| next(context, &situation, &sessions));
     let outcome = StatusOutcome {
-        command: "status",
-        ended: Ended::Done,
+        header: context.header("status", Ended::Done, Some(situation.state), Some(next)),
         endpoints: health.endpoints,
         alarms,
         meta_roots,
-        meta_root: context.config.meta_root.to_string(),
-        keys: inventory.keys(),
-        layout,
+        keys: reading.records.keys(),
+        collections: situation.collections,
+        layout: (reading.records.keys() > 0).then_some(situation.found),
+        found: situation.headline(),
+        backup: context.backup_in_words(&reading, situation.history.as_ref()),
+        history: situation.history,
+        made_by_newer: situation.made,
         sessions,
         lock,
-        next,
     };
-    context.console.result(&outcome, || text::status(&outcome))?;
+    context.console.result(&outcome, || text(&outcome, context.details));
     Ok(Exit::Done)
 }
 
@@ -48,42 +52,36 @@ async fn registered(context: &Context, etcd: &Etcd) -> Result<(Vec<Session>, Opt
     Ok((sessions, locks.pop()))
 }
 
-/// The next sensible step, in one sentence.
-fn next(
-    context: &Context,
-    layout: Option<Found>,
-    sessions: &[Session],
-    lock: Option<&Session>,
-    alarms: &[String],
-) -> String {
-    let backup = context.config.backup_file.as_ref().filter(|file| file.exists());
-    let stop = stop_first(sessions);
-    if let Some(first) = first_of_all(lock, alarms) {
-        return first;
-    }
-    match layout {
-        None => "there is no metadata under this meta root: correct etcd.rootPath and etcd.metaSubPath".into(),
-        Some(Found::Mixed) => format!(
-            "{stop}`run` again: it finishes the interrupted migration{}",
-            backup.map_or_else(String::new, |file| format!("; or `rollback --backup-file {}`", file.display()))
-        ),
-        Some(Found::Neither) => "there is nothing to migrate: start the new Milvus".into(),
-        Some(Found::Target) if !sessions.is_empty() => "Milvus runs, and nothing is left to migrate".into(),
-        Some(Found::Target) => "start the new Milvus, or check the metadata with `verify`".into(),
-        Some(Found::Source) if backup.is_some() => format!("look first with `plan`; {stop}`run`"),
-        Some(Found::Source) => format!("look first with `plan`; {stop}`backup`, then `run`"),
+/// The next sensible step.
+fn next(context: &Context, situation: &Situation, sessions: &[Session]) -> Next {
+    let next = course::next(situation);
+    match situation.state {
+        State::Ready => {
+            let stop = stop_first(sessions);
+            match context.config.backup_file.as_ref().filter(|file| file.exists()) {
+                Some(_) => Next::new(Step::Run, format!("look first with `plan`; {stop}`run`")),
+                None => Next::new(Step::Backup, format!("look first with `plan`; {stop}`backup`, then `run`")),
+            }
+        }
+        State::Migrated if !sessions.is_empty() => {
+            Next::new(Step::Nothing, format!("Milvus runs on it; {}", next.text))
+        }
+        _ => next,
     }
 }
 
 /// What keeps every other step from being one.
-fn first_of_all(lock: Option<&Session>, alarms: &[String]) -> Option<String> {
+fn first_of_all(lock: Option<&Session>, alarms: &[String]) -> Option<Next> {
     match lock {
-        _ if !alarms.is_empty() => Some(format!("mend etcd first: {}", alarms.join(", "))),
+        _ if !alarms.is_empty() => Some(Next::new(Step::MendEtcd, format!("mend etcd first: {}", alarms.join(", ")))),
         None => None,
-        Some(lock) if lock.leased => Some(format!("another migration is at work ({lock}): wait until it has ended")),
-        Some(Session { key, .. }) => {
-            Some(format!("the migration lock has no lease: if no migration runs, remove it: etcdctl del '{key}'"))
+        Some(lock) if lock.leased => {
+            Some(Next::new(Step::Wait, format!("another migration is at work ({lock}): wait until it has ended")))
         }
+        Some(Session { key, .. }) => Some(Next::new(
+            Step::Wait,
+            format!("the migration lock has no lease: if no migration runs, remove it: etcdctl del '{key}'"),
+        )),
     }
 }
 

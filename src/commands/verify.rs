@@ -1,54 +1,131 @@
-//! `verify`: is the metadata a complete, consistent 2.2 layout, and just what the migration of a backup gives? Changes nothing.
+//! `verify`: is the metadata complete for the target, and just what the migration of a backup gives? Changes nothing.
 
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow};
 use bytes::Bytes;
+use semver::Version;
 
 use super::{Context, describe};
 use crate::backup::Backup;
+use crate::catalog::check::{self, Checked};
+use crate::catalog::problem::Problem;
+use crate::catalog::records::Records;
+use crate::catalog::{self, Conversion, Precedence};
 use crate::cli::{ConversionOptions, VerifyOptions};
+use crate::course;
+use crate::diff::{Diff, Differ};
 use crate::etcd::Etcd;
 use crate::exit::{Exit, Failure};
 use crate::guard::sessions;
-use crate::layout::keys::MIGRATION_SESSION;
-use crate::migrate::Record;
-use crate::report::text;
-use crate::report::verification::{MAX_LISTED, verification as text_of};
-use crate::verify::comparison::{Comparison, Differences};
-use crate::verify::outcome::{ComparisonOutcome, Reading};
-use crate::verify::{Verification, Verifier, VerifyOutcome};
+use crate::layout::families::Family;
+use crate::layout::keys::{MIGRATION_SESSION, family_of, is_metadata, printable};
+use crate::outcome::verified::{ComparisonOutcome, VerifyOutcome, ended, text};
+use crate::outcome::words::refusals;
+use crate::outcome::{Next, Step};
+use crate::state::{Situation, State};
+use crate::version::Layout;
+
+/// What the migration of a backup gives.
+struct Expected {
+    file: String,
+    should: Vec<(Bytes, Bytes)>,
+    problems: Vec<Problem>,
+}
 
 pub(super) async fn execute(context: &Context, options: &VerifyOptions) -> Result<Exit, Failure> {
     if options.backup.is_none()
         && (options.skip_invalid.is_some() || options.conversion != ConversionOptions::default())
     {
         let error = anyhow!(
-            "--skip-invalid, --rebuild-index, --keep-index-files, --rename-collection and --rename-alias mean something with --backup <FILE> only"
+            "--skip-invalid, --rebuild-index, --keep-index-files and the --rename options mean something with --backup <FILE> only"
         );
         return Err(error.into());
     }
-    let comparison = options.backup.as_deref().map(|file| work_out(context, options, file)).transpose()?;
     let etcd = context.connect().await?;
     let live_sessions = live_sessions(context, &etcd).await?;
-    let (verification, differences, revision) = read(context, &etcd, comparison.as_ref()).await?;
-    if verification.keys == 0 {
+    let (mut all, mut records) = (Vec::new(), Records::default());
+    let revision = read(context, &etcd, &mut all, &mut records).await?;
+    let situation = Situation::of(&records)?;
+    if situation.state == State::NoMilvus {
         context.console.warn(&context.nothing_here(&etcd).await);
     }
-    let reading = Reading { meta_root: context.config.meta_root.to_string(), revision, live_sessions };
-    let compared = differences.zip(options.backup.as_ref()).map(|(differences, file)| ComparisonOutcome {
-        backup: file.display().to_string(),
-        skip_invalid: options.skip_invalid.unwrap_or(context.config.skip_invalid),
-        differences,
-    });
-    let outcome = VerifyOutcome::new(reading, verification, compared);
-    let limit = if context.verbose { usize::MAX } else { MAX_LISTED };
-    context.console.result(&outcome, || text_of(&outcome, limit)).context("cannot write the outcome to stdout")?;
+    let target = situation.history.as_ref().and_then(|history| history.target());
+    let target = target.or_else(|| context.config.target_version.clone());
+    let layout = target.as_ref().map(Layout::of);
+    let checked = check::check(all.iter().map(|(key, value)| (key, value)), layout);
+    let expected = match &options.backup {
+        Some(file) => Some(work_out(context, options, file, target.as_ref())?),
+        None => None,
+    };
+    let comparison = expected.map(|expected| compared(expected, &all));
+    let outcome = judge(context, &situation, target.as_ref(), checked, comparison, live_sessions, revision);
+    context.console.result(&outcome, || text(&outcome, context.details));
     Ok(if outcome.consistent { Exit::Done } else { Exit::NothingWritten })
 }
 
+fn judge(
+    context: &Context,
+    situation: &Situation,
+    target: Option<&Version>,
+    checked: Checked,
+    comparison: Option<ComparisonOutcome>,
+    live_sessions: Vec<String>,
+    revision: i64,
+) -> VerifyOutcome {
+    let errors = checked.errors().count();
+    let differs = comparison.as_ref().is_some_and(|comparison| comparison.keys() > 0);
+    let is_whole = !matches!(
+        situation.state,
+        State::RunInterrupted | State::RepairInterrupted | State::RollbackInterrupted | State::NoMilvus | State::InMysql
+    );
+    let consistent = errors == 0 && !differs && is_whole;
+    let verdict = match (consistent, target) {
+        (true, _) if checked.collections == 0 => "no collections: nothing to migrate, and nothing to verify".to_owned(),
+        (true, Some(target)) if live_sessions.is_empty() => {
+            format!("complete and consistent: Milvus {target} can be started on it")
+        }
+        (true, Some(target)) => format!("complete and consistent for Milvus {target}, at that one revision: Milvus is running"),
+        (true, None) => "nothing wrong was found, but it is not known for which target this is: give --target-version".to_owned(),
+        (false, _) if !is_whole => format!("NOT to be started on: {}", situation.headline()),
+        (false, _) if errors > 0 => format!("NOT to be started on: {errors} error(s)"),
+        (false, _) => "NOT what the migration of the backup gives".to_owned(),
+    };
+    let next = match (consistent, target) {
+        (true, Some(target)) if live_sessions.is_empty() && checked.collections > 0 => {
+            Next::new(Step::StartNew, format!("start Milvus {target}"))
+        }
+        (true, _) => Next::new(Step::Nothing, "nothing"),
+        (false, _) if !is_whole || situation.state != State::Migrated => course::next(situation),
+        (false, _) => Next::new(
+            Step::Rollback,
+            format!(
+                "look at each finding; if Milvus has not been started on it, go back with {} and run again",
+                situation.history.as_ref().map_or_else(|| "`rollback`".into(), |history| history.way_back())
+            ),
+        ),
+    };
+    VerifyOutcome {
+        header: context.header("verify", ended(consistent), Some(situation.state), Some(next)),
+        found: situation.headline(),
+        target_version: target.map(ToString::to_string),
+        revision,
+        keys: checked.keys,
+        collections: checked.collections,
+        live_sessions,
+        consistent,
+        source_keys: checked.source_keys,
+        findings: checked.findings,
+        comparison,
+        verdict,
+    }
+}
+
 /// Works the migration out again from the backup.
-fn work_out(context: &Context, options: &VerifyOptions, file: &Path) -> Result<Comparison> {
+fn work_out(context: &Context, options: &VerifyOptions, file: &Path, target: Option<&Version>) -> Result<Expected> {
+    let target = target.with_context(|| {
+        "it is not known for which target the backup is to be migrated: give --target-version".to_owned()
+    })?;
     let mut entries = Vec::new();
     let backup = Backup::read(file, |key, value| entries.push((Bytes::from(key), Bytes::from(value))))?;
     context.say(format!("comparing with {}: {}", file.display(), describe(&backup)));
@@ -60,13 +137,47 @@ fn work_out(context: &Context, options: &VerifyOptions, file: &Path) -> Result<C
             context.config.meta_root
         ));
     }
-    Comparison::new(entries, &(&options.conversion).into()).map_err(|refusals| anyhow!("{}", text::refusals(&refusals)))
+    entries.retain(|(key, _)| is_metadata(key));
+    entries.sort();
+    let records: Records = entries.iter().cloned().collect();
+    let chosen = options.conversion.options(Precedence::Source, false);
+    let Conversion { should, problems, refusals: refused, .. } = catalog::convert(&records, Layout::of(target), &chosen);
+    if !refused.is_empty() {
+        return Err(anyhow!("{}", refusals(&refused)));
+    }
+    let mut should: Vec<(Bytes, Bytes)> = should.into_iter().collect();
+    should.extend(entries.into_iter().filter(|(key, _)| family_of(key) == Family::Other));
+    should.sort();
+    Ok(Expected { file: file.display().to_string(), should, problems })
+}
+
+fn compared(expected: Expected, all: &[(Bytes, Bytes)]) -> ComparisonOutcome {
+    let mut differ = Differ::new(expected.should);
+    all.iter().for_each(|(key, value)| differ.add(key.clone(), value));
+    let diff: Diff = differ.finish();
+    let mut outcome = ComparisonOutcome {
+        backup: expected.file,
+        problems: expected.problems,
+        equal: diff.equal.values().sum(),
+        missing: Vec::new(),
+        different: Vec::new(),
+        extra: Vec::new(),
+    };
+    for edit in &diff.edits {
+        let list = match (edit.is_there, &edit.put) {
+            (false, _) => &mut outcome.missing,
+            (true, Some(_)) => &mut outcome.different,
+            (true, None) => &mut outcome.extra,
+        };
+        list.push(printable(&edit.key));
+    }
+    outcome
 }
 
 async fn live_sessions(context: &Context, etcd: &Etcd) -> Result<Vec<String>> {
     let sessions = sessions(etcd, &context.root).await?;
     if sessions.iter().any(|session| session.key.ends_with(MIGRATION_SESSION)) {
-        context.console.warn("a migration is under way: what it has not written yet is told as missing");
+        context.console.warn("a migration is under way: what it has not written yet is missing here");
     }
     Ok(sessions.into_iter().map(|session| session.key[context.root.len()..].to_owned()).collect())
 }
@@ -75,31 +186,27 @@ async fn live_sessions(context: &Context, etcd: &Etcd) -> Result<Vec<String>> {
 async fn read(
     context: &Context,
     etcd: &Etcd,
-    comparison: Option<&Comparison>,
-) -> Result<(Verification, Option<Differences>, i64)> {
-    let read = context.starting_over(async || try_read(context, etcd, comparison.cloned()).await);
-    context.unless_stopped(read).await.with_context(|| format!("cannot read {}", context.config.meta_root))
-}
-
-async fn try_read(
-    context: &Context,
-    etcd: &Etcd,
-    mut comparison: Option<Comparison>,
-) -> Result<(Verification, Option<Differences>, i64)> {
-    let mut verifier = Verifier::default();
-    let mut snapshot = etcd.snapshot(context.root.as_str()).await?;
-    let bar = context.progress.reading("verifying", snapshot.total());
-    while let Some(page) = snapshot.next_page().await? {
-        context.stop.check()?;
-        bar.read(page.len() as u64);
-        for entry in page {
-            let key = &entry.key[context.root.len()..];
-            if let Some(comparison) = comparison.as_mut().filter(|_| entry.lease == 0) {
-                comparison.add(key, &entry.value);
+    all: &mut Vec<(Bytes, Bytes)>,
+    records: &mut Records,
+) -> Result<i64> {
+    let read = context.starting_over(async || {
+        all.clear();
+        *records = Records::default();
+        let mut snapshot = etcd.snapshot(context.root.as_str()).await?;
+        let bar = context.progress.reading("verifying", snapshot.total());
+        while let Some(page) = snapshot.next_page().await? {
+            context.stop.check()?;
+            bar.read(page.len() as u64);
+            for entry in page.into_iter().filter(|entry| entry.lease == 0) {
+                let key = entry.key.slice(context.root.len()..);
+                records.add(key.clone(), entry.value.clone());
+                if is_metadata(&key) {
+                    all.push((key, entry.value));
+                }
             }
-            verifier.add(key, &Record { value: entry.value.clone(), mod_revision: entry.mod_revision });
         }
-    }
-    bar.finish();
-    Ok((verifier.finish(), comparison.map(Comparison::finish), snapshot.revision()))
+        bar.finish();
+        Ok(snapshot.revision())
+    });
+    context.unless_stopped(read).await.with_context(|| format!("cannot read {}", context.config.meta_root))
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::text::{bytes, thousands};
+use super::words::{bytes, thousands};
 use crate::backup::Manifest;
 use crate::backup::examine::{Check, Damage, Examination, FileFormat, Verdict};
 use crate::layout::keys::printable;

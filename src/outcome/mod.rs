@@ -3,6 +3,7 @@
 //! docs/json.md describes the objects; docs/outcome.schema.json is written from [`AnyOutcome`].
 
 pub mod backed_up;
+pub mod inspected;
 pub mod migration;
 pub mod planned;
 pub mod ran;
@@ -87,6 +88,17 @@ impl Next {
     pub fn new(code: Step, text: impl Into<String>) -> Self {
         Self { code, text: text.into() }
     }
+}
+
+/// An outcome whose object does not name its command itself.
+#[derive(Debug, Serialize)]
+pub struct Labelled<'a, T> {
+    /// What all outcomes begin with.
+    #[serde(flatten)]
+    pub header: Header,
+    /// What it found.
+    #[serde(flatten)]
+    pub outcome: &'a T,
 }
 
 /// What all outcomes begin with.

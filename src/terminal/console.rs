@@ -63,7 +63,7 @@ impl Console {
             LogFormat::Json => lines.json().flatten_event(true).try_init(),
         };
         if let Err(error) = logging {
-            eprintln!("logging is set up already: {error}");
+            let _ = writeln!(io::stderr(), "logging is set up already: {error}");
         }
         Self { terminal, output, bars }
     }
@@ -73,28 +73,21 @@ impl Console {
         self.terminal && self.output == OutputFormat::Text && io::stdin().is_terminal()
     }
 
-    /// Gives a result out on standard output: its text, or the object as JSON.
-    ///
-    /// # Errors
-    /// Standard output is closed.
-    pub fn result(&self, object: &impl Serialize, text: impl FnOnce() -> String) -> io::Result<()> {
+    /// Gives a result out on standard output: its text, or the object as JSON. An output that cannot be written (closed, full, its
+    /// reader gone) changes nothing: the exit code tells of the metadata.
+    pub fn result(&self, object: &impl Serialize, text: impl FnOnce() -> String) {
         let text = match self.output {
             OutputFormat::Text => text(),
-            OutputFormat::Json => serde_json::to_string_pretty(object)?,
+            OutputFormat::Json => serde_json::to_string_pretty(object).unwrap_or_else(|error| format!("{{\"error\": {:?}}}", error.to_string())),
         };
-        match self.bars.suspend(|| writeln!(io::stdout(), "{text}")) {
-            // Whoever reads has seen enough, as `head` does.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            written => written,
-        }
+        let _ = self.bars.suspend(|| writeln!(io::stdout(), "{text}"));
     }
 
-    /// Gives an object out where the text has been told already.
-    ///
-    /// # Errors
-    /// Standard output is closed.
-    pub fn object(&self, object: &impl Serialize) -> io::Result<()> {
-        if self.output == OutputFormat::Json { self.result(object, String::new) } else { Ok(()) }
+    /// Gives an object out where the text has been given already.
+    pub fn object(&self, object: &impl Serialize) {
+        if self.output == OutputFormat::Json {
+            self.result(object, String::new);
+        }
     }
 
     /// Asks a question that only `yes` answers with yes. The answer is read in a thread of its own: a signal must be able to end
@@ -103,7 +96,7 @@ impl Console {
     /// # Errors
     /// Nobody can be asked any more.
     pub async fn confirms(&self, question: &str) -> io::Result<bool> {
-        self.bars.suspend(|| eprint!("{question} Type yes to go on: "));
+        let _ = self.bars.suspend(|| write!(io::stderr(), "{question} Type yes to go on: "));
         let (sender, answer) = oneshot::channel();
         std::thread::spawn(move || {
             let mut line = String::new();
@@ -122,10 +115,15 @@ impl Console {
     /// Tells something, line by line.
     pub fn say(&self, text: &str) {
         if self.terminal {
-            self.bars.suspend(|| eprintln!("{text}"));
+            self.to_stderr(text);
         } else {
             text.lines().for_each(|line| tracing::info!("{line}"));
         }
+    }
+
+    /// A log that cannot be written changes nothing.
+    fn to_stderr(&self, text: &str) {
+        let _ = self.bars.suspend(|| writeln!(io::stderr(), "{text}"));
     }
 
     /// Tells of something that a person should look at.
@@ -136,7 +134,7 @@ impl Console {
     /// Tells why the process fails.
     pub fn fail(&self, text: &str) {
         if self.terminal {
-            self.bars.suspend(|| eprintln!("error: {text}"));
+            self.to_stderr(&format!("error: {text}"));
         } else {
             text.lines().for_each(|line| tracing::error!("{line}"));
         }
@@ -149,11 +147,14 @@ struct BesideBars(MultiProgress);
 
 impl Write for BesideBars {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.suspend(|| io::stderr().write_all(bytes)).map(|()| bytes.len())
+        // Whether it can be written or not: a log changes nothing.
+        let _ = self.0.suspend(|| io::stderr().write_all(bytes));
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        let _ = io::stderr().flush();
+        Ok(())
     }
 }
 

@@ -1,9 +1,5 @@
-//! What a person or a script reads: summaries, progress, log lines.
+//! What a person sees: progress, log lines, questions.
 
 pub mod console;
-pub mod inspect;
-pub mod outcome;
 mod outlook;
 pub mod progress;
-pub mod text;
-pub mod verification;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use super::outlook::{Kind, Outlook};
-use super::text::thousands;
+use crate::outcome::words::thousands;
 use crate::plan::{Phase, Plan};
 
 /// In a pod's log, a line at most this often.
@@ -33,11 +33,10 @@ impl Progress {
         Self::default()
     }
 
-    /// From now on there is just this plan to carry out, and everything to be read back.
-    pub fn expect(&self, plan: &Plan) {
-        let read = plan.untouched_keys() + plan.totals().puts;
+    /// From now on there is just this plan to carry out, and so many keys to be read back.
+    pub fn expect(&self, plan: &Plan, read_back: u64) {
         let write: u64 = plan.phases.iter().map(Phase::cost).sum();
-        locked(&self.outlook).expect(read as f64, write as f64);
+        locked(&self.outlook).expect(read_back as f64, write as f64);
     }
 
     /// Begins to read `total` keys.

@@ -1,0 +1,128 @@
+//! Whether a backup file is THE way back: sound, of this etcd and meta root, and holding just what is in etcd now.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::metadata::Reading;
+use super::{Context, describe};
+use crate::backup::content::Content;
+use crate::backup::{Backup, Format};
+use crate::history::{BackupRecord, History};
+use crate::outcome::words::thousands;
+
+/// Says what to do where a backup is no way back.
+const REMEDY: &str = "make one with `backup` or `run --with-backup`, correct config.backupFilePath (is the volume mounted?), or go on \
+                      without a way back on purpose with --no-backup";
+
+impl Context {
+    /// Reads the backup that is to be the way back, and holds it against what was read.
+    pub(super) fn fitting_backup(&self, file: &Path, reading: &Reading) -> Result<BackupRecord> {
+        let checked = self.read_content(file).and_then(|(backup, content)| {
+            self.same_place(&backup, reading.cluster_id)?;
+            if content != reading.content {
+                bail!(
+                    "{} does not hold what is in etcd now: {} keys in the backup, {} in etcd, and not the same. It was made before a \
+                     change, or of another Milvus: rolling back to it would lose what changed since",
+                    file.display(),
+                    thousands(content.keys()),
+                    thousands(reading.content.keys())
+                );
+            }
+            Ok(backup)
+        });
+        let backup = checked.with_context(|| format!("the backup that is to be the way back cannot be used: {REMEDY}"))?;
+        self.say(format!("the way back is {}: {}", file.display(), describe(&backup)));
+        Ok(record_of(&backup))
+    }
+
+    /// The backup from before an interrupted run that stands at `file`: the one that is on record.
+    pub(super) fn recorded_backup(&self, file: &Path, history: &History) -> Result<BackupRecord> {
+        let backup = Backup::check(file)?;
+        let found = record_of(&backup);
+        if let Some(recorded) = &history.backup
+            && recorded.sha256 != found.sha256
+        {
+            bail!(
+                "{} is not the backup that this {} began with ({}, revision {}): look for that one",
+                file.display(),
+                history.operation.command(),
+                recorded.file,
+                recorded.revision.map_or_else(|| "unknown".to_owned(), |revision| revision.to_string())
+            );
+        }
+        if backup.meta_root != self.config.meta_root.to_string() {
+            bail!("{} is a backup of the meta root {}, not of {}", file.display(), backup.meta_root, self.config.meta_root);
+        }
+        Ok(found)
+    }
+
+    fn read_content(&self, file: &Path) -> Result<(Backup, Content)> {
+        let mut content = Content::default();
+        let backup = Backup::read(file, |key, value| content.add(&key, &value))?;
+        Ok((backup, content))
+    }
+
+    fn same_place(&self, backup: &Backup, cluster_id: u64) -> Result<()> {
+        if backup.meta_root != self.config.meta_root.to_string() {
+            bail!(
+                "{} is a backup of the meta root {}, not of {}",
+                backup.path.display(),
+                backup.meta_root,
+                self.config.meta_root
+            );
+        }
+        other_cluster(backup, cluster_id).map_or(Ok(()), |what| bail!("{what}"))
+    }
+
+    /// Whether the configured backup is the way back from what is there, in words.
+    pub(super) fn backup_in_words(&self, reading: &Reading, history: Option<&History>) -> Option<String> {
+        let file = self.config.backup_file.as_ref()?;
+        let shown = file.display();
+        if !file.exists() {
+            return Some(format!("{shown} does not exist yet"));
+        }
+        if let Some(history) = history {
+            return Some(match self.recorded_backup(file, history) {
+                Ok(_) => format!("{shown} is the way back that is on record"),
+                Err(error) => format!("NOT the way back: {error:#}"),
+            });
+        }
+        let judged = self.read_content(file).and_then(|(backup, content)| {
+            self.same_place(&backup, reading.cluster_id)?;
+            Ok((describe(&backup), content))
+        });
+        Some(match judged {
+            Ok((what, content)) if content == reading.content => format!("{shown} holds just what is here: {what}"),
+            Ok((what, _)) => format!("{shown} does NOT hold what is here now: {what}"),
+            Err(error) => format!("NOT a way back from here: {error:#}"),
+        })
+    }
+}
+
+/// How a backup is of another etcd cluster, if it is known to be.
+pub(super) fn other_cluster(backup: &Backup, cluster_id: u64) -> Option<String> {
+    let Format::Ours(manifest) = &backup.format else { return None };
+    let made_from = &manifest.etcd_cluster_id;
+    (*made_from != format!("{cluster_id:x}")).then(|| {
+        format!(
+            "{} was made from the etcd cluster {made_from}, but this is {cluster_id:x}: another etcd, or this one was restored \
+             meanwhile, which gives it a new ID",
+            backup.path.display()
+        )
+    })
+}
+
+/// What goes into the history key.
+pub(super) fn record_of(backup: &Backup) -> BackupRecord {
+    let file = backup.path.display().to_string();
+    match &backup.format {
+        Format::Ours(manifest) => BackupRecord {
+            file,
+            sha256: Some(manifest.stream_sha256.clone()),
+            revision: Some(manifest.etcd_revision),
+            cluster_id: Some(manifest.etcd_cluster_id.clone()),
+        },
+        Format::Legacy => BackupRecord { file, sha256: None, revision: None, cluster_id: None },
+    }
+}

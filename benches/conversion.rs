@@ -11,8 +11,9 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use meta_migration::backup::write::Origin;
 use meta_migration::backup::{Backup, Writer};
+use meta_migration::catalog::{self, Conversion, Options};
 use meta_migration::layout::Found;
-use meta_migration::migrate::{self, Inventory, Migration, Options, Record};
+use meta_migration::version::Layout as TargetLayout;
 
 #[path = "../examples/make-cluster.rs"]
 #[allow(dead_code)]
@@ -49,12 +50,9 @@ fn cluster() -> Keys {
     keys.into_iter().map(|(key, value)| (Bytes::from(key), Bytes::from(value))).collect()
 }
 
-fn convert(keys: Keys) -> Migration {
-    let mut inventory = Inventory::default();
-    for (key, value) in keys {
-        inventory.add(key, Record { value, mod_revision: 0 });
-    }
-    migrate::plan(inventory, 0, &Options::default())
+fn convert(keys: Keys) -> Conversion {
+    let target = semver::Version::new(2, 2, 16);
+    catalog::convert(&keys.into_iter().collect(), TargetLayout::of(&target), &Options::default())
 }
 
 fn write(keys: &Keys, file: &Path) {

@@ -2,8 +2,8 @@
 //!
 //! `cargo run --release --example make-cluster -- SEGMENTS FILE`
 //!
-//! Per segment a segment-index record, a build record with six index files, and its data.SegmentInfo with 450 bytes that nobody
-//! looks at, in collections of 1,000 segments. The same number of segments always gives the same bytes.
+//! Per segment a segment-index record, a build record with six index files, and its data.SegmentInfo as 2.1.4 writes it: binlogs of
+//! four fields (one to eight each) and one statslog, in collections of 1,000 segments. The same number of segments always gives the same bytes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,13 +12,12 @@ use anyhow::{Context, Result};
 use meta_migration::backup::Writer;
 use meta_migration::backup::write::Origin;
 use meta_migration::layout::Found;
-use meta_migration::layout::keys::{Key, Plain};
+use meta_migration::layout::families::Family;
 use meta_migration::layout::messages::common::{
-    CollectionInfo, CollectionSchema, FieldIndexInfo, FieldSchema, KeyValuePair,
+    Binlog, CollectionInfo, CollectionSchema, FieldBinlog, FieldIndexInfo, FieldSchema, KeyDataPair, KeyValuePair,
+    MsgPosition, SegmentInfo, SegmentState,
 };
-use meta_migration::layout::messages::source::{
-    BuildIndexRequest, IndexInfo, IndexMeta, SegmentIndexInfo, SegmentInfo,
-};
+use meta_migration::layout::messages::source::{BuildIndexRequest, IndexInfo, IndexMeta, SegmentIndexInfo};
 use prost::Message;
 
 const SEGMENTS_A_COLLECTION: i64 = 1_000;
@@ -63,8 +62,8 @@ pub fn cluster(segments: i64) -> BTreeMap<String, Vec<u8>> {
 fn add_collection(keys: &mut BTreeMap<String, Vec<u8>>, id: i64, segments: i64) {
     let (partition, index) = (id + 1, id + 2);
     let record = collection(id, partition, index).encode_to_vec();
-    keys.insert(Key::Snapshot(Plain::Collection(id), id as u64 + 3).to_string(), record.clone());
-    keys.insert(Key::Plain(Plain::Collection(id)).to_string(), record);
+    keys.insert(Family::Collection.key([id]).at(id as u64 + 3).to_string(), record.clone());
+    keys.insert(Family::Collection.key([id]).to_string(), record);
     let info = IndexInfo {
         index_name: "_default_idx".into(),
         index_id: index,
@@ -76,7 +75,7 @@ fn add_collection(keys: &mut BTreeMap<String, Vec<u8>>, id: i64, segments: i64) 
         deleted: false,
         create_time: id as u64 + 4,
     };
-    keys.insert(Key::Plain(Plain::SourceIndex { collection: id, index }).to_string(), info.encode_to_vec());
+    keys.insert(Family::SourceIndex.key([id, index]).to_string(), info.encode_to_vec());
     for number in 0..segments {
         let segment = id + 1_000 + 2 * number;
         add_segment(keys, [id, partition, index, segment, segment + 1]);
@@ -84,20 +83,29 @@ fn add_collection(keys: &mut BTreeMap<String, Vec<u8>>, id: i64, segments: i64) 
 }
 
 fn collection(id: i64, partition: i64, index: i64) -> CollectionInfo {
-    let pk = FieldSchema { field_id: 100, name: "pk".into(), is_primary_key: true, data_type: 5, type_params: vec![] };
+    let pk =
+        FieldSchema { field_id: 100, name: "pk".into(), is_primary_key: true, data_type: 5, ..FieldSchema::default() };
     let vector = FieldSchema {
         field_id: 101,
         name: "vec".into(),
-        is_primary_key: false,
         data_type: 101,
         type_params: vec![pair("dim", "128")],
+        ..FieldSchema::default()
     };
     CollectionInfo {
         id,
-        schema: Some(CollectionSchema { name: format!("collection_{id}"), fields: vec![pk, vector] }),
-        partition_ids: vec![partition],
+        schema: Some(CollectionSchema {
+            name: format!("collection_{id}"),
+            fields: vec![pk, vector],
+            ..CollectionSchema::default()
+        }),
+        partition_i_ds: vec![partition],
+        create_time: id as u64,
+        virtual_channel_names: vec![channel(id)],
+        physical_channel_names: vec![PHYSICAL.into()],
+        start_positions: vec![KeyDataPair { key: PHYSICAL.into(), data: id.to_le_bytes().to_vec() }],
         partition_names: vec!["_default".into()],
-        field_indexes: vec![FieldIndexInfo { field_id: 101, index_id: index }],
+        field_indexes: vec![FieldIndexInfo { filed_id: 101, index_id: index }],
         partition_created_timestamps: vec![id as u64 + 3],
         ..CollectionInfo::default()
     }
@@ -118,31 +126,56 @@ fn add_segment(keys: &mut BTreeMap<String, Vec<u8>>, [collection, partition, ind
     let meta = IndexMeta {
         index_build_id: build,
         state: FINISHED,
-        req: Some(BuildIndexRequest { num_rows: ROWS }),
+        req: Some(BuildIndexRequest { num_rows: ROWS, ..BuildIndexRequest::default() }),
         index_file_paths: files.map(|file| format!("files/index_files/{build}/1/{partition}/{segment}/{file}")).into(),
         index_version: 1,
         serialize_size: 123_456,
         ..IndexMeta::default()
     };
-    let mut rows = SegmentInfo { id: segment, num_of_rows: ROWS }.encode_to_vec();
-    // Binlog paths and positions, which take most of a real record.
-    prost::encoding::bytes::encode(100, &noise(segment as u64, 450), &mut rows);
-    let key = Plain::SourceSegmentIndex { collection, index, partition, segment };
-    keys.insert(Key::Plain(key).to_string(), info.encode_to_vec());
-    keys.insert(Key::Build(build).to_string(), meta.encode_to_vec());
-    keys.insert(Key::Segment { collection, partition, segment }.to_string(), rows);
+    let key = Family::SourceSegmentIndex.key([collection, index, partition, segment]);
+    keys.insert(key.to_string(), info.encode_to_vec());
+    keys.insert(Family::Build.key([build]).to_string(), meta.encode_to_vec());
+    let record = segment_info([collection, partition, segment]).encode_to_vec();
+    keys.insert(Family::Segment.key([collection, partition, segment]).to_string(), record);
 }
 
-/// Bytes that do not compress (xorshift).
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[0]
+/// A flushed segment with one to eight binlogs a field.
+fn segment_info([collection, partition, segment]: [i64; 3]) -> SegmentInfo {
+    let number = 1 + segment.rem_euclid(8);
+    let logs = |kind: &str, field: i64, number: i64| FieldBinlog {
+        field_id: field,
+        binlogs: (0..number)
+            .map(|at| Binlog {
+                entries_num: ROWS / number + i64::from(at < ROWS % number),
+                log_path: format!("files/{kind}/{collection}/{partition}/{segment}/{field}/{}", segment + 10 + at),
+                log_size: 100_000 + at,
+                ..Binlog::default()
+            })
+            .collect(),
     };
-    (0..length).map(|_| next()).collect()
+    SegmentInfo {
+        id: segment,
+        collection_id: collection,
+        partition_id: partition,
+        insert_channel: channel(collection),
+        num_of_rows: ROWS,
+        state: SegmentState::Flushed as i32,
+        dml_position: Some(MsgPosition {
+            channel_name: PHYSICAL.into(),
+            msg_id: segment.to_le_bytes().to_vec(),
+            timestamp: segment.cast_unsigned(),
+            ..MsgPosition::default()
+        }),
+        binlogs: [0, 1, 100, 101].map(|field| logs("insert_log", field, number)).into(),
+        statslogs: vec![logs("stats_log", 100, 1)],
+        ..SegmentInfo::default()
+    }
+}
+
+const PHYSICAL: &str = "by-dev-rootcoord-dml_0";
+
+fn channel(collection: i64) -> String {
+    format!("{PHYSICAL}_{collection}v0")
 }
 
 fn pair(key: &str, value: &str) -> KeyValuePair {

@@ -13,8 +13,8 @@ use crate::etcd::{Etcd, EtcdError};
 use crate::guard::{Guard, GuardError};
 use crate::layout::keys::{HISTORY, printable};
 use crate::plan::{Change, Phase, Plan};
-use crate::terminal::progress::Progress;
 use crate::stop::{Stop, Stopped};
+use crate::terminal::progress::Progress;
 
 /// Transactions under way at the same time where their order does not matter.
 pub const IN_FLIGHT: usize = 8;
@@ -433,7 +433,8 @@ mod tests {
 
     fn phase(sizes: &[usize], joined: &[usize]) -> Phase {
         let mut phase = Phase::new("test");
-        let put = |(at, size): (usize, &usize)| Change::Put { key: format!("k{at}").into(), value: vec![0u8; *size].into() };
+        let put =
+            |(at, size): (usize, &usize)| Change::Put { key: format!("k{at}").into(), value: vec![0u8; *size].into() };
         phase.changes = sizes.iter().enumerate().map(put).collect();
         phase.joined = joined.iter().copied().collect();
         phase

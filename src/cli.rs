@@ -18,7 +18,8 @@ use crate::exit::Exit;
 use crate::terminal::console::{LogFormat, OutputFormat};
 use crate::version;
 pub use options::{
-    BackupOptions, ConversionOptions, InspectOptions, PlanOptions, RepairOptions, RollbackOptions, RunArgs, VerifyOptions,
+    BackupOptions, ConversionOptions, InspectOptions, PlanOptions, RepairOptions, RollbackOptions, RunArgs,
+    VerifyOptions,
 };
 
 /// Upgrades the metadata of a Milvus 2.1.x cluster, which lives in etcd, to the layout of 2.2, 2.3 or 2.4.
@@ -364,9 +365,7 @@ impl Cli {
             Command::Verify(options) => Job::Verify(options),
             Command::Inspect(options) => Job::Inspect(options),
             Command::Run(typed) => Job::Run(run_options(typed, config)),
-            Command::Repair(typed) => {
-                Job::Repair { dry_run: typed.dry_run, options: run_options(typed.run, config) }
-            }
+            Command::Repair(typed) => Job::Repair { dry_run: typed.dry_run, options: run_options(typed.run, config) },
         })
     }
 }

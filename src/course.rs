@@ -46,7 +46,10 @@ pub fn of_repair(situation: &Situation, target: &Version, choices: &Choices) -> 
         (State::Migrated, Some(history)) => of_migrated(history, target),
         (State::NothingToMigrate, _) => Course::Nothing("no collections: nothing to repair".into()),
         _ => Course::Refuse(
-            format!("{}: `repair` is for what another tool, or an earlier edition of this one, has migrated", situation.headline()),
+            format!(
+                "{}: `repair` is for what another tool, or an earlier edition of this one, has migrated",
+                situation.headline()
+            ),
             next(situation),
         ),
     }
@@ -59,9 +62,9 @@ pub fn of_backup(situation: &Situation, source: Option<&Version>, force: bool) -
     match situation.state {
         // Half a restored backup is the way back of nothing.
         State::RollbackInterrupted => refuse("a backup of what is half restored would be no way back"),
-        State::RunInterrupted | State::RepairInterrupted if !force => {
-            refuse("a backup of what is half migrated would be no way back; the one made before is. --force makes one all the same")
-        }
+        State::RunInterrupted | State::RepairInterrupted if !force => refuse(
+            "a backup of what is half migrated would be no way back; the one made before is. --force makes one all the same",
+        ),
         State::Migrated | State::MigratedByOriginalTool | State::MigratedWithoutHistory | State::Newer
             if expects_21 && !force =>
         {
@@ -70,9 +73,9 @@ pub fn of_backup(situation: &Situation, source: Option<&Version>, force: bool) -
                  the migration is the one to keep. --force makes one all the same",
             )
         }
-        State::Ready if !expects_21 && !force => {
-            refuse("the source version is 2.2 or later, but this has not been migrated. --force makes a backup all the same")
-        }
+        State::Ready if !expects_21 && !force => refuse(
+            "the source version is 2.2 or later, but this has not been migrated. --force makes a backup all the same",
+        ),
         _ => Course::Convert,
     }
 }
@@ -85,7 +88,10 @@ fn of_interrupted(history: &History, target: &Version, choices: &Choices) -> Cou
     };
     if history.target().as_ref() != Some(target) {
         let begun = history.to_version.as_deref().unwrap_or("another version");
-        return refuse(format!("an interrupted {} for Milvus {begun} is here, and this one is for {target}", history.operation.command()));
+        return refuse(format!(
+            "an interrupted {} for Milvus {begun} is here, and this one is for {target}",
+            history.operation.command()
+        ));
     }
     if history.options != *choices {
         let (was, is) = (history.options.flags(), choices.flags());
@@ -156,18 +162,27 @@ pub fn next(situation: &Situation) -> Next {
         State::Ready => Next::new(Step::Backup, "look first with `plan`; stop Milvus; `backup`, then `run`"),
         State::RunInterrupted => Next::new(
             Step::RunAgain,
-            format!("finish it with {}, or go back with {}. Do not start Milvus before one of the two is done", way_on(), way_back()),
+            format!(
+                "finish it with {}, or go back with {}. Do not start Milvus before one of the two is done",
+                way_on(),
+                way_back()
+            ),
         ),
         State::RepairInterrupted => Next::new(
             Step::Repair,
-            format!("finish it with {}, or go back with {}. Do not start Milvus before one of the two is done", way_on(), way_back()),
+            format!(
+                "finish it with {}, or go back with {}. Do not start Milvus before one of the two is done",
+                way_on(),
+                way_back()
+            ),
         ),
         State::RollbackInterrupted => Next::new(
             Step::RollbackAgain,
             format!("finish it with {}. Do not start Milvus before that is done", way_on()),
         ),
         State::Migrated => {
-            let version = history.and_then(|history| history.to_version.as_deref()).unwrap_or("the version that it is for");
+            let version =
+                history.and_then(|history| history.to_version.as_deref()).unwrap_or("the version that it is for");
             Next::new(
                 Step::StartNew,
                 format!("check the metadata with `verify`, then start Milvus {version}; to go back, {}", way_back()),
@@ -183,7 +198,9 @@ pub fn next(situation: &Situation) -> Next {
             "`repair --target-version VERSION --with-backup` brings it into the form that this version writes itself; look first with \
              `repair --dry-run`",
         ),
-        State::Newer => Next::new(Step::Nothing, "nothing is to be migrated: correct the source version, or start Milvus"),
+        State::Newer => {
+            Next::new(Step::Nothing, "nothing is to be migrated: correct the source version, or start Milvus")
+        }
         State::NothingToMigrate => Next::new(Step::StartNew, "there is nothing to migrate: start the new Milvus"),
         State::InMysql => Next::new(
             Step::Correct,

@@ -37,7 +37,10 @@ pub(super) async fn execute(context: &Context, options: &BackupOptions) -> Resul
     let next = match situation.state {
         State::Ready => Next::new(
             Step::Run,
-            format!("migrate with `run`; to go back, `rollback --backup-file {}`. Keep a copy of the file elsewhere", file.display()),
+            format!(
+                "migrate with `run`; to go back, `rollback --backup-file {}`. Keep a copy of the file elsewhere",
+                file.display()
+            ),
         ),
         _ => course::next(&situation),
     };

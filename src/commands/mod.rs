@@ -99,9 +99,9 @@ impl Context {
         let endpoints: Vec<_> = self.config.etcd.endpoints.iter().map(|endpoint| endpoint.uri.as_str()).collect();
         tracing::debug!("connecting to {}", endpoints.join(", "));
         let etcd = self.unless_stopped(async { Ok(Etcd::connect(&self.config.etcd).await?) }).await?;
-        let version = etcd.server().map_or_else(String::new, |server| {
-            format!(" (etcd {}, cluster {:x})", server.version, server.cluster_id)
-        });
+        let version = etcd
+            .server()
+            .map_or_else(String::new, |server| format!(" (etcd {}, cluster {:x})", server.version, server.cluster_id));
         self.say(format!("etcd at {}{version}, meta root {}", etcd.endpoint(), self.config.meta_root));
         Ok(etcd)
     }

@@ -58,7 +58,8 @@ pub(super) async fn execute(context: &Context, options: &PlanOptions) -> Result<
     if is_needless {
         outcome.header.ended = Ended::NothingToDo;
         outcome.refusals.clear();
-        outcome.header.next = Some(Next::new(Step::Nothing, "both versions read the same layout: there is nothing to migrate"));
+        outcome.header.next =
+            Some(Next::new(Step::Nothing, "both versions read the same layout: there is nothing to migrate"));
     }
     context.console.result(&outcome, || text(&outcome, context.details));
     Ok(match (outcome.header.ended, options.detailed_exitcode) {
@@ -145,7 +146,9 @@ fn way_around(problems: bool) -> &'static str {
 }
 
 fn next(context: &Context, target: &Version) -> Next {
-    let step = format!("flush all collections, stop Milvus, `backup`, then `run`; afterwards `verify`, then start Milvus {target}");
+    let step = format!(
+        "flush all collections, stop Milvus, `backup`, then `run`; afterwards `verify`, then start Milvus {target}"
+    );
     let has_backup = context.config.backup_file.as_ref().is_some_and(|file| file.exists());
     Next::new(if has_backup { Step::Run } else { Step::Backup }, step)
 }
@@ -174,7 +177,8 @@ fn advice(context: &Context, records: &Records, target: &Version) -> Vec<String>
         );
     }
     if context.config.backup_file.is_none() {
-        advice.push("no backup file is configured: `run` refuses without one (--backup-file, or --no-backup)".to_owned());
+        advice
+            .push("no backup file is configured: `run` refuses without one (--backup-file, or --no-backup)".to_owned());
     }
     advice
 }

@@ -10,8 +10,8 @@ use crate::catalog::records::Records;
 use crate::etcd::Etcd;
 use crate::etcd::health::{Alarm, Health};
 use crate::layout::keys::{BUILD_TRIPWIRE, HISTORY, INDEX_TRIPWIRE, SEGMENT_TRIPWIRE, prefix_of, printable};
-use crate::plan::{Change, Plan};
 use crate::outcome::words::bytes;
+use crate::plan::{Change, Plan};
 
 /// What a put takes in etcd's database beyond key and value, and a deleted key at all: revision, tree, index.
 const BYTES_A_KEY: u64 = 256;
@@ -34,7 +34,8 @@ impl Context {
         let absolute = [self.root.as_bytes(), key].concat();
         let never = Compare::version(absolute.clone(), CompareOp::Less, 0);
         let txn = Txn::new().when([never]).and_then([TxnOp::put(absolute, value.to_vec(), None)]);
-        let what = format!("let etcd see the largest value, that of {} ({})", printable(key), bytes(value.len() as u64));
+        let what =
+            format!("let etcd see the largest value, that of {} ({})", printable(key), bytes(value.len() as u64));
         let asked = etcd.kv(&what, async |mut kv| kv.txn(txn.clone()).await).await;
         asked.map(drop).context("the largest value would not be taken. Start etcd with a larger --max-request-bytes")
     }

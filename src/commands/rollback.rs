@@ -127,9 +127,10 @@ impl Job<'_> {
         context.ask(self.options.yes, &outcome.collections.in_words(), &question).await?;
         // Half a restored backup is worth no copy: the copy was made when this began.
         let is_resumed = situation.as_ref().is_ok_and(|found| {
-            found.history.as_ref().is_some_and(|history| {
-                history.operation == Operation::Rollback && history.state == Progress::Running
-            })
+            found
+                .history
+                .as_ref()
+                .is_some_and(|history| history.operation == Operation::Rollback && history.state == Progress::Running)
         });
         if !self.options.no_copy && !is_resumed && reading.records.keys() > 0 {
             let found = situation.as_ref().map_or(crate::layout::Found::Mixed, |situation| situation.found);
@@ -151,9 +152,9 @@ impl Job<'_> {
 
     fn same_cluster(&self, cluster_id: u64) -> Result<()> {
         match other_cluster(self.backup, cluster_id) {
-            Some(what) if !self.options.other_cluster => bail!(
-                "{what}. If this is the etcd that is meant, say so with --other-cluster. Nothing was written"
-            ),
+            Some(what) if !self.options.other_cluster => {
+                bail!("{what}. If this is the etcd that is meant, say so with --other-cluster. Nothing was written")
+            }
             Some(what) => {
                 self.context.console.warn(&format!("{what}; going on, as --other-cluster says"));
                 Ok(())
@@ -183,7 +184,11 @@ impl Job<'_> {
         let only = |some: &BTreeMap<i64, String>, others: &BTreeMap<i64, String>, both: bool| -> Vec<String> {
             some.iter().filter(|(id, _)| others.contains_key(id) == both).map(|(_, name)| name.clone()).collect()
         };
-        CollectionChanges { stay: only(&here, &there, true), go: only(&here, &there, false), come_back: only(&there, &here, false) }
+        CollectionChanges {
+            stay: only(&here, &there, true),
+            go: only(&here, &there, false),
+            come_back: only(&there, &here, false),
+        }
     }
 
     /// Writes everything, reads it back, and takes tripwires and history away at the very end.
@@ -206,7 +211,8 @@ impl Job<'_> {
         let mut applier = context.applier(self.etcd, self.guard);
         applier.history = previous;
         let history = History { backup: Some(record_of(self.backup)), ..History::begin(Operation::Rollback) };
-        let fail = |error, applier: &crate::apply::Applier| interrupted(error, applier.done().may_have_written(), &way_on);
+        let fail =
+            |error, applier: &crate::apply::Applier| interrupted(error, applier.done().may_have_written(), &way_on);
         if let Err(error) = applier.turn(&opening, plan.revision, Some(history.write())).await {
             return Err(fail(error, &applier));
         }

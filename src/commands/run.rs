@@ -63,14 +63,18 @@ pub(super) async fn execute(context: &Context, options: &RunOptions, operation: 
         ));
         let etcd = context.connect().await?;
         let guard = context.lock(&etcd).await?;
-        let result = Job { context, options, etcd: &etcd, guard: &guard, operation, target: &target }.guarded(&mut outcome).await;
+        let result = Job { context, options, etcd: &etcd, guard: &guard, operation, target: &target }
+            .guarded(&mut outcome)
+            .await;
         guard.release().await;
         result?;
     }
     outcome.seconds = begun.elapsed().as_secs_f64();
     if let Some(revision) = outcome.verified_revision {
         context.say(format!("done at revision {revision} in {:.1} s", outcome.seconds));
-        let text = format!("`verify`, then start Milvus {target}; before that, see docs/operating.md for how long the way back is open");
+        let text = format!(
+            "`verify`, then start Milvus {target}; before that, see docs/operating.md for how long the way back is open"
+        );
         context.say(format!("next: {text}"));
         outcome.header.next = Some(Next::new(Step::Verify, text));
     }
@@ -128,9 +132,9 @@ impl Context {
         let chosen = options.conversion.options(situation.precedence(), restore_schemas);
         let mut conversion = catalog::convert(&reading.records, layout, &chosen);
         let bad = bad_target(target).into_iter();
-        conversion.report.warnings.extend(bad.map(|bad| {
-            format!("Milvus {target} is better not taken: {}. Take {} instead", bad.why, bad.instead)
-        }));
+        conversion.report.warnings.extend(
+            bad.map(|bad| format!("Milvus {target} is better not taken: {}. Take {} instead", bad.why, bad.instead)),
+        );
         let mut differ = Differ::new(conversion.should.iter().map(|(key, value)| (key.clone(), value.clone())));
         reading.records.iter().for_each(|record| differ.add(record.key.clone(), &record.value));
         let diff = differ.finish();
@@ -340,7 +344,8 @@ impl Job<'_> {
         context.progress.expect(&worked.plan, reading.records.keys() + worked.plan.totals().puts);
         let mut applier = context.applier(self.etcd, self.guard);
         applier.history = reading.records.history().cloned();
-        let fail = |error, applier: &crate::apply::Applier| interrupted(error, applier.done().may_have_written(), &way_on);
+        let fail =
+            |error, applier: &crate::apply::Applier| interrupted(error, applier.done().may_have_written(), &way_on);
         if let Err(error) = applier.turn(&opening, reading.revision, Some(history.write())).await {
             return Err(fail(error, &applier));
         }
@@ -355,7 +360,12 @@ impl Job<'_> {
     }
 
     /// Holds everything against what should be.
-    async fn read_back(&self, should: &BTreeMap<Bytes, Bytes>, reading: &Reading, way_on: &str) -> Result<i64, Failure> {
+    async fn read_back(
+        &self,
+        should: &BTreeMap<Bytes, Bytes>,
+        reading: &Reading,
+        way_on: &str,
+    ) -> Result<i64, Failure> {
         let entries = should.clone();
         let expected = move || -> super::metadata::BoxedEntries { Box::new(entries.clone().into_iter()) };
         let others: u64 = reading.records.others().values().sum();
@@ -410,4 +420,3 @@ impl Context {
         )))
     }
 }
-

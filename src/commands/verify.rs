@@ -77,7 +77,11 @@ fn judge(
     let differs = comparison.as_ref().is_some_and(|comparison| comparison.keys() > 0);
     let is_whole = !matches!(
         situation.state,
-        State::RunInterrupted | State::RepairInterrupted | State::RollbackInterrupted | State::NoMilvus | State::InMysql
+        State::RunInterrupted
+            | State::RepairInterrupted
+            | State::RollbackInterrupted
+            | State::NoMilvus
+            | State::InMysql
     );
     let consistent = errors == 0 && !differs && is_whole;
     let verdict = match (consistent, target) {
@@ -85,8 +89,12 @@ fn judge(
         (true, Some(target)) if live_sessions.is_empty() => {
             format!("complete and consistent: Milvus {target} can be started on it")
         }
-        (true, Some(target)) => format!("complete and consistent for Milvus {target}, at that one revision: Milvus is running"),
-        (true, None) => "nothing wrong was found, but it is not known for which target this is: give --target-version".to_owned(),
+        (true, Some(target)) => {
+            format!("complete and consistent for Milvus {target}, at that one revision: Milvus is running")
+        }
+        (true, None) => {
+            "nothing wrong was found, but it is not known for which target this is: give --target-version".to_owned()
+        }
         (false, _) if !is_whole => format!("NOT to be started on: {}", situation.headline()),
         (false, _) if errors > 0 => format!("NOT to be started on: {errors} error(s)"),
         (false, _) => "NOT what the migration of the backup gives".to_owned(),
@@ -141,7 +149,8 @@ fn work_out(context: &Context, options: &VerifyOptions, file: &Path, target: Opt
     entries.sort();
     let records: Records = entries.iter().cloned().collect();
     let chosen = options.conversion.options(Precedence::Source, false);
-    let Conversion { should, problems, refusals: refused, .. } = catalog::convert(&records, Layout::of(target), &chosen);
+    let Conversion { should, problems, refusals: refused, .. } =
+        catalog::convert(&records, Layout::of(target), &chosen);
     if !refused.is_empty() {
         return Err(anyhow!("{}", refusals(&refused)));
     }
@@ -183,12 +192,7 @@ async fn live_sessions(context: &Context, etcd: &Etcd) -> Result<Vec<String>> {
 }
 
 /// Reads everything at one revision.
-async fn read(
-    context: &Context,
-    etcd: &Etcd,
-    all: &mut Vec<(Bytes, Bytes)>,
-    records: &mut Records,
-) -> Result<i64> {
+async fn read(context: &Context, etcd: &Etcd, all: &mut Vec<(Bytes, Bytes)>, records: &mut Records) -> Result<i64> {
     let read = context.starting_over(async || {
         all.clear();
         *records = Records::default();

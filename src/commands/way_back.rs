@@ -31,7 +31,8 @@ impl Context {
             }
             Ok(backup)
         });
-        let backup = checked.with_context(|| format!("the backup that is to be the way back cannot be used: {REMEDY}"))?;
+        let backup =
+            checked.with_context(|| format!("the backup that is to be the way back cannot be used: {REMEDY}"))?;
         self.say(format!("the way back is {}: {}", file.display(), describe(&backup)));
         Ok(record_of(&backup))
     }
@@ -52,7 +53,12 @@ impl Context {
             );
         }
         if backup.meta_root != self.config.meta_root.to_string() {
-            bail!("{} is a backup of the meta root {}, not of {}", file.display(), backup.meta_root, self.config.meta_root);
+            bail!(
+                "{} is a backup of the meta root {}, not of {}",
+                file.display(),
+                backup.meta_root,
+                self.config.meta_root
+            );
         }
         Ok(found)
     }

@@ -67,9 +67,13 @@ pub fn summary(migration: &MigrationSummary, details: bool) -> String {
     }
     text.line(format!("segment indexes: {}", counts(&report.segment_indexes, ", ")));
     attention(&mut text, report);
-    text.list("load states carried over", report.loaded.iter().map(|loaded| {
-        format!("{}, {} replica(s)", named(&loaded.collection, &loaded.partitions), loaded.replicas)
-    }));
+    text.list(
+        "load states carried over",
+        report
+            .loaded
+            .iter()
+            .map(|loaded| format!("{}, {} replica(s)", named(&loaded.collection, &loaded.partitions), loaded.replicas)),
+    );
     repairs(&mut text, report);
     segments(&mut text, report, details);
     checkpoints(&mut text, report, details);
@@ -100,22 +104,32 @@ fn attention(text: &mut Text, report: &Report) {
         })
     });
     text.list("indexes with a new name", indexes);
-    text.list("handed over: the new Milvus builds these anew when it starts", report.rebuilt.iter().map(|rebuilt| {
-        format!(
-            "{} / {}: index {} ({}), {} segment(s): {}",
-            rebuilt.collection,
-            rebuilt.field,
-            rebuilt.index,
-            rebuilt.kind,
-            rebuilt.segments.len(),
-            rebuilt.reason
-        )
-    }));
-    text.list("load states NOT carried over (released)", report.released.iter().map(|released| {
-        format!("{}: {}", named(&released.collection, &released.partitions), released.reason)
-    }));
+    text.list(
+        "handed over: the new Milvus builds these anew when it starts",
+        report.rebuilt.iter().map(|rebuilt| {
+            format!(
+                "{} / {}: index {} ({}), {} segment(s): {}",
+                rebuilt.collection,
+                rebuilt.field,
+                rebuilt.index,
+                rebuilt.kind,
+                rebuilt.segments.len(),
+                rebuilt.reason
+            )
+        }),
+    );
+    text.list(
+        "load states NOT carried over (released)",
+        report
+            .released
+            .iter()
+            .map(|released| format!("{}: {}", named(&released.collection, &released.partitions), released.reason)),
+    );
     text.list("left out", report.left_out.iter().map(|left| format!("{}: {}", left.key, left.why)));
-    text.list("kept as the newer Milvus wrote it", report.kept_newer.iter().map(|kept| format!("{}: {}", kept.key, kept.why)));
+    text.list(
+        "kept as the newer Milvus wrote it",
+        report.kept_newer.iter().map(|kept| format!("{}: {}", kept.key, kept.why)),
+    );
 }
 
 fn repairs(text: &mut Text, report: &Report) {
@@ -157,7 +171,10 @@ fn segments(text: &mut Text, report: &Report, details: bool) {
     if shared > 0 && !details {
         text.line(format!("compacted segments whose rows are shared out by size: {shared} (--details names them)"));
     } else {
-        text.list("compacted segments whose rows are shared out by size", segments.rows_shared.iter().map(i64::to_string));
+        text.list(
+            "compacted segments whose rows are shared out by size",
+            segments.rows_shared.iter().map(i64::to_string),
+        );
     }
 }
 

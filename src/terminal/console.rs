@@ -78,7 +78,8 @@ impl Console {
     pub fn result(&self, object: &impl Serialize, text: impl FnOnce() -> String) {
         let text = match self.output {
             OutputFormat::Text => text(),
-            OutputFormat::Json => serde_json::to_string_pretty(object).unwrap_or_else(|error| format!("{{\"error\": {:?}}}", error.to_string())),
+            OutputFormat::Json => serde_json::to_string_pretty(object)
+                .unwrap_or_else(|error| format!("{{\"error\": {:?}}}", error.to_string())),
         };
         let _ = self.bars.suspend(|| writeln!(io::stdout(), "{text}"));
     }

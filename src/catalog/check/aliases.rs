@@ -10,25 +10,21 @@ use super::read_version;
 use super::versions::{Version, Versions, fingerprint};
 use crate::layout::families::Family;
 use crate::layout::keys::Key;
-use crate::version::Layout;
 use crate::layout::messages::target::AliasInfo;
+use crate::version::Layout;
 
 /// All aliases, each with its collection.
 #[derive(Debug, Default)]
 pub(super) struct Aliases(BTreeMap<Key, Versions<i64>>);
 
 impl Aliases {
-    pub(super) fn add(
-        &mut self,
-        parsed: &Key,
-        key: &[u8],
-        value: &[u8],
-        findings: &mut Findings,
-    ) {
+    pub(super) fn add(&mut self, parsed: &Key, key: &[u8], value: &[u8], findings: &mut Findings) {
         let state = read_version(key, value, findings, |info: &AliasInfo| {
             let recorded = &info.alias_name;
             let agrees = *recorded == parsed.name();
-            agrees.then_some(()).ok_or_else(|| format!("its alias_name is {recorded:?}, but the key says {:?}", parsed.name()))
+            agrees
+                .then_some(())
+                .ok_or_else(|| format!("its alias_name is {recorded:?}, but the key says {:?}", parsed.name()))
         });
         let state = match state {
             // The plain key of a migrated alias has no time of creation, as Milvus's own migration writes it.
@@ -54,7 +50,12 @@ impl Aliases {
             }
             if let Some(collection) = names.get(name) {
                 let what = format!("collection {collection} has that name");
-                findings.error_with(Invariant::AliasNameFree, key.clone(), what, format!("--rename-alias '{name}=NEW'"));
+                findings.error_with(
+                    Invariant::AliasNameFree,
+                    key.clone(),
+                    what,
+                    format!("--rename-alias '{name}=NEW'"),
+                );
             }
             if layout.is_some_and(|layout| layout.in_database != (plain.family == Family::DatabaseAlias)) {
                 let what = "the alias is not where this target writes aliases itself";

@@ -235,12 +235,10 @@ impl Collections {
 
     fn check_owners(&self, findings: &mut Findings) {
         let fields = self.fields.iter().filter(|(_, versions)| versions.exists());
-        let fields = fields
-            .map(|((collection, field), _)| (*collection, Family::Field.key([*collection, *field])));
+        let fields = fields.map(|((collection, field), _)| (*collection, Family::Field.key([*collection, *field])));
         let partitions = self.partitions.iter().filter(|(_, versions)| versions.exists());
-        let partitions = partitions.map(|((collection, partition), _)| {
-            (*collection, Family::Partition.key([*collection, *partition]))
-        });
+        let partitions = partitions
+            .map(|((collection, partition), _)| (*collection, Family::Partition.key([*collection, *partition])));
         for (collection, key) in fields.chain(partitions) {
             if !self.exists(collection) {
                 let what = format!("its collection {collection} does not exist");

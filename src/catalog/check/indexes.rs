@@ -7,10 +7,10 @@ use serde_json::value::RawValue;
 use super::collections::Collections;
 use super::invariant::{Findings, Invariant};
 use super::read;
+use crate::catalog::records::same_id;
 use crate::layout::families::Family;
 use crate::layout::messages::common::KeyValuePair;
 use crate::layout::messages::target::{FieldIndex, IndexInfo};
-use crate::catalog::records::same_id;
 
 /// Under this type users leave the parameters to Milvus.
 const AUTOINDEX: &str = "AUTOINDEX";

@@ -446,7 +446,14 @@ impl Findings {
     }
 
     fn push(&mut self, invariant: Invariant, severity: Severity, key: &[u8], what: String) {
-        self.0.push(Finding { invariant, severity, key: printable(key), what, meaning: invariant.meaning(), remedy: None });
+        self.0.push(Finding {
+            invariant,
+            severity,
+            key: printable(key),
+            what,
+            meaning: invariant.meaning(),
+            remedy: None,
+        });
     }
 
     /// All findings, by invariant and key.

@@ -6,9 +6,9 @@ use super::collections::Collections;
 use super::indexes::Indexes;
 use super::invariant::{Findings, Invariant};
 use super::read;
+use crate::catalog::records::same_id;
 use crate::layout::families::Family;
 use crate::layout::messages::target::{CollectionLoadInfo, LoadStatus, LoadType, PartitionLoadInfo, Replica};
-use crate::catalog::records::same_id;
 use crate::version::Layout;
 
 /// A load state, reduced to what other records are held against.

@@ -159,7 +159,8 @@ impl Checker {
             return;
         }
         let keys: u64 = self.source_keys.values().sum();
-        let what = format!("there are records of newer versions beside {keys} keys of 2.1 (`status` tells how that came)");
+        let what =
+            format!("there are records of newer versions beside {keys} keys of 2.1 (`status` tells how that came)");
         self.findings.error(Invariant::Migrated, "", what);
         for (prefix, keys) in &self.source_keys {
             self.findings.error(Invariant::NoSourceKeys, prefix, format!("{keys} key(s)"));
@@ -170,7 +171,11 @@ impl Checker {
         let Some(layout) = self.layout.filter(|_| collections > 0) else { return };
         for (key, _) in tripwire::tripwires(layout) {
             if !self.tripwires.contains(&key) {
-                self.findings.warn(Invariant::Tripwires, key, "it is missing: nothing keeps a Milvus 2.1 from starting on this");
+                self.findings.warn(
+                    Invariant::Tripwires,
+                    key,
+                    "it is missing: nothing keeps a Milvus 2.1 from starting on this",
+                );
             }
         }
     }

@@ -5,10 +5,10 @@ use super::indexes::Indexes;
 use super::invariant::{Findings, Invariant};
 use super::read;
 use super::segments::Segments;
+use crate::catalog::records::same_id;
 use crate::layout::families::Family;
 use crate::layout::messages::common::IndexState;
 use crate::layout::messages::target::SegmentIndex;
-use crate::catalog::records::same_id;
 
 /// A segment index, reduced to what other records are held against: there may be hundreds of thousands.
 #[derive(Debug, Clone, Copy)]

@@ -104,7 +104,8 @@ impl Segments {
         for (id, collection) in collections.created() {
             for start in collection.channels.iter().filter(|start| !self.checkpoints.contains(&start.channel)) {
                 let key = Family::ChannelCheckpoint.named(&start.channel).to_string();
-                let what = format!("channel {} of collection {:?} ({id}) has no checkpoint", start.channel, collection.name);
+                let what =
+                    format!("channel {} of collection {:?} ({id}) has no checkpoint", start.channel, collection.name);
                 // Where the collection's record does not tell where the channel begins, nobody can know.
                 match start.message_id {
                     Some(_) => findings.error(Invariant::CheckpointPresent, key, what),

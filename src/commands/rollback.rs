@@ -145,6 +145,12 @@ impl Job<'_> {
             None => failure,
         })?;
         context.say(format!("done: {changes}"));
+        let differences = &outcome.differences;
+        for (what, counts) in
+            [("missing", &differences.missing), ("different", &differences.different), ("extra", &differences.extra)]
+        {
+            counts.iter().for_each(|(prefix, keys)| context.say(format!("  {what}: {prefix} {}", thousands(*keys))));
+        }
         outcome.header.ended = Ended::Done;
         outcome.verified_revision = Some(revision);
         Ok(outcome)

@@ -232,12 +232,16 @@ fn rows_of_binlogs(
         return None;
     }
     let mut shared = false;
+    // One row has the same place in the files of every field, so the sizes of the first field count for all that are cut alike.
+    let sizes_of = |list: &FieldLogs| list.logs.iter().map(|log| log.info.log_size).collect::<Vec<_>>();
+    let first = sizes_of(concerned[0]);
     let by_field = concerned.iter().map(|list| {
         let number = list.logs.len();
         let cut = (number == 1).then(|| vec![rows]).or_else(|| cut_by_compaction(rows, number, dimension));
         let counts = cut.unwrap_or_else(|| {
             shared = true;
-            share_out(rows, &list.logs.iter().map(|log| log.info.log_size).collect::<Vec<_>>())
+            let own = sizes_of(list);
+            share_out(rows, if own.len() == first.len() { &first } else { &own })
         });
         (list.field, counts)
     });
@@ -268,24 +272,28 @@ fn share_out(rows: i64, sizes: &[i64]) -> Vec<i64> {
     if rows <= number {
         return (0..number).map(|at| i64::from(at < rows)).collect();
     }
-    // One for each beforehand, the rest in proportion; what rounding leaves goes to the last.
     let weight = |size: &i64| i128::from((*size).max(0));
     let total: i128 = sizes.iter().map(weight).sum();
-    let part = |size: &i64| match total {
-        0 => rows / number,
-        total => (i128::from(rows) * weight(size) / total) as i64,
-    };
-    let mut counts: Vec<i64> = sizes.iter().map(|size| part(size).max(1)).collect();
-    let mut over = counts.iter().sum::<i64>() - rows;
+    // Without any size all are alike.
+    let weights: Vec<i128> = if total == 0 { vec![1; sizes.len()] } else { sizes.iter().map(weight).collect() };
+    let (all, total) = (i128::from(rows), weights.iter().sum::<i128>());
+    let mut counts: Vec<i64> = weights.iter().map(|weight| ((all * weight / total) as i64).max(1)).collect();
+    // What rounding leaves goes to the largest remainders.
+    let mut by_remainder: Vec<usize> = (0..weights.len()).collect();
+    by_remainder.sort_by_key(|at| std::cmp::Reverse(all * weights[*at] % total));
+    let mut over = counts.iter().map(|count| i128::from(*count)).sum::<i128>() - all;
+    for at in by_remainder {
+        if over < 0 {
+            counts[at] += 1;
+            over += 1;
+        }
+    }
     while over > 0 {
         // Only where small files were rounded up to one row: taken from the largest.
         let Some(largest) = counts.iter_mut().max() else { break };
-        let take = over.min(*largest - 1).max(1);
+        let take = i64::try_from(over).unwrap_or(i64::MAX).min(*largest - 1).max(1);
         *largest -= take;
-        over -= take;
-    }
-    if let Some(last) = counts.last_mut() {
-        *last -= over;
+        over -= i128::from(take);
     }
     counts
 }

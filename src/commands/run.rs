@@ -247,6 +247,9 @@ impl Job<'_> {
         ));
         context.check_room_and_rights(self.etcd, &worked.plan, &reading.records).await?;
         let way_back = self.way_back(reading, situation)?;
+        if way_back.is_none() && (!self.options.with_backup || is_resumed) {
+            context.console.warn("there is no backup: there is no way back from here");
+        }
         context.ask(self.options.yes, &summary(&worked.summary, context.details), &self.question(reading)).await?;
         let (written, record) = self.back_up(reading, situation, way_back).await?;
         outcome.backup = written.as_ref().map(BackupFile::from);
@@ -309,9 +312,6 @@ impl Job<'_> {
         way_back: Option<BackupRecord>,
     ) -> Result<(Option<Written>, Option<BackupRecord>)> {
         if !self.options.with_backup || situation.history.is_some() {
-            if way_back.is_none() {
-                self.context.console.warn("there is no backup: there is no way back from here");
-            }
             return Ok((None, way_back));
         }
         let file = self.context.backup_file()?;

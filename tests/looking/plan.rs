@@ -22,7 +22,7 @@ on_both_versions![
 
 /// What a plan says of any etcd and any revision.
 fn redacted(plan: &str) -> String {
-    mask(&mask(plan, "http://", " at"), "at revision ", "\n")
+    mask(&mask(&mask(plan, "http://", " at"), "at revision ", ":"), "migrated on ", ")")
 }
 
 #[test]

@@ -186,11 +186,11 @@ fn no_color_is_heeded() {
         etcd.endpoint()
     ));
     let warning = |variables: &[(&str, &str)]| {
-        let mut session = Session::start(&tool, &["run"], variables);
+        let mut session = Session::start(&tool, &["run", "--no-backup"], variables);
         session.see(QUESTION);
         session.type_in("no\n");
         let (_, shown) = session.end();
-        shown.lines().find(|line| line.contains("without a backup there is no way back")).unwrap().to_owned()
+        shown.lines().find(|line| line.contains("there is no way back from here")).unwrap().to_owned()
     };
     for (variables, is_coloured) in [(&[][..], true), (&[("NO_COLOR", "")], true), (&[("NO_COLOR", "1")], false)] {
         let line = warning(variables);

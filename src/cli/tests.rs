@@ -1,8 +1,8 @@
 use std::fs;
 
 use super::*;
-use crate::config;
 use crate::catalog::names::Rename;
+use crate::config;
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
     parse_from(line.split_whitespace().map(OsString::from))

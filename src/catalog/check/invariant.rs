@@ -445,6 +445,19 @@ impl Findings {
         self.push(invariant, Severity::Warning, key.as_ref(), what.into());
     }
 
+    /// A finding as bad as that; none where nobody minds.
+    pub(super) fn demand(
+        &mut self,
+        severity: Option<Severity>,
+        invariant: Invariant,
+        key: &str,
+        what: impl Into<String>,
+    ) {
+        if let Some(severity) = severity {
+            self.push(invariant, severity, key.as_bytes(), what.into());
+        }
+    }
+
     fn push(&mut self, invariant: Invariant, severity: Severity, key: &[u8], what: String) {
         self.0.push(Finding {
             invariant,

@@ -101,7 +101,7 @@ fn check_record(key: &[u8], record: &SegmentIndex, findings: &mut Findings) {
             key,
             format!("its state {} is none of the known ones", record.state),
         );
-    } else if record.write_handoff && !finished {
+    } else if record.write_handoff && !finished && !record.deleted {
         findings.error(Invariant::SegmentIndexState, key, "it is handed off (write_handoff), but not finished");
     }
     if let Some(file) = record.index_file_keys.iter().find(|file| file.contains('/') || file.is_empty()) {

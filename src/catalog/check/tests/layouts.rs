@@ -132,7 +132,8 @@ fn one_collection_in_both_forms_is_found() {
         let moved = find(keys, Family::DatabaseCollection, |key| value(keys, key) != TOMBSTONE);
         let info = CollectionInfo { db_id: 0, ..get(keys, &moved) };
         let legacy = record(moved.ids::<2>()[1]);
-        [legacy.clone(), legacy.at(9)].iter().for_each(|key| put_message(keys, key, &info));
+        let time = newest(keys, moved.ids::<2>()[1]);
+        [legacy.clone(), legacy.at(time)].iter().for_each(|key| put_message(keys, key, &info));
         found(Invariant::TargetForm, [moved])
     });
 }

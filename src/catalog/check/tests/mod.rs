@@ -11,7 +11,7 @@ mod snapshots;
 mod used;
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use prost::Message;
@@ -34,13 +34,15 @@ fn source() -> Keys {
 
 /// The sample as it should be for the first target.
 fn migrated() -> Keys {
-    static MIGRATED: LazyLock<Keys> = LazyLock::new(|| migrated_to(FIRST));
-    MIGRATED.clone()
+    migrated_to(FIRST)
 }
 
 /// The sample as it should be for a target.
 fn migrated_to(target: &str) -> Keys {
-    sample::sample().migrate_to(target).after.records().clone()
+    static MIGRATED: Mutex<BTreeMap<String, Keys>> = Mutex::new(BTreeMap::new());
+    let mut migrated = MIGRATED.lock().unwrap_or_else(PoisonError::into_inner);
+    let convert = || sample::sample().migrate_to(target).after.records().clone();
+    migrated.entry(target.to_owned()).or_insert_with(convert).clone()
 }
 
 fn judge(keys: &Keys, target: &str) -> Checked {
@@ -60,7 +62,7 @@ fn assert_warns(damage: impl FnOnce(&mut Keys) -> Vec<(Invariant, String)>) {
 
 #[track_caller]
 fn assert_finds_for(target: &str, severity: Severity, damage: impl FnOnce(&mut Keys) -> Vec<(Invariant, String)>) {
-    let mut keys = if target == FIRST { migrated() } else { migrated_to(target) };
+    let mut keys = migrated_to(target);
     let expected = damage(&mut keys);
     assert_found(&judge(&keys, target), severity, expected);
 }

@@ -263,7 +263,7 @@ fn expired_snapshots_pass_where_they_expire() {
     info.schema.as_mut().unwrap().name = "renamed".into();
     let live = |keys: &Keys, key: &Bytes| {
         let key = Key::parse(key).unwrap();
-        key.snapshot.is_none() || value(keys, &key.plain()) == TOMBSTONE
+        key.snapshot.is_none() || keys.get(key.plain().to_string().as_bytes()).is_none_or(|value| value == TOMBSTONE)
     };
     let before = keys.clone();
     keys.retain(|key, _| live(&before, key));
@@ -372,7 +372,8 @@ fn a_collection_that_was_moved_into_a_database_still_exists() {
         let before: Vec<Key> = live.iter().map(|key| record(key.ids::<2>()[1])).collect();
         for (old, key) in before.iter().zip(live) {
             let info = CollectionInfo { db_id: 0, ..get(&keys, key) };
-            put_message(&mut keys, &old.clone().at(5), &info);
+            let time = newest(&keys, info.id);
+            put_message(&mut keys, &old.clone().at(time), &info);
             save(&mut keys, old, u64::MAX, TOMBSTONE);
         }
         // An alias that was made anew loses the key that it had before.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use prost::Message;
 
 use super::collections::Collections;
-use super::invariant::{Findings, Invariant};
+use super::finding::Findings;
+use super::invariant::Invariant;
 use super::read_version;
 use super::versions::{Version, Versions, fingerprint};
 use crate::catalog::records::same_id;

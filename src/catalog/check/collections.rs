@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::invariant::{Findings, Invariant};
+use super::finding::Findings;
+use super::invariant::Invariant;
 use super::read_version;
 use super::versions::{Version, Versions};
 use crate::catalog::channel::ChannelStart;

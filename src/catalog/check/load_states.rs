@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::collections::Collections;
+use super::finding::Findings;
 use super::indexes::Indexes;
-use super::invariant::{Findings, Invariant};
+use super::invariant::Invariant;
 use super::read;
 use crate::catalog::records::same_id;
 use crate::layout::families::Family;

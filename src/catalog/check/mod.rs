@@ -5,6 +5,7 @@
 
 mod aliases;
 mod collections;
+mod finding;
 mod indexes;
 mod invariant;
 mod load_states;
@@ -21,7 +22,8 @@ use prost::Message;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use invariant::{Finding, Invariant, Severity};
+pub use finding::{Finding, Severity};
+pub use invariant::Invariant;
 
 use super::records::decode;
 use crate::layout::families::{Family, Side};
@@ -29,8 +31,8 @@ use crate::layout::is_tombstone;
 use crate::layout::keys::{self, Key};
 use crate::version::Layout;
 use collections::Collections;
+use finding::Findings;
 use indexes::Indexes;
-use invariant::Findings;
 use load_states::LoadStates;
 use segment_indexes::SegmentIndexes;
 use segments::Segments;

@@ -1,8 +1,9 @@
 //! Indexes of segments.
 
 use super::collections::Collections;
+use super::finding::Findings;
 use super::indexes::Indexes;
-use super::invariant::{Findings, Invariant};
+use super::invariant::Invariant;
 use super::read;
 use super::segments::Segments;
 use crate::catalog::records::same_id;

@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::collections::Collections;
-use super::invariant::{Findings, Invariant};
+use super::finding::Findings;
+use super::invariant::Invariant;
 use super::read;
 use crate::catalog::records::same_id;
 use crate::layout::families::Family;

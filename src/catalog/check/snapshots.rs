@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::collections::{Collections, Embedded, Partition, Snapshot, ids_of, of};
-use super::invariant::{Findings, Invariant, Severity};
+use super::finding::{Findings, Severity};
+use super::invariant::Invariant;
 use super::versions;
 use crate::layout::families::Family;
 use crate::layout::keys::Key;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 
-use super::invariant::{Findings, Invariant};
+use super::finding::Findings;
+use super::invariant::Invariant;
 use crate::catalog::tripwire::{SEGMENT_VALUE, tripwires};
 use crate::layout::keys::{BUILD_TRIPWIRE, INDEX_TRIPWIRE, SEGMENT_TRIPWIRE};
 use crate::layout::messages::common::FieldBinlog;

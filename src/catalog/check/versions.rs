@@ -2,7 +2,8 @@
 
 use std::hash::{DefaultHasher, Hasher};
 
-use super::invariant::{Findings, Invariant, Severity};
+use super::finding::{Findings, Severity};
+use super::invariant::Invariant;
 use crate::layout::keys::Key;
 use crate::version::Layout;
 
@@ -104,10 +105,10 @@ impl<T> Versions<T> {
                 let what = "it has no snapshot: versions that build their catalog from snapshots do not see it";
                 return findings.demand(snapshots(layout), Invariant::SnapshotForEverything, &key.to_string(), what);
             }
-            // Up to 2.2 nobody looks at such a snapshot; 2.3 reads snapshots alone.
+            // Those versions may take it for a record.
             (None, Some((time, Version::Live(..)))) => {
                 let snapshot = key.at(time).to_string();
-                let what = "there is a snapshot, but no plain key: Milvus 2.3 and later may take it for a record";
+                let what = "there is a snapshot, but no plain key: 2.2.3 to 2.4.13 may take it for a record";
                 return findings.warn(Invariant::NewestSnapshotAgrees, snapshot, what);
             }
             _ => return,

@@ -834,9 +834,6 @@ look_first() {
     local command
     command="test -w /milvus/data || { echo '/milvus/data cannot be written by the user of this container: does its storage class ignore fsGroup?' >&2; exit 1; }; "
     command="$command$(converting plan)"
-    # Whether it refuses because of the metadata or of etcd, status tells.
-    [ "$skip_invalid" = false ] ||
-        command="$command || { echo 'going on without what is listed above, as -k true says'; $(call status); }"
     run_pod plan "$command" || fail "the migration would not go through (exit code $pod_exit), see the log above"
 }
 

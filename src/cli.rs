@@ -57,7 +57,7 @@ pub struct Common {
     pub wait_for_sessions: Option<humantime::Duration>,
 
     /// Show lists whole, however long
-    #[arg(long, global = true, help_heading = GENERAL)]
+    #[arg(long, env = "META_MIGRATION_DETAILS", value_parser = BoolishValueParser::new(), global = true, help_heading = GENERAL)]
     pub details: bool,
 
     /// Write one line per key that is changed

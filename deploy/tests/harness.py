@@ -46,7 +46,7 @@ def prepare(folder: Path) -> None:
     etcd = Etcd(folder / "golden", data)
     try:
         (folder / "old.digest").write_text(etcd.digest())
-        command = [folder / "meta-migration", "run", "--source-version=2.1.0", "--target-version=2.2.16"]
+        command = [folder / "meta-migration", "run", "--source-version=2.1.0", "--target-version=2.2.16", "--no-backup"]
         subprocess.run([*command, f"--endpoints={etcd.address}"], check=True, capture_output=True)
         (folder / "new.digest").write_text(etcd.digest())
     finally:

@@ -16,7 +16,7 @@ use crate::catalog::records::Records;
 use crate::diff::{Diff, Differ};
 use crate::etcd::{Entry, Etcd, EtcdError, ReadOptions, Snapshot};
 use crate::layout::Found;
-use crate::layout::keys::{HISTORY, SESSIONS, is_history};
+use crate::layout::keys::{HISTORY, SESSIONS, is_history, is_metadata};
 use crate::outcome::words::{self, thousands};
 
 /// How often reading starts over when etcd compacts the revision away meanwhile.
@@ -66,19 +66,24 @@ impl Context {
         name: &str,
         should: impl Fn() -> BoxedEntries,
         is_part: impl Fn(&[u8]) -> bool,
-    ) -> Result<(Diff, i64)> {
+    ) -> Result<Compared> {
         self.starting_over(async || {
+            let mut keys = 0;
             let mut differ = Differ::new(should());
             let mut snapshot = etcd.snapshot(self.root.as_str()).await?;
             let bar = self.progress.reading(name, snapshot.total());
             while let Some(page) = snapshot.next_page().await? {
                 bar.read(page.len() as u64);
-                for entry in page.into_iter().filter(|entry| is_part(&entry.key[self.root.len()..])) {
-                    differ.add(entry.key.slice(self.root.len()..), &entry.value);
+                for entry in page {
+                    let key = entry.key.slice(self.root.len()..);
+                    keys += u64::from(is_metadata(&key));
+                    if is_part(&key) {
+                        differ.add(key, &entry.value);
+                    }
                 }
             }
             bar.finish();
-            Ok((differ.finish(), snapshot.revision()))
+            Ok(Compared { diff: differ.finish(), revision: snapshot.revision(), keys })
         })
         .await
     }
@@ -193,6 +198,14 @@ impl Context {
             written.manifest.stream_sha256
         ));
     }
+}
+
+/// How what is in etcd differs from what should be.
+pub(super) struct Compared {
+    pub(super) diff: Diff,
+    pub(super) revision: i64,
+    /// Number of metadata keys, those that take no part among them.
+    pub(super) keys: u64,
 }
 
 /// What was read at one revision.

@@ -117,7 +117,7 @@ async fn plan(
         }
     }
     if !sessions.is_empty() && ended == Ended::Done {
-        next = Next::new(Step::StopMilvus, format!("stop Milvus, then {}", next.text));
+        next.code = Step::StopMilvus;
     }
     let diff = with_diff.then(|| differences(&worked.diff, &reading.records));
     Ok(PlanOutcome {

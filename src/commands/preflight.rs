@@ -15,6 +15,8 @@ use crate::plan::{Change, Plan};
 
 /// What a put takes in etcd's database beyond key and value, and a deleted key at all: revision, tree, index.
 const BYTES_A_KEY: u64 = 256;
+/// A value that every etcd takes, however it is configured: its default limit is six times this.
+const SURELY_TAKEN: usize = 256 << 10;
 /// Operations that every etcd takes in a transaction, however it is configured.
 const FEWEST_OPS: usize = 8;
 
@@ -31,6 +33,9 @@ impl Context {
     async fn check_largest(&self, etcd: &Etcd, plan: &Plan) -> Result<()> {
         let Some(largest) = plan.changes().max_by_key(|change| change.bytes()) else { return Ok(()) };
         let Change::Put { key, value } = largest else { return Ok(()) };
+        if largest.bytes() < SURELY_TAKEN {
+            return Ok(());
+        }
         let absolute = [self.root.as_bytes(), key].concat();
         let never = Compare::version(absolute.clone(), CompareOp::Less, 0);
         let txn = Txn::new().when([never]).and_then([TxnOp::put(absolute, value.to_vec(), None)]);

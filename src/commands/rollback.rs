@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use bytes::Bytes;
 use time::OffsetDateTime;
 
-use super::metadata::BoxedEntries;
+use super::metadata::{BoxedEntries, Compared};
 use super::way_back::{other_cluster, record_of};
 use super::{Context, describe, interrupted, log_changes};
 use crate::backup::Backup;
@@ -95,7 +95,7 @@ impl Job<'_> {
         self.same_cluster(reading.cluster_id)?;
         let previous = reading.records.history().cloned();
         let compared = context.compare(self.etcd, "comparing with the backup", || self.expected(), is_metadata);
-        let (diff, revision) = context.unless_stopped(compared).await?;
+        let Compared { diff, revision, .. } = context.unless_stopped(compared).await?;
         let plan = Plan::of_rollback(&diff, revision);
         let frame = self.frame(&reading.records);
         let mut outcome = RollbackOutcome {
@@ -145,6 +145,12 @@ impl Job<'_> {
             None => failure,
         })?;
         context.say(format!("done: {changes}"));
+        let differences = &outcome.differences;
+        for (what, counts) in
+            [("missing", &differences.missing), ("different", &differences.different), ("extra", &differences.extra)]
+        {
+            counts.iter().for_each(|(prefix, keys)| context.say(format!("  {what}: {prefix} {}", thousands(*keys))));
+        }
         outcome.header.ended = Ended::Done;
         outcome.verified_revision = Some(revision);
         Ok(outcome)

@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow, bail};
 use bytes::Bytes;
 use semver::Version;
 
-use super::metadata::Reading;
+use super::metadata::{BoxedEntries, Compared, Reading};
 use super::{Context, Halt, course_of, interrupted, log_changes, refusal, take};
 use crate::apply::transactions;
 use crate::backup::write::Written;
@@ -367,7 +367,7 @@ impl Job<'_> {
         way_on: &str,
     ) -> Result<i64, Failure> {
         let entries = should.clone();
-        let expected = move || -> super::metadata::BoxedEntries { Box::new(entries.clone().into_iter()) };
+        let expected = move || -> BoxedEntries { Box::new(entries.clone().into_iter()) };
         let others: u64 = reading.records.others().values().sum();
         self.context.read_back(self.etcd, expected, is_converted, should.len() as u64 + others, way_on).await
     }
@@ -383,24 +383,16 @@ impl Context {
     pub(super) async fn read_back(
         &self,
         etcd: &Etcd,
-        should: impl Fn() -> super::metadata::BoxedEntries,
+        should: impl Fn() -> BoxedEntries,
         is_part: impl Fn(&[u8]) -> bool,
         keys: u64,
         way_on: &str,
     ) -> Result<i64, Failure> {
-        let counted = std::sync::atomic::AtomicU64::new(0);
-        let is_part = |key: &[u8]| {
-            if is_metadata(key) {
-                counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            }
-            is_part(key)
-        };
         let compared = self.compare(etcd, "reading back and comparing", should, is_part).await;
-        let (diff, revision) = compared.map_err(|error| {
+        let Compared { diff, revision, keys: found } = compared.map_err(|error| {
             let error = error.context("everything was written, but could not be read back and compared");
             Failure::interrupted(error.context(way_on.to_owned()))
         })?;
-        let found = counted.into_inner();
         let mut wrong: Vec<String> = diff.in_words().collect();
         if wrong.is_empty() && found != keys {
             wrong.push(format!("there are {} metadata keys instead of {}", thousands(found), thousands(keys)));

@@ -42,6 +42,8 @@ pub(super) async fn execute(context: &Context, options: &VerifyOptions) -> Resul
         );
         return Err(error.into());
     }
+    // The file is read and checked before etcd is even asked.
+    let backup = options.backup.as_deref().map(|file| read_backup(context, file)).transpose()?;
     let etcd = context.connect().await?;
     let live_sessions = live_sessions(context, &etcd).await?;
     let (mut all, mut records) = (Vec::new(), Records::default());
@@ -54,10 +56,7 @@ pub(super) async fn execute(context: &Context, options: &VerifyOptions) -> Resul
     let target = target.or_else(|| context.config.target_version.clone());
     let layout = target.as_ref().map(Layout::of);
     let checked = check::check(all.iter().map(|(key, value)| (key, value)), layout);
-    let expected = match &options.backup {
-        Some(file) => Some(work_out(context, options, file, target.as_ref())?),
-        None => None,
-    };
+    let expected = backup.map(|backup| work_out(options, backup, target.as_ref())).transpose()?;
     let comparison = expected.map(|expected| compared(expected, &all));
     let outcome = judge(context, &situation, target.as_ref(), checked, comparison, live_sessions, revision);
     context.console.result(&outcome, || text(&outcome, context.details));
@@ -129,11 +128,10 @@ fn judge(
     }
 }
 
-/// Works the migration out again from the backup.
-fn work_out(context: &Context, options: &VerifyOptions, file: &Path, target: Option<&Version>) -> Result<Expected> {
-    let target = target.with_context(|| {
-        "it is not known for which target the backup is to be migrated: give --target-version".to_owned()
-    })?;
+/// A backup's file name, and its keys with their values in ascending order.
+type Entries = (String, Vec<(Bytes, Bytes)>);
+
+fn read_backup(context: &Context, file: &Path) -> Result<Entries> {
     let mut entries = Vec::new();
     let backup = Backup::read(file, |key, value| entries.push((Bytes::from(key), Bytes::from(value))))?;
     context.say(format!("comparing with {}: {}", file.display(), describe(&backup)));
@@ -147,6 +145,14 @@ fn work_out(context: &Context, options: &VerifyOptions, file: &Path, target: Opt
     }
     entries.retain(|(key, _)| is_metadata(key));
     entries.sort();
+    Ok((file.display().to_string(), entries))
+}
+
+/// Works the migration out again from the backup.
+fn work_out(options: &VerifyOptions, (file, entries): Entries, target: Option<&Version>) -> Result<Expected> {
+    let target = target.with_context(|| {
+        "it is not known for which target the backup is to be migrated: give --target-version".to_owned()
+    })?;
     let records: Records = entries.iter().cloned().collect();
     let chosen = options.conversion.options(Precedence::Source, false);
     let Conversion { should, problems, refusals: refused, .. } =
@@ -157,7 +163,7 @@ fn work_out(context: &Context, options: &VerifyOptions, file: &Path, target: Opt
     let mut should: Vec<(Bytes, Bytes)> = should.into_iter().collect();
     should.extend(entries.into_iter().filter(|(key, _)| family_of(key) == Family::Other));
     should.sort();
-    Ok(Expected { file: file.display().to_string(), should, problems })
+    Ok(Expected { file, should, problems })
 }
 
 fn compared(expected: Expected, all: &[(Bytes, Bytes)]) -> ComparisonOutcome {

@@ -8,19 +8,19 @@ use predicates::str::contains;
 use crate::common::state::assert_same;
 use crate::common::tool::PROGRAM;
 use crate::common::{Cluster, Etcd, Running, Tool, Version, on_both_versions, said};
-use crate::{by_operator, by_shell, config, host_and_port, migrate_sh_config};
+use crate::{by_operator, by_shell, config, host_and_port, migrate_sh_config, migrated_keys};
 
 on_both_versions![
     migrate_sh_backs_up_migrates_and_rolls_back,
     the_operator_backs_up_migrates_and_rolls_back,
     a_rollback_after_a_refused_run_has_nothing_to_do,
-    every_documented_pair_of_versions_gives_the_same_metadata,
+    every_documented_pair_of_versions_gives_the_metadata_of_its_target,
     flags_go_before_the_environment_and_that_before_the_file,
 ];
 
 fn migrate_sh_backs_up_migrates_and_rolls_back(version: Version) {
     let etcd = Etcd::start(version);
-    back_up_migrate_and_roll_back(&etcd, by_shell, |tool, command| migrate_sh_config(tool, &etcd, command));
+    back_up_migrate_and_roll_back(&etcd, "2.2.0", by_shell, |tool, command| migrate_sh_config(tool, &etcd, command));
 }
 
 /// The operator's template has the key `endpoints` once for each endpoint. Nothing listens at one of them.
@@ -32,7 +32,7 @@ fn the_operator_backs_up_migrates_and_rolls_back(version: Version) {
   endpoints: ['http://{0}']",
         host_and_port(&etcd)
     );
-    back_up_migrate_and_roll_back(&etcd, by_operator, |tool, command| {
+    back_up_migrate_and_roll_back(&etcd, "2.3.5", by_operator, |tool, command| {
         config(tool, command, "v2.1.4", "v2.3.5", &endpoints)
     });
 }
@@ -45,13 +45,14 @@ fn the_operator_migrates_through_the_members_that_live() {
     cluster.members[dead].kill();
     let endpoints: Vec<_> =
         cluster.members.iter().map(|member| format!("endpoints: [{}]", host_and_port(member))).collect();
-    back_up_migrate_and_roll_back(&cluster.members[leader], by_operator, |tool, command| {
+    back_up_migrate_and_roll_back(&cluster.members[leader], "2.4.23", by_operator, |tool, command| {
         config(tool, command, "v2.1.4", "2.4.23", &endpoints.join("\n  "))
     });
 }
 
 fn back_up_migrate_and_roll_back(
     etcd: &Etcd,
+    target: &str,
     start: impl Fn(&Tool) -> Running,
     config: impl Fn(&Tool, &str) -> String,
 ) {
@@ -66,7 +67,7 @@ fn back_up_migrate_and_roll_back(
     assert_same(&before, &etcd.dump(), "backup");
     call("run");
     let migrated = etcd.dump();
-    assert_eq!(migrated.len(), 709);
+    assert_eq!(migrated.len(), migrated_keys(target));
     assert!(said(&call("run")).contains("nothing to do"));
     assert_same(&migrated, &etcd.dump(), "run again");
     call("rollback");
@@ -87,19 +88,17 @@ fn a_rollback_after_a_refused_run_has_nothing_to_do(version: Version) {
     assert_same(&before, &etcd.dump(), "nothing was written");
 }
 
-fn every_documented_pair_of_versions_gives_the_same_metadata(version: Version) {
+fn every_documented_pair_of_versions_gives_the_metadata_of_its_target(version: Version) {
     let etcd = Etcd::start(version);
     etcd.load_milvus();
     let before = etcd.dump();
     let tool = Tool::new(&etcd);
-    let mut first = None;
     for (source, target) in [("2.1.4", "2.2.0"), ("2.1.0", "v2.2.16"), ("v2.1.4", "2.3.5"), ("2.1.2", "2.4.23")] {
         etcd.start_over(&before);
         tool.call(&["run", "--source-version", source, "--target-version", target])
             .code(0)
             .stderr(contains(format!("then start Milvus {}", target.trim_start_matches('v'))));
-        let migrated = etcd.dump();
-        assert_same(first.get_or_insert(migrated.clone()), &migrated, (source, target));
+        assert_eq!(etcd.dump().len(), migrated_keys(target), "{source} {target}");
     }
 }
 

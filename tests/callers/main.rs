@@ -42,6 +42,17 @@ etcd:
     )
 }
 
+/// How many keys there are in etcd after the sample was migrated for a target: metadata and session counter, our history, and four
+/// that do not belong to the meta root.
+fn migrated_keys(target: &str) -> usize {
+    match target.trim_start_matches('v') {
+        "2.2.0" => 1_068 + 5,
+        "2.2.16" => 1_069 + 5,
+        "2.3.5" | "2.4.23" => 1_088 + 5,
+        other => panic!("nobody has counted for {other}"),
+    }
+}
+
 fn host_and_port(etcd: &Etcd) -> String {
     etcd.endpoint().split_once("://").unwrap().1.to_owned()
 }

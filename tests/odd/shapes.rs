@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use meta_migration::layout::keys::{Key, Plain};
-use meta_migration::layout::messages::common::{CollectionInfo, CollectionSchema, FieldIndexInfo, FieldSchema};
+use meta_migration::layout::families::Family;
+use meta_migration::layout::messages::common::{
+    CollectionInfo, CollectionSchema, FieldIndexInfo, FieldSchema, SegmentInfo,
+};
 use meta_migration::layout::messages::source::{
-    BuildIndexRequest, IndexInfo, IndexMeta, LoadState, LoadType, SegmentIndexInfo, SegmentInfo,
+    BuildIndexRequest, IndexInfo, IndexMeta, LoadState, LoadType, ReplicaInfo, SegmentIndexInfo,
 };
 use prost::Message;
 
@@ -38,14 +40,14 @@ impl Odd {
         let fields: Vec<u8> = schema.fields.iter().flat_map(field).collect();
         let schema = [&delimited(1, schema.name.as_bytes()), &fields, unknown].concat();
         let record = [&bare.encode_to_vec(), &delimited(2, &schema), unknown].concat();
-        self.put(Plain::Collection(info.id).to_string(), record.clone());
-        self.put(Key::Snapshot(Plain::Collection(info.id), 5).to_string(), record);
+        self.put(Family::Collection.key([info.id]).to_string(), record.clone());
+        self.put(Family::Collection.key([info.id]).at(5).to_string(), record);
     }
 
     /// An index on the vector of a collection, one segment with a finished build, one without a build, and a load state.
     pub fn indexed(&mut self, collection: i64, partition: i64, index: i64, build: i64) {
         let info = IndexInfo { index_name: "i".into(), index_id: index, ..IndexInfo::default() };
-        self.message(Plain::SourceIndex { collection, index }, &info);
+        self.message(Family::SourceIndex.key([collection, index]), &info);
         for (segment, build_id) in [(i64::MIN, build), (i64::MAX, 0)] {
             let record = SegmentIndexInfo {
                 collection_id: collection,
@@ -57,20 +59,26 @@ impl Odd {
                 enable_index: build_id != 0,
                 create_time: u64::MAX,
             };
-            self.message(Plain::SourceSegmentIndex { collection, index, partition, segment }, &record);
-            let rows = SegmentInfo { id: segment, num_of_rows: i64::MAX };
-            self.message(Key::Segment { collection, partition, segment }, &rows);
+            self.message(Family::SourceSegmentIndex.key([collection, index, partition, segment]), &record);
+            let rows = SegmentInfo {
+                id: segment,
+                collection_id: collection,
+                partition_id: partition,
+                num_of_rows: i64::MAX,
+                ..SegmentInfo::default()
+            };
+            self.message(Family::Segment.key([collection, partition, segment]), &rows);
         }
         let meta = IndexMeta {
             index_build_id: build,
             state: 3,
-            req: Some(BuildIndexRequest { num_rows: i64::MAX }),
+            req: Some(BuildIndexRequest { num_rows: i64::MAX, ..BuildIndexRequest::default() }),
             index_file_paths: vec![format!("files/index_files/{build}/{}/{partition}/{}/f", i64::MAX, i64::MIN)],
             index_version: i64::MAX,
             serialize_size: u64::MAX,
             ..IndexMeta::default()
         };
-        self.message(Key::Build(build), &meta);
+        self.message(Family::Build.key([build]), &meta);
         let loaded = LoadState {
             collection_id: collection,
             load_type: LoadType::LoadCollection as i32,
@@ -78,7 +86,9 @@ impl Odd {
             replica_number: i32::MAX,
             ..LoadState::default()
         };
-        self.message(Key::LoadState(collection), &loaded);
+        self.message(Family::SourceLoadState.key([collection]), &loaded);
+        let replica = ReplicaInfo { replica_id: collection, collection_id: collection, ..ReplicaInfo::default() };
+        self.message(Family::SourceReplica.key([collection]), &replica);
     }
 }
 
@@ -93,18 +103,22 @@ pub fn collection(id: i64, partitions: impl IntoIterator<Item = i64>, index: i64
     let partition_ids: Vec<i64> = partitions.into_iter().collect();
     CollectionInfo {
         id,
-        schema: Some(CollectionSchema { name: format!("c{id}"), fields: vec![field(100, true), field(VECTOR, false)] }),
+        schema: Some(CollectionSchema {
+            name: format!("c{id}"),
+            fields: vec![field(100, true), field(VECTOR, false)],
+            ..Default::default()
+        }),
         partition_names: partition_ids.iter().map(|id| format!("p{id}")).collect(),
         partition_created_timestamps: vec![3; partition_ids.len()],
-        partition_ids,
-        field_indexes: vec![FieldIndexInfo { field_id: VECTOR, index_id: index }],
+        partition_i_ds: partition_ids,
+        field_indexes: vec![FieldIndexInfo { filed_id: VECTOR, index_id: index }],
         ..CollectionInfo::default()
     }
 }
 
 /// An alias record of 2.1.
 pub fn alias(name: &str, collection: i64) -> CollectionInfo {
-    let schema = Some(CollectionSchema { name: name.into(), fields: vec![] });
+    let schema = Some(CollectionSchema { name: name.into(), ..Default::default() });
     CollectionInfo { id: collection, schema, ..CollectionInfo::default() }
 }
 

@@ -3,7 +3,7 @@
 use predicates::prelude::*;
 use predicates::str::contains;
 
-use meta_migration::layout::keys::{Key, Plain};
+use meta_migration::layout::families::Family;
 use meta_migration::layout::messages::{source, target};
 
 use crate::common::readable::decode;
@@ -48,9 +48,9 @@ fn damaged(version: Version) -> Damaged {
     let [first, second] = [&built[3], &built[17]];
     let target_key = |info: &source::SegmentIndexInfo| {
         let (collection, partition, segment) = (info.collection_id, info.partition_id, info.segment_id);
-        Key::SegmentIndex { collection, partition, segment, build: info.build_id }.to_string()
+        Family::SegmentIndex.key([collection, partition, segment, info.build_id]).to_string()
     };
-    let build = Key::Build(first.1.build_id).to_string();
+    let build = Family::Build.key([first.1.build_id]).to_string();
     etcd.delete(format!("by-dev/meta/{build}"));
     etcd.put(format!("by-dev/meta/{}", second.0), "\x0a\x7fno message");
     Damaged {
@@ -110,16 +110,16 @@ fn what_follows_from_damage_is_left_out_with_it(version: Version) {
 
     // `txt_idx` of `c_scalaridx`.
     let (collection, index) = (470_605_843_543_621_633, 470_605_844_355_743_745);
-    let record = Plain::SourceIndex { collection, index }.to_string();
+    let record = Family::SourceIndex.key([collection, index]).to_string();
     etcd.delete(format!("by-dev/meta/{record}"));
     tool.call(&["run"])
         .code(1)
-        .stderr(contains(Plain::Collection(collection).to_string()).and(contains(&record)))
+        .stderr(contains(Family::Collection.key([collection]).to_string()).and(contains(&record)))
         .stderr(contains("1 problem(s) in the metadata, and 1 record(s) that cannot be used because of them"));
     tool.call(&["run", "--skip-invalid"]).code(0);
 
     let found = etcd.dump();
-    let load = Key::CollectionLoad(collection).to_string();
+    let load = Family::CollectionLoad.key([collection]).to_string();
     let segment = below(&undamaged, "segment-index/")
         .find(|(_, value)| decode::<target::SegmentIndex>(value).index_id == index)
         .map(|(key, _)| format!("missing: by-dev/meta/{key}"))
@@ -127,7 +127,7 @@ fn what_follows_from_damage_is_left_out_with_it(version: Version) {
     assert_eq!(
         differences(&undamaged, &found),
         [
-            format!("missing: by-dev/meta/{}", Key::FieldIndex { collection, index }),
+            format!("missing: by-dev/meta/{}", Family::FieldIndex.key([collection, index])),
             format!("another value: by-dev/meta/{load}"),
             segment,
         ]

@@ -1,9 +1,9 @@
 //! What etcd takes at once.
 
 use crate::Scene;
-use crate::common::state::{assert_same, copy, value};
+use crate::common::state::{assert_same, below, copy, value};
 use crate::common::{Etcd, Tool, Version, on_both_versions, said};
-use meta_migration::layout::keys::Plain;
+use meta_migration::layout::families::Family;
 
 on_both_versions![
     an_etcd_with_small_transactions_gets_smaller_ones,
@@ -39,14 +39,19 @@ fn a_value_as_large_as_etcd_takes_is_carried_over(version: Version) {
     const FIELD_99: [u8; 2] = [0x9a, 0x06];
     let etcd = Etcd::start(version);
     etcd.load_milvus();
-    let key = Plain::Collection(470_605_839_296_564_545).to_string();
+    let key = Family::Collection.key([470_605_839_296_564_545]).to_string();
     let absolute = format!("by-dev/meta/{key}");
-    let mut record = etcd.get(absolute.clone()).unwrap();
     let unknown = vec![b'u'; 1_468_000];
-    record.extend(FIELD_99);
-    record.extend(varint(unknown.len() as u64));
-    record.extend(&unknown);
-    etcd.put(absolute, record);
+    // The record and its newest snapshot: the two do not fit into one transaction.
+    let sample = etcd.dump();
+    let newest = below(&sample, &format!("snapshots/{key}_ts")).last().unwrap().0;
+    for absolute in [absolute, format!("by-dev/meta/{newest}")] {
+        let mut record = etcd.get(absolute.clone()).unwrap();
+        record.extend(FIELD_99);
+        record.extend(varint(unknown.len() as u64));
+        record.extend(&unknown);
+        etcd.put(absolute, record);
+    }
     let before = etcd.dump();
 
     let tool = Tool::new(&etcd);

@@ -64,7 +64,7 @@ fn the_documented_rights_suffice_and_less_is_told(version: Version) {
     tool.call(&["backup", "--root-path=by-other"]).code(1).stderr(told("etcd denies it to user \"meta-migration\""));
 
     log_in(&tool, &etcd, "meta-look");
-    tool.call(&["plan"]).code(1).stdout(told("392 keys, layout: 2.1").and(told("denies it to user \"meta-look\"")));
+    tool.call(&["plan"]).code(1).stdout(told("392 metadata keys").and(told("denies it to user \"meta-look\"")));
     tool.call(&["verify"]).code(1).stdout(told("etcd denies").not());
     tool.call(&["status"]).code(0);
     let revision = etcd.revision();

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use meta_migration::layout::keys::{Key, Plain};
+use meta_migration::layout::families::Family;
+use meta_migration::layout::keys::Key;
 use meta_migration::layout::messages::common::{CollectionInfo, FieldSchema, IndexState, KeyValuePair};
 use meta_migration::layout::messages::target::LoadStatus;
 use meta_migration::layout::messages::{source, target};
@@ -73,7 +74,7 @@ fn collections_with_fields_and_partitions_are_as_the_server_described_them(versi
     let (mut fields, mut partitions) = (0, 0);
     for (name, fact) in &facts {
         let id = id_of(fact);
-        let key = Plain::Collection(id).to_string();
+        let key = Family::Collection.key([id]).to_string();
         let was: CollectionInfo = decode(value(&before, &key).expect(&key));
         let is: CollectionInfo = decode(value(&after, &key).expect(&key));
         check_collection(name, &fact["describe"], &was, &is);
@@ -108,7 +109,7 @@ fn check_fields(fact: &Value, was: &CollectionInfo, records: &[(Key, FieldSchema
         expected.insert(field.field_id, field.clone());
     }
     for (key, is) in records {
-        assert_eq!(*key, Key::Plain(Plain::Field { collection, field: is.field_id }));
+        assert_eq!(*key, Family::Field.key([collection, is.field_id]));
         assert_eq!(Some(is), expected.get(&is.field_id));
     }
     let by_id: BTreeMap<_, _> = records.iter().map(|(_, field)| (field.field_id, field)).collect();
@@ -142,7 +143,7 @@ fn check_partitions(fact: &Value, was: &CollectionInfo, records: &[(Key, target:
             state: 0,
         };
         assert_eq!(*is, expected);
-        assert_eq!(*key, Key::Plain(Plain::Partition { collection: was.id, partition: is.partition_id }));
+        assert_eq!(*key, Family::Partition.key([was.id, is.partition_id]));
     }
     facts.len()
 }
@@ -157,7 +158,7 @@ fn aliases_lead_to_the_same_collections(version: Version) {
     }
     let mut found = BTreeMap::new();
     for (key, alias) in records::<target::AliasInfo>(&after, "root-coord/aliases/") {
-        assert_eq!(key, Key::Plain(Plain::Alias(alias.alias_name.clone())));
+        assert_eq!(key, Family::Alias.named(&alias.alias_name));
         assert_eq!((alias.created_time, alias.state), (0, 0));
         found.insert(alias.alias_name, alias.collection_id);
     }
@@ -174,14 +175,14 @@ fn indexes_have_the_same_names_and_parameters(version: Version) {
         for fact in indexes_of(collection) {
             let (collection_id, field) = (id_of(collection), field_id(collection, &fact["field"]));
             let index = fact["index_id"].as_i64().unwrap();
-            let record = records.remove(&Key::FieldIndex { collection: collection_id, index }).expect(name);
-            let source = Plain::SourceIndex { collection: collection_id, index }.to_string();
+            let record = records.remove(&Family::FieldIndex.key([collection_id, index])).expect(name);
+            let source = Family::SourceIndex.key([collection_id, index]).to_string();
             let was: source::IndexInfo = decode(value(&before, &source).unwrap());
             let given = fact["index_name"].as_str().unwrap();
             default_names += usize::from(given == "_default_idx");
             let index_name = if given == "_default_idx" { format!("_default_idx_{field}") } else { given.to_owned() };
             let field_schema: FieldSchema =
-                decode(value(&after, &Plain::Field { collection: collection_id, field }.to_string()).unwrap());
+                decode(value(&after, &Family::Field.key([collection_id, field]).to_string()).unwrap());
             let expected = target::IndexInfo {
                 collection_id,
                 field_id: field,
@@ -189,18 +190,37 @@ fn indexes_have_the_same_names_and_parameters(version: Version) {
                 index_id: index,
                 type_params: field_schema.type_params,
                 index_params: unfolded(&fact["params"]),
-                user_index_params: was.index_params,
+                user_index_params: user_params(&was.index_params),
+                ..target::IndexInfo::default()
             };
             let info = record.index_info.unwrap();
             assert_eq!(info, expected, "{name}");
             assert_eq!((record.deleted, record.create_time), (false, was.create_time), "{name}");
-            // What the user asked for is in there as the server told it.
+            // What the user asked for is in there as the server told it, but for the blanks that newer clients do not send.
             let asked = info.user_index_params.iter().map(|pair| (pair.key.clone(), Value::from(&*pair.value)));
-            assert_eq!(Value::Object(asked.collect()), fact["params"], "{name}");
+            let told = fact["params"].as_object().unwrap().iter();
+            let told = told.map(|(key, value)| (key.clone(), Value::from(compact(key, value.as_str().unwrap()))));
+            let expected: Map<String, Value> = if asked.len() == 0 { Map::new() } else { told.collect() };
+            assert_eq!(Value::Object(asked.collect()), Value::Object(expected), "{name}");
         }
     }
     assert_eq!(records, BTreeMap::new());
     assert_eq!(default_names, 13);
+}
+
+/// As newer clients send them (layouts.md, rule 3): `params` without blanks, and nothing for a scalar field's bare `index_type`.
+fn user_params(params: &[KeyValuePair]) -> Vec<KeyValuePair> {
+    if let [only] = params
+        && only.key == "index_type"
+    {
+        return Vec::new();
+    }
+    let pair = |pair: &KeyValuePair| KeyValuePair { key: pair.key.clone(), value: compact(&pair.key, &pair.value) };
+    params.iter().map(pair).collect()
+}
+
+fn compact(key: &str, value: &str) -> String {
+    if key == "params" { value.replace(": ", ":").replace(", ", ",") } else { value.to_owned() }
 }
 
 /// The parameters with the JSON object in `params` taken apart, sorted.
@@ -242,7 +262,7 @@ fn what_was_loaded_is_loaded_but_for_the_two_without_an_index(version: Version) 
         let (replica_number, status) = (1, LoadStatus::Loaded as i32);
         let partitions = collection["loaded"]["partitions"].as_object().unwrap();
         if partitions.values().all(|loaded| percent(loaded) == Some(100)) {
-            let is = whole.remove(&Key::CollectionLoad(collection_id)).expect(name);
+            let is = whole.remove(&Family::CollectionLoad.key([collection_id])).expect(name);
             let released_partitions = Vec::new();
             let expected = target::CollectionLoadInfo {
                 collection_id,
@@ -250,13 +270,14 @@ fn what_was_loaded_is_loaded_but_for_the_two_without_an_index(version: Version) 
                 replica_number,
                 status,
                 field_index_id,
+                load_type: 0,
             };
             assert_eq!(is, expected, "{name}");
             continue;
         }
         for (partition, _) in partitions.iter().filter(|(_, loaded)| percent(loaded) == Some(100)) {
             let partition_id = collection["partitions"][partition].as_i64().unwrap();
-            let key = Key::PartitionLoad { collection: collection_id, partition: partition_id };
+            let key = Family::PartitionLoad.key([collection_id, partition_id]);
             let is = parts.remove(&key).expect(name);
             let field_index_id = field_index_id.clone();
             let expected =
@@ -287,7 +308,7 @@ fn segments_are_indexed_with_the_rows_they_have(version: Version) {
                 .unwrap_or_else(|| panic!("{name}: no index {index_id} of segment {segment_id}"));
             let (key, is) = records.swap_remove(at);
             let (collection, build) = (id_of(collection), is.build_id);
-            assert_eq!(key, Key::SegmentIndex { collection, partition: partition_id, segment: segment_id, build });
+            assert_eq!(key, Family::SegmentIndex.key([collection, partition_id, segment_id, build]));
             assert_eq!((is.collection_id, is.partition_id, is.num_rows), (collection, partition_id, rows), "{name}");
             let kind = index["params"]["index_type"].as_str().unwrap();
             check_build(&before, &is, kind == "STL_SORT" && index["field"] == "f32");
@@ -298,12 +319,7 @@ fn segments_are_indexed_with_the_rows_they_have(version: Version) {
 
 /// Holds a segment index against the build it comes from; `anew` if 2.2 is to build it again.
 fn check_build(before: &Dump, is: &target::SegmentIndex, anew: bool) {
-    let key = Plain::SourceSegmentIndex {
-        collection: is.collection_id,
-        index: is.index_id,
-        partition: is.partition_id,
-        segment: is.segment_id,
-    };
+    let key = Family::SourceSegmentIndex.key([is.collection_id, is.index_id, is.partition_id, is.segment_id]);
     let was: source::SegmentIndexInfo = decode(value(before, &key.to_string()).unwrap());
     let mut expected = target::SegmentIndex {
         create_time: was.create_time,
@@ -322,7 +338,7 @@ fn check_build(before: &Dump, is: &target::SegmentIndex, anew: bool) {
         (expected.node_id, expected.serialize_size) = (0, 0);
     } else {
         assert_eq!(is.build_id, was.build_id);
-        let build: source::IndexMeta = decode(value(before, &Key::Build(was.build_id).to_string()).unwrap());
+        let build: source::IndexMeta = decode(value(before, &Family::Build.key([was.build_id]).to_string()).unwrap());
         (expected.node_id, expected.serialize_size) = (build.node_id, build.serialize_size);
         expected.index_version = build.index_version;
         for path in &build.index_file_paths {

@@ -56,9 +56,9 @@ fn a_name_that_cannot_be_given_is_refused_and_nothing_is_written() {
     let before = etcd.revision();
     for (wish, named) in [
         ("--rename-collection=c_simple=x", "there is no collection \"c_simple\" to rename: there are"),
-        ("--rename-collection=c_binary=c_mixed", "only one can be named \"c_mixed\""),
-        ("--rename-collection=c_binary=a_main", "alias \"a_main\""),
-        ("--rename-alias=a_main=c_mixed", "collection \"c_mixed\""),
+        ("--rename-collection=c_binary=c_mixed", "its name \"c_mixed\" is that of collection"),
+        ("--rename-collection=c_binary=a_main", "root-coord/aliases/a_main: collection"),
+        ("--rename-alias=a_main=c_mixed", "root-coord/aliases/c_mixed: collection"),
         ("--rename-alias=c_mixed=x", "there is no alias \"c_mixed\""),
     ] {
         // With --skip-invalid too: it is about records, not about wishes.

@@ -1,7 +1,8 @@
 //! Back to 2.1 from wherever one is.
 
 use meta_migration::layout::TOMBSTONE;
-use meta_migration::layout::keys::Plain;
+use meta_migration::layout::families::Family;
+use meta_migration::layout::keys::Key;
 use meta_migration::layout::messages::common::{CollectionInfo, CollectionSchema, FieldSchema, KeyValuePair};
 use meta_migration::layout::messages::target;
 use prost::Message;
@@ -79,7 +80,7 @@ fn what_2_2_did_after_the_migration_is_rolled_back(version: Version) {
 fn use_in_2_2(etcd: &Etcd) {
     let put = |key: &str, value: &[u8]| etcd.put(format!("by-dev/meta/{key}"), value);
     let delete = |key: &str| etcd.delete(format!("by-dev/meta/{key}"));
-    let put_with_snapshot = |plain: Plain, time: u64, value: &[u8]| {
+    let put_with_snapshot = |plain: Key, time: u64, value: &[u8]| {
         put(&plain.to_string(), value);
         put(&format!("snapshots/{plain}_ts{time}"), value);
     };
@@ -96,14 +97,14 @@ fn use_in_2_2(etcd: &Etcd) {
     let now = etcd.dump();
     drop_collection(etcd, &put_with_snapshot);
     // Renamed, with a property.
-    let mut info: CollectionInfo = decode(value(&now, &Plain::Collection(IVFFLAT).to_string()).unwrap());
+    let mut info: CollectionInfo = decode(value(&now, &Family::Collection.key([IVFFLAT]).to_string()).unwrap());
     info.schema.as_mut().unwrap().name = "renamed".into();
     info.properties.push(KeyValuePair { key: "collection.ttl.seconds".into(), value: "3600".into() });
-    put_with_snapshot(Plain::Collection(IVFFLAT), 470_700_000_000_000_100, &info.encode_to_vec());
+    put_with_snapshot(Family::Collection.key([IVFFLAT]), 470_700_000_000_000_100, &info.encode_to_vec());
     // A new alias, and a dropped one.
-    let alias = target::AliasInfo { alias_name: "a_new".into(), collection_id: IVFFLAT, created_time: 0, state: 0 };
-    put_with_snapshot(Plain::Alias("a_new".into()), 470_700_000_000_000_200, &alias.encode_to_vec());
-    put_with_snapshot(Plain::Alias("a_second".into()), 470_700_000_000_000_201, TOMBSTONE);
+    let alias = target::AliasInfo { alias_name: "a_new".into(), collection_id: IVFFLAT, ..Default::default() };
+    put_with_snapshot(Family::Alias.named("a_new"), 470_700_000_000_000_200, &alias.encode_to_vec());
+    put_with_snapshot(Family::Alias.named("a_second"), 470_700_000_000_000_201, TOMBSTONE);
 
     // Channels go to other nodes, segments are compacted, nodes and users come and go.
     let keys = |prefix| below(&now, prefix).map(|(key, _)| key);
@@ -128,14 +129,14 @@ fn use_in_2_2(etcd: &Etcd) {
     delete("root-coord/credential/users/alice");
 }
 
-fn create_collection(put: &impl Fn(Plain, u64, &[u8])) {
+fn create_collection(put: &impl Fn(Key, u64, &[u8])) {
     let time = 470_700_000_000_000_010;
     let schema = CollectionSchema { name: "of_2_2".into(), ..CollectionSchema::default() };
     let info = CollectionInfo { id: NEW, schema: Some(schema), shards_num: 1, ..CollectionInfo::default() };
-    put(Plain::Collection(NEW), time, &info.encode_to_vec());
+    put(Family::Collection.key([NEW]), time, &info.encode_to_vec());
     for field in [0, 1, 100, 101] {
         let record = FieldSchema { field_id: field, name: format!("f{field}"), ..FieldSchema::default() };
-        put(Plain::Field { collection: NEW, field }, time, &record.encode_to_vec());
+        put(Family::Field.key([NEW, field]), time, &record.encode_to_vec());
     }
     let partition = NEW + 1;
     let record = target::PartitionInfo {
@@ -145,19 +146,19 @@ fn create_collection(put: &impl Fn(Plain, u64, &[u8])) {
         collection_id: NEW,
         state: 0,
     };
-    put(Plain::Partition { collection: NEW, partition }, time, &record.encode_to_vec());
+    put(Family::Partition.key([NEW, partition]), time, &record.encode_to_vec());
 }
 
 /// All that is versioned becomes a tombstone, the rest goes.
-fn drop_collection(etcd: &Etcd, put: &impl Fn(Plain, u64, &[u8])) {
+fn drop_collection(etcd: &Etcd, put: &impl Fn(Key, u64, &[u8])) {
     let now = etcd.dump();
-    put(Plain::Collection(BINARY), 470_700_000_000_000_300, TOMBSTONE);
+    put(Family::Collection.key([BINARY]), 470_700_000_000_000_300, TOMBSTONE);
     for kind in ["partitions", "fields"] {
         for (key, _) in below(&now, &format!("root-coord/{kind}/{BINARY}/")) {
             let id: i64 = key.rsplit('/').next().unwrap().parse().unwrap();
             let plain = match kind {
-                "partitions" => Plain::Partition { collection: BINARY, partition: id },
-                _ => Plain::Field { collection: BINARY, field: id },
+                "partitions" => Family::Partition.key([BINARY, id]),
+                _ => Family::Field.key([BINARY, id]),
             };
             put(plain, 470_700_000_000_000_300, TOMBSTONE);
         }

@@ -18,8 +18,9 @@ pub(super) async fn execute(context: &Context, options: &BackupOptions) -> Resul
     let etcd = context.connect().await?;
     let guard = context.lock(&etcd).await?;
     let result = async {
-        let (situation, revision) = look(context, &etcd, options).await?;
-        let written = context.write_backup(&etcd, &file, Some(revision), situation.found).await?;
+        let situation = look(context, &etcd, options).await?;
+        // Nothing changes under the lock, so any later revision will do, should etcd compact this one away.
+        let written = context.write_backup(&etcd, &file, None, situation.found).await?;
         Ok::<_, anyhow::Error>((written, situation))
     }
     .await;
@@ -53,7 +54,7 @@ pub(super) async fn execute(context: &Context, options: &BackupOptions) -> Resul
 }
 
 /// Refuses to back up what would be no way back.
-async fn look(context: &Context, etcd: &Etcd, options: &BackupOptions) -> Result<(Situation, i64)> {
+async fn look(context: &Context, etcd: &Etcd, options: &BackupOptions) -> Result<Situation> {
     let reading = context.read_records(etcd).await?;
     let situation = Situation::of(&reading.records)?;
     if situation.state == State::NoMilvus {
@@ -68,6 +69,6 @@ async fn look(context: &Context, etcd: &Etcd, options: &BackupOptions) -> Result
     let course = course::of_backup(&situation, context.config.source_version.as_ref(), options.force);
     match take(course)? {
         Some(Halt::Nothing(why)) => Err(anyhow!("{why}")),
-        None => Ok((situation, reading.revision)),
+        None => Ok(situation),
     }
 }

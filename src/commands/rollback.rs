@@ -135,7 +135,7 @@ impl Job<'_> {
         if !self.options.no_copy && !is_resumed && reading.records.keys() > 0 {
             let found = situation.as_ref().map_or(crate::layout::Found::Mixed, |situation| situation.found);
             let file = copy_name(&self.backup.path);
-            let written = context.write_backup(self.etcd, &file, Some(reading.revision), found).await?;
+            let written = context.write_backup(self.etcd, &file, None, found).await?;
             context.say(format!("what was there before is saved in {}", file.display()));
             outcome.copy = Some(BackupFile::from(&written));
         }

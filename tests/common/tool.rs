@@ -82,7 +82,7 @@ impl Tool {
         let mut command = Command::new(PROGRAM);
         command.arg("--config").arg(self.config_file()).args(args);
         // The configuration announces a backup, without which `run` refuses. Tests that are about that say --with-backup.
-        let says_so = args.iter().any(|arg| *arg == "--force" || arg.starts_with("--with-backup"));
+        let says_so = args.iter().any(|arg| ["--force", "--no-backup"].contains(arg) || arg.starts_with("--with-backup"));
         if args.contains(&"run") && !says_so && !self.backup_file().exists() {
             command.arg("--force");
         }

@@ -33,8 +33,11 @@ fn the_differences_are_just_what_a_run_changes() {
     let text = stdout(&tool.call(&["plan", "--diff"]).code(0));
     let before = etcd.dump();
     tool.call(&["run", "--force"]).code(0);
-    let expected = changed(&before, &etcd.dump());
-    assert_eq!(expected.len(), 652);
+    let mut after = etcd.dump();
+    // What was done is no part of what is to be done.
+    after.remove(b"by-dev/meta/meta-migration/history".as_slice()).expect("the history");
+    let expected = changed(&before, &after);
+    assert_eq!(expected.len(), 1_090);
 
     let diff = plan["diff"].as_array().unwrap();
     let found: Vec<_> = diff
@@ -70,7 +73,8 @@ fn essence(mut plan: Value) -> Value {
 fn plan_from(file: &Path) -> Value {
     let folder = Tool::configured("");
     let mut command = Command::new(PROGRAM);
-    command.args(["plan", "--diff", "--output", "json", "--from-backup"]).arg(file);
+    command.args(["--source-version", "2.1.4", "--target-version", "2.2.0"]);
+    command.args(["plan", "--diff", "--output", "json", "--backup-file", "migration.bak", "--from-backup"]).arg(file);
     object(&folder.spawn(command).wait().code(0))
 }
 

@@ -98,7 +98,13 @@ fn half_migrate(etcd: &Etcd, tool: &Tool) {
     };
     let undone: Dump = before.into_iter().filter(|(key, _)| undone(key)).collect();
     etcd.put_all(undone.into_iter().map(|(key, value)| (key, value, 0)));
+    let mut history: Value = serde_json::from_slice(&after[HISTORY.as_bytes()]).unwrap();
+    history["state"] = "running".into();
+    history["ended"] = Value::Null;
+    etcd.put(HISTORY, history.to_string());
 }
+
+const HISTORY: &str = "by-dev/meta/meta-migration/history";
 
 /// The collection ID in the key of a collection record or of a snapshot of one.
 fn collection_of(key: &[u8]) -> Option<String> {

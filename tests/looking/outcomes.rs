@@ -83,7 +83,7 @@ impl Tour {
         self.call(tool, &["plan"], 1);
         self.call(tool, &["backup", "--force"], 0);
         self.call(tool, &["run", "--skip-invalid"], 0);
-        self.call(tool, &["verify", "--backup", "migration.bak"], 1);
+        self.call(tool, &["verify", "--backup", "migration.bak"], 0);
         self.call(tool, &["rollback"], 0);
     }
 

@@ -75,13 +75,13 @@ fn nothing_is_written_that_would_not_fit_into_the_quota(version: Version) {
     let before = roomy.dump();
     tool.call(&["run", "--with-backup"]).code(0);
     let backup = tool.backup_file();
-    for (command, keys) in [("run", before), ("rollback", roomy.dump())] {
+    for (command, other, keys) in [("run", "--no-backup", before), ("rollback", "--other-cluster", roomy.dump())] {
         let etcd = tight(version, &keys);
-        let text = refused(&etcd, &Tool::new(&etcd), &[command, "--backup-file", backup.to_str().unwrap()]);
+        let text = refused(&etcd, &Tool::new(&etcd), &[command, other, "--backup-file", backup.to_str().unwrap()]);
         let room = format!("there is not enough room in etcd at {}: its database has ", etcd.endpoint());
         assert!(text.contains(&room), "{text}");
-        let quota = "KiB more will be written, and its quota is 2.0 MiB. Compact (`etcdctl compact <revision>`)";
-        assert!(text.contains(quota), "{text}");
+        let quota = "KiB, and its quota is 2.0 MiB. Make room on each member: `etcdctl compact ";
+        assert!(text.contains("will be written, the way back takes about ") && text.contains(quota), "{text}");
     }
 }
 
@@ -109,7 +109,7 @@ fn a_backup_that_is_announced_must_be_there_and_sound(version: Version) {
     let etcd = sample(version);
     let tool = Tool::new(&etcd);
     let text = refused(&etcd, &tool, &["run", "--with-backup=false"]);
-    let remedies = contains("make one with `backup` or `run --with-backup`").and(contains("--force"));
+    let remedies = contains("make one with `backup` or `run --with-backup`").and(contains("--no-backup"));
     assert!(text.contains("the backup that is to be the way back cannot be used"), "{text}");
     assert!(remedies.eval(&text), "{text}");
 

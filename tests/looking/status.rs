@@ -28,43 +28,35 @@ fn the_status_of_the_sample_is_told() {
     assert_snapshot!("status_of_the_sample", mask(&status, "etcd ", ", leader"));
 }
 
-/// The layout and the next step, as the text and as the object have them.
+/// The state and the next step, as the text and as the object have them.
 #[track_caller]
-fn assert_told(etcd: &Etcd, tool: &Tool, layout: (&str, serde_json::Value), next: &str) {
+fn assert_told(etcd: &Etcd, tool: &Tool, state: (&str, &str), next: &str) {
     let text = writing_nothing(etcd, || stdout(&tool.call(&["status"]).code(0)));
-    assert!(text.contains(&format!("layout: {}\n", layout.0)), "{text}");
-    assert!(text.ends_with(&format!("next: {next}\n")), "{text}");
+    assert!(text.contains(&format!("state: {}", state.0)), "{text}");
+    let last = text.lines().last().unwrap();
+    assert!(last.starts_with("next: ") && last.contains(next), "{text}");
     let object = json_of(tool, &["status"], 0);
-    assert_eq!((&object["layout"], &object["next"]), (&layout.1, &json!(next)));
+    assert_eq!(object["state"], json!(state.1));
+    assert!(object["next"]["text"].as_str().unwrap().contains(next), "{object}");
 }
 
 fn every_layout_is_told_with_the_next_step(version: Version) {
     let etcd = Etcd::start(version);
     let tool = Tool::new(&etcd);
-    let nothing = || ("none, there is no metadata", json!(null));
-    assert_told(
-        &etcd,
-        &tool,
-        nothing(),
-        "there is no metadata under this meta root: correct etcd.rootPath and etcd.metaSubPath",
-    );
+    let nothing = || ("no Milvus metadata", "no-milvus");
+    assert_told(&etcd, &tool, nothing(), "correct the etcd endpoints, etcd.rootPath and etcd.metaSubPath");
     // Sessions are no metadata.
     etcd.put("by-dev/meta/session/id", "17");
     etcd.put_with_lease("by-dev/meta/session/proxy-16", "{}", 3600);
-    assert_told(
-        &etcd,
-        &tool,
-        nothing(),
-        "there is no metadata under this meta root: correct etcd.rootPath and etcd.metaSubPath",
-    );
+    assert_told(&etcd, &tool, nothing(), "correct the etcd endpoints, etcd.rootPath and etcd.metaSubPath");
     etcd.delete("by-dev/meta/session/proxy-16");
 
     etcd.put("by-dev/meta/root-coord/credential/users/root", "{}");
-    let neither = ("no collections, indexes or aliases of either layout", json!("neither"));
+    let neither = ("Milvus without any collection", "nothing-to-migrate");
     assert_told(&etcd, &tool, neither, "there is nothing to migrate: start the new Milvus");
 
     etcd.load_milvus();
-    let source = || ("2.1", json!("2.1"));
+    let source = || ("Milvus 2.1 metadata, not migrated yet", "ready");
     assert_told(&etcd, &tool, source(), "look first with `plan`; `backup`, then `run`");
     let session = etcd.put_with_lease("by-dev/meta/session/proxy-16", "{}", 3600);
     let stop = "stop Milvus (its components are listed above), then ";
@@ -74,15 +66,15 @@ fn every_layout_is_told_with_the_next_step(version: Version) {
     assert_told(&etcd, &tool, source(), "look first with `plan`; `run`");
 
     half_migrate(&etcd, &tool);
-    let mixed = ("2.1 and 2.2 mixed (an interrupted migration or rollback)", json!("mixed"));
-    let way_on = "`run` again: it finishes the interrupted migration; or `rollback --backup-file migration.bak`";
+    let mixed = ("an interrupted run for Milvus 2.2.0", "run-interrupted");
+    let way_on = "finish it with `run --source-version 2.1.4 --target-version 2.2.0`, or go back with `rollback";
     assert_told(&etcd, &tool, mixed, way_on);
 
     tool.call(&["run"]).code(0);
-    let target = || ("2.2", json!("2.2"));
-    assert_told(&etcd, &tool, target(), "start the new Milvus, or check the metadata with `verify`");
+    let target = || ("migrated for Milvus 2.2.0 on 20", "migrated");
+    assert_told(&etcd, &tool, target(), "check the metadata with `verify`, then start Milvus 2.2.0");
     etcd.put_with_lease("by-dev/meta/session/proxy-16", "{}", 3600);
-    assert_told(&etcd, &tool, target(), "Milvus runs, and nothing is left to migrate");
+    assert_told(&etcd, &tool, target(), "Milvus runs on it");
 }
 
 fn sessions_are_listed_with_the_time_they_have_left(version: Version) {
@@ -189,7 +181,7 @@ fn a_user_who_sees_the_meta_root_only_sees_that(version: Version) {
     let tool = tool_of(&etcd, "reader");
     let status = writing_nothing(&etcd, || stdout(&tool.call(&["status"]).code(0)));
     assert!(status.contains("meta roots: this user may not look at all keys\n"), "{status}");
-    assert!(status.contains("by-dev/meta: 392 keys, layout: 2.1\n"), "{status}");
+    assert!(status.contains("by-dev/meta: 392 metadata keys, 20 collection(s)\n"), "{status}");
     assert_eq!(json_of(&tool, &["status"], 0)["meta_roots"], json!(null));
     let other = tool.call(&["status", "--root-path", "by-prod"]).code(1);
     other.stderr(contains("etcd denies it to user \"reader\""));

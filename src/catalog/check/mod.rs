@@ -167,7 +167,7 @@ impl Checker {
         }
         let keys: u64 = self.source_keys.values().sum();
         let what =
-            format!("there are records of newer versions beside {keys} keys of 2.1 (`status` tells how that came)");
+            format!("there are records of newer versions beside {keys} key(s) of 2.1 (`status` tells how that came)");
         self.findings.error(Invariant::Migrated, "", what);
         for (prefix, keys) in &self.source_keys {
             self.findings.error(Invariant::NoSourceKeys, prefix, format!("{keys} key(s)"));

@@ -36,6 +36,9 @@ pub struct Layout {
     pub statslog_padding: StatslogPadding,
     /// Whether `datacoord-meta/statslog/0/0/0/0` disturbs nobody there: from 2.2.3 on.
     pub segment_tripwire: bool,
+    /// Whether records of the root coordinator must keep a snapshot: up to 2.4.13. From 2.4.14 on plain keys are read, and
+    /// snapshots expire (after a day), those of living records too.
+    pub keeps_snapshots: bool,
 }
 
 impl Layout {
@@ -52,6 +55,7 @@ impl Layout {
                 _ => StatslogPadding::Nobody,
             },
             segment_tripwire: version >= (2, 2, 3),
+            keeps_snapshots: version < (2, 4, 14),
         }
     }
 }
@@ -190,19 +194,21 @@ mod tests {
     #[test]
     fn the_target_decides_about_the_layout() {
         use StatslogPadding::{Everybody, Nobody, NotCompacted};
-        for (target, in_database, load_type, statslog_padding, segment_tripwire) in [
-            ("2.2.0", false, false, Nobody, false),
-            ("2.2.2", false, false, Nobody, false),
-            ("2.2.3", false, false, Everybody, true),
-            ("2.2.8", false, false, Everybody, true),
-            ("2.2.9", true, false, Everybody, true),
-            ("2.2.16", true, false, Everybody, true),
-            ("2.3.0", true, true, NotCompacted, true),
-            ("2.3.22", true, true, NotCompacted, true),
-            ("2.4.0", true, true, Nobody, true),
-            ("2.4.24", true, true, Nobody, true),
+        for (target, in_database, load_type, statslog_padding, segment_tripwire, keeps_snapshots) in [
+            ("2.2.0", false, false, Nobody, false, true),
+            ("2.2.2", false, false, Nobody, false, true),
+            ("2.2.3", false, false, Everybody, true, true),
+            ("2.2.8", false, false, Everybody, true, true),
+            ("2.2.9", true, false, Everybody, true, true),
+            ("2.2.16", true, false, Everybody, true, true),
+            ("2.3.0", true, true, NotCompacted, true, true),
+            ("2.3.22", true, true, NotCompacted, true, true),
+            ("2.4.0", true, true, Nobody, true, true),
+            ("2.4.13", true, true, Nobody, true, true),
+            ("2.4.14", true, true, Nobody, true, false),
+            ("2.4.24", true, true, Nobody, true, false),
         ] {
-            let expected = Layout { in_database, load_type, statslog_padding, segment_tripwire };
+            let expected = Layout { in_database, load_type, statslog_padding, segment_tripwire, keeps_snapshots };
             assert_eq!(layout(target), expected, "{target}");
         }
     }

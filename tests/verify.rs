@@ -78,7 +78,6 @@ fn damage_is_found_by_name_and_key(version: Version) {
     let broken = broken.strip_prefix("by-dev/meta/").unwrap();
     let field = gone.strip_prefix("snapshots/").unwrap().rsplit_once("_ts").unwrap().0;
     assert_says(&text, contains(format!("\n  snapshot-for-everything: {field}: ")));
-    assert_says(&text, contains(format!("\n  snapshot-times: {field}: ")));
     assert_says(&text, contains(format!("\n  values-decode: {broken}: ")));
     assert_says(&text, contains("\n  no-source-keys: indexes/: 1 key(s)"));
     assert_says(&text, contains("\n  alias-target-exists: root-coord/aliases/nowhere: "));

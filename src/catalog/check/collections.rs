@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::invariant::{Findings, Invariant};
+use super::finding::Findings;
+use super::invariant::Invariant;
 use super::read_version;
 use super::versions::{Version, Versions};
 use crate::catalog::channel::ChannelStart;
@@ -26,24 +27,24 @@ pub(super) struct Collection {
 
 /// What a collection record holds that the 2.2 layout keeps elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Embedded {
-    fields: bool,
-    partitions: bool,
-    field_indexes: bool,
+pub(super) struct Embedded {
+    pub fields: bool,
+    pub partitions: bool,
+    pub field_indexes: bool,
 }
 
 #[derive(Debug, Clone)]
-struct Partition {
+pub(super) struct Partition {
     name: String,
-    created_time: u64,
-    created: bool,
+    pub created_time: u64,
+    pub created: bool,
 }
 
 /// A snapshot of a collection that is no tombstone.
 #[derive(Debug, Clone, Copy)]
-struct Snapshot {
-    created: bool,
-    embeds: Embedded,
+pub(super) struct Snapshot {
+    pub created: bool,
+    pub embeds: Embedded,
 }
 
 type Ids = (i64, i64);
@@ -51,12 +52,13 @@ type Ids = (i64, i64);
 /// All collections with their fields and partitions.
 #[derive(Debug, Default)]
 pub(super) struct Collections {
-    collections: BTreeMap<i64, Versions<Collection>>,
-    snapshots: BTreeMap<i64, BTreeMap<u64, Snapshot>>,
+    /// By plain key: where a newer Milvus moved a collection to its database, there are tombstones at the key that it had before.
+    pub(super) records: BTreeMap<Key, Versions<Collection>>,
+    snapshots: BTreeMap<Key, BTreeMap<u64, Snapshot>>,
     /// Each with whether it is a primary key.
-    fields: BTreeMap<Ids, Versions<bool>>,
-    partitions: BTreeMap<Ids, Versions<Partition>>,
-    /// The plain key of each collection.
+    pub(super) fields: BTreeMap<Ids, Versions<bool>>,
+    pub(super) partitions: BTreeMap<Ids, Versions<Partition>>,
+    /// The plain key that counts for each collection.
     keys: BTreeMap<i64, Key>,
 }
 
@@ -71,11 +73,11 @@ impl Embedded {
         }
     }
 
-    fn any(self) -> bool {
+    pub(super) fn any(self) -> bool {
         self.fields || self.partitions || self.field_indexes
     }
 
-    fn list(self) -> String {
+    pub(super) fn list(self) -> String {
         let parts = [(self.fields, "fields"), (self.partitions, "partitions"), (self.field_indexes, "field indexes")];
         parts.into_iter().filter_map(|(there, name)| there.then_some(name)).collect::<Vec<_>>().join(", ")
     }
@@ -83,11 +85,12 @@ impl Embedded {
 
 impl Collections {
     pub(super) fn add(&mut self, key: &Key, raw: &[u8], value: &[u8], findings: &mut Findings) {
-        let id = match key.family {
-            Family::DatabaseCollection => key.ids::<2>()[1],
-            _ => key.ids::<1>()[0],
-        };
-        let state = read_version(raw, value, findings, |info: &CollectionInfo| same_id("ID", info.id, id));
+        let (database, id) = ids_of(key);
+        let state = read_version(raw, value, findings, |info: &CollectionInfo| {
+            same_id("ID", info.id, id)?;
+            // Before there were databases, nobody looked at it.
+            if key.family == Family::DatabaseCollection { same_id("db_id", info.db_id, database) } else { Ok(()) }
+        });
         let state = state.map(|info| Collection {
             embeds: Embedded::of(&info),
             created: info.state == 0,
@@ -97,16 +100,28 @@ impl Collections {
         });
         if let (Some(timestamp), Version::Live(_, collection)) = (key.snapshot, &state) {
             let snapshot = Snapshot { created: collection.created, embeds: collection.embeds };
-            self.snapshots.entry(id).or_default().insert(timestamp, snapshot);
+            self.snapshots.entry(key.clone().plain()).or_default().insert(timestamp, snapshot);
         }
-        let plain = key.clone().plain();
-        if let Some(other) = self.keys.insert(id, plain.clone())
-            && other != plain
-        {
-            let what = format!("the same collection is at {other}, too");
-            findings.error(Invariant::TargetForm, raw, what);
+        self.records.entry(key.clone().plain()).or_default().add(key.snapshot, state);
+    }
+
+    /// Finds the key that counts for each collection, after all keys were added: the one that has a record.
+    pub(super) fn settle(&mut self, findings: &mut Findings) {
+        for (key, versions) in &self.records {
+            let id = ids_of(key).1;
+            let other = self.keys.get(&id).filter(|other| self.records.get(other).is_some_and(Versions::exists));
+            if let Some(other) = other.filter(|_| versions.exists()) {
+                let what = format!("the same collection is at {other}, too");
+                findings.error(Invariant::TargetForm, key.to_string(), what);
+            }
+            if versions.exists() || !self.keys.contains_key(&id) {
+                self.keys.insert(id, key.clone());
+            }
         }
-        self.collections.entry(id).or_default().add(key.snapshot, state);
+    }
+
+    fn collection(&self, id: i64) -> Option<&Versions<Collection>> {
+        self.records.get(self.keys.get(&id)?)
     }
 
     pub(super) fn add_field(
@@ -148,11 +163,11 @@ impl Collections {
 
     /// Whether any collection is in the 2.1 layout.
     pub(super) fn any_embedded(&self) -> bool {
-        self.collections.values().filter_map(Versions::live).any(|collection| collection.embeds.any())
+        self.records.values().filter_map(Versions::live).any(|collection| collection.embeds.any())
     }
 
     pub(super) fn exists(&self, id: i64) -> bool {
-        self.collections.get(&id).is_some_and(Versions::exists)
+        self.collection(id).is_some_and(Versions::exists)
     }
 
     pub(super) fn has_partition(&self, ids: Ids) -> bool {
@@ -166,7 +181,7 @@ impl Collections {
     /// Whether the collection's record (which is reported for that) holds what should have records of its own. Milvus reads it
     /// from there, so it is not missing.
     fn embeds(&self, id: i64, what: impl Fn(Embedded) -> bool) -> bool {
-        self.collections.get(&id).and_then(Versions::live).is_some_and(|collection| what(collection.embeds))
+        self.collection(id).and_then(Versions::live).is_some_and(|collection| what(collection.embeds))
     }
 
     /// IDs of the partitions of a collection that are there and created.
@@ -178,21 +193,21 @@ impl Collections {
 
     /// Whether the collection is there and neither on its way in nor out, when much may be missing.
     pub(super) fn is_created(&self, id: i64) -> bool {
-        self.collections.get(&id).and_then(Versions::live).is_some_and(|collection| collection.created)
+        self.collection(id).and_then(Versions::live).is_some_and(|collection| collection.created)
     }
 
-    /// Live collections by their names in the default database.
-    pub(super) fn by_name(&self) -> BTreeMap<&str, i64> {
-        self.created().filter(|(_, collection)| collection.database == 1).map(|(id, c)| (&*c.name, id)).collect()
+    /// Live collections by their databases and names.
+    pub(super) fn by_name(&self) -> BTreeMap<(i64, &str), i64> {
+        self.created().map(|(id, collection)| ((collection.database, &*collection.name), id)).collect()
     }
 
     pub(super) fn created(&self) -> impl Iterator<Item = (i64, &Collection)> {
-        let live = self.collections.iter().filter_map(|(id, versions)| Some((*id, versions.live()?)));
+        let live = self.keys.iter().filter_map(|(id, key)| Some((*id, self.records.get(key)?.live()?)));
         live.filter(|(_, collection)| collection.created)
     }
 
     pub(super) fn check(&self, layout: Option<Layout>, findings: &mut Findings) {
-        self.check_versions(findings);
+        self.check_versions(layout, findings);
         self.check_form(layout, findings);
         self.check_owners(findings);
         self.check_names(findings);
@@ -200,8 +215,8 @@ impl Collections {
             self.check_parts(id, collection, findings);
             self.check_partition_names(id, findings);
         }
-        for (id, snapshots) in &self.snapshots {
-            self.check_snapshots(*id, snapshots, findings);
+        for (key, snapshots) in &self.snapshots {
+            self.check_snapshots(key, snapshots, layout, findings);
         }
     }
 
@@ -218,18 +233,17 @@ impl Collections {
         }
     }
 
-    fn check_versions(&self, findings: &mut Findings) {
-        for (id, versions) in &self.collections {
-            let key = self.keys.get(id).cloned().unwrap_or_else(|| Family::Collection.key([*id]));
-            versions.check(key, false, findings);
+    fn check_versions(&self, layout: Option<Layout>, findings: &mut Findings) {
+        for (key, versions) in &self.records {
+            versions.check(key.clone(), false, layout, findings);
         }
         for ((collection, field), versions) in &self.fields {
             let plain = Family::Field.key([*collection, *field]);
-            versions.check(plain, self.is_created(*collection), findings);
+            versions.check(plain, self.is_created(*collection), layout, findings);
         }
         for ((collection, partition), versions) in &self.partitions {
             let plain = Family::Partition.key([*collection, *partition]);
-            versions.check(plain, self.is_created(*collection), findings);
+            versions.check(plain, self.is_created(*collection), layout, findings);
         }
     }
 
@@ -297,73 +311,17 @@ impl Collections {
             }
         }
     }
+}
 
-    fn check_snapshots(&self, id: i64, snapshots: &BTreeMap<u64, Snapshot>, findings: &mut Findings) {
-        let is_created = self.is_created(id);
-        let newest = self.collections.get(&id).and_then(|versions| versions.newest.as_ref()).map(|(time, _)| *time);
-        for (time, snapshot) in snapshots {
-            let plain = self.keys.get(&id).cloned().unwrap_or_else(|| Family::Collection.key([id]));
-            let key = plain.at(*time).to_string();
-            let is_newest = newest == Some(*time);
-            if is_created && is_newest {
-                if snapshot.embeds.any() {
-                    let what = format!("the newest snapshot embeds {}", snapshot.embeds.list());
-                    findings.error(Invariant::NothingEmbedded, &key, what);
-                }
-                self.check_times(id, *time, snapshot.embeds, findings);
-                continue;
-            }
-            if snapshot.embeds.field_indexes {
-                let what = "an older snapshot holds field indexes";
-                findings.error(Invariant::OlderSnapshotsSelfContained, &key, what);
-            }
-            // Of a dropped collection, fields and partitions may be cleaned up before it.
-            if is_created && snapshot.created {
-                self.check_older(id, *time, snapshot.embeds, &key, findings);
-            }
-        }
-    }
-
-    /// A read at the time of the newest snapshot finds every field, and every partition that was there by then.
-    fn check_times(&self, id: i64, time: u64, embeds: Embedded, findings: &mut Findings) {
-        let late = |findings: &mut Findings, key: Key, oldest: Option<u64>| {
-            let has =
-                oldest.map_or_else(|| "no snapshot".to_owned(), |oldest| format!("its oldest snapshot at {oldest}"));
-            let what = format!("it has {has}, but the newest one of its collection is at {time}");
-            findings.error(Invariant::SnapshotTimes, key.to_string(), what);
-        };
-        for (field, versions) in of(&self.fields, id).filter(|_| !embeds.fields) {
-            if versions.live().is_some() && !versions.is_readable_at(time) {
-                late(findings, Family::Field.key([id, field]), versions.oldest_live);
-            }
-        }
-        for (partition, versions) in of(&self.partitions, id).filter(|_| !embeds.partitions) {
-            let was_there = |record: &Partition| record.created && record.created_time <= time;
-            let is_late = !versions.is_readable_at(time);
-            if is_late
-                && (versions.live().is_some_and(was_there)
-                    || versions.live().is_some() && versions.oldest_live.is_none())
-            {
-                late(findings, Family::Partition.key([id, partition]), versions.oldest_live);
-            }
-        }
-    }
-
-    fn check_older(&self, id: i64, time: u64, embeds: Embedded, key: &str, findings: &mut Findings) {
-        let readable_fields = || of(&self.fields, id).any(|(_, versions)| versions.is_readable_at(time));
-        let readable_partitions = || of(&self.partitions, id).any(|(_, versions)| versions.is_readable_at(time));
-        for (there, name) in
-            [(embeds.fields || readable_fields(), "fields"), (embeds.partitions || readable_partitions(), "partitions")]
-        {
-            if !there {
-                let what = format!("it embeds no {name}, and none have a snapshot as old");
-                findings.error(Invariant::OlderSnapshotsSelfContained, key, what);
-            }
-        }
+/// Database (0 before there were any) and ID of a collection's key.
+pub(super) fn ids_of(key: &Key) -> (i64, i64) {
+    match key.family {
+        Family::DatabaseCollection => key.ids::<2>().into(),
+        _ => (0, key.ids::<1>()[0]),
     }
 }
 
 /// The records of one collection, by their own ID.
-fn of<T>(records: &BTreeMap<Ids, T>, collection: i64) -> impl Iterator<Item = (i64, &T)> {
+pub(super) fn of<T>(records: &BTreeMap<Ids, T>, collection: i64) -> impl Iterator<Item = (i64, &T)> {
     records.range((collection, i64::MIN)..=(collection, i64::MAX)).map(|((_, id), record)| (*id, record))
 }

@@ -1,13 +1,10 @@
-//! What a starting Milvus 2.2 relies on, by name, and what was found to be otherwise.
+//! What a starting Milvus of the target version relies on, by name.
 
 use std::fmt;
 
-use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::layout::keys::printable;
-
-/// Something that holds in a complete, consistent 2.2 layout.
+/// Something that holds in a complete, consistent layout of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "each has its sentence in `facts`")]
 pub enum Invariant {
@@ -171,12 +168,12 @@ impl Invariant {
                 "a 2.1 that is started on it by mistake deletes files: do not start one",
             ),
             Self::Migrated => {
-                ("migrated", "the metadata is wholly in the 2.2 layout", "Milvus 2.2 must not be started on it")
+                ("migrated", "the metadata is wholly in the new layout", "no newer Milvus must be started on it")
             }
             _ => (
                 "no-source-keys",
                 "no key is left that only the 2.1 layout has",
-                "Milvus 2.2 does not look at them; `run` again removes what an interrupted run left",
+                "newer versions do not look at them, or take them for their own; `run` again removes what an interrupted run left",
             ),
         }
     }
@@ -290,7 +287,7 @@ impl Invariant {
             Self::IndexParamsUnfolded => (
                 "index-params-unfolded",
                 "index_params holds every parameter by itself and none called `params`",
-                "Milvus 2.2 builds and loads the index with other parameters, or not at all: go back with `rollback` and migrate again",
+                "Milvus builds and loads the index with other parameters, or not at all: go back with `rollback` and migrate again",
             ),
             Self::SegmentIndexOwnerExists => (
                 "segment-index-owner-exists",
@@ -395,70 +392,5 @@ impl Serialize for Invariant {
 impl fmt::Display for Invariant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-/// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Severity {
-    /// The metadata is not consistent.
-    Error,
-    /// Milvus gets along with it, but somebody should know.
-    Warning,
-}
-
-/// One place where an invariant does not hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Finding {
-    /// Which.
-    #[schemars(with = "String")]
-    pub invariant: Invariant,
-    /// How bad it is.
-    pub severity: Severity,
-    /// The key, relative to the meta root; a prefix where it is about many keys.
-    pub key: String,
-    /// What is wrong.
-    pub what: String,
-    /// What that means, and what to do.
-    pub meaning: &'static str,
-    /// The option of `run` that is a way around it, if there is one.
-    pub remedy: Option<String>,
-}
-
-/// Collects findings.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Findings(Vec<Finding>);
-
-impl Findings {
-    pub(super) fn error_with(&mut self, invariant: Invariant, key: String, what: String, remedy: String) {
-        let meaning = invariant.meaning();
-        let (severity, remedy) = (Severity::Error, Some(remedy));
-        self.0.push(Finding { invariant, severity, key, what, meaning, remedy });
-    }
-
-    pub(super) fn error(&mut self, invariant: Invariant, key: impl AsRef<[u8]>, what: impl Into<String>) {
-        self.push(invariant, Severity::Error, key.as_ref(), what.into());
-    }
-
-    pub(super) fn warn(&mut self, invariant: Invariant, key: impl AsRef<[u8]>, what: impl Into<String>) {
-        self.push(invariant, Severity::Warning, key.as_ref(), what.into());
-    }
-
-    fn push(&mut self, invariant: Invariant, severity: Severity, key: &[u8], what: String) {
-        self.0.push(Finding {
-            invariant,
-            severity,
-            key: printable(key),
-            what,
-            meaning: invariant.meaning(),
-            remedy: None,
-        });
-    }
-
-    /// All findings, by invariant and key.
-    pub(super) fn into_sorted(mut self) -> Vec<Finding> {
-        self.0.sort_by(|a, b| (a.invariant, &a.key, &a.what).cmp(&(b.invariant, &b.key, &b.what)));
-        self.0
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::collections::Collections;
+use super::finding::Findings;
 use super::indexes::Indexes;
-use super::invariant::{Findings, Invariant};
+use super::invariant::Invariant;
 use super::read;
 use crate::catalog::records::same_id;
 use crate::layout::families::Family;
@@ -16,7 +17,8 @@ use crate::version::Layout;
 struct Kept {
     collection: i64,
     partition: Option<i64>,
-    replicas: i32,
+    /// Number of replicas; `None` if the value cannot be read.
+    replicas: Option<i32>,
     /// Index IDs by field ID; `None` if the value cannot be read.
     indexes: Option<BTreeMap<i64, i64>>,
 }
@@ -56,7 +58,7 @@ impl LoadStates {
             0 => drop(self.whole.insert(collection)),
             load_type => drop(self.load_types.insert(collection, load_type)),
         }
-        let replicas = record.as_ref().map_or(0, |record| record.replica_number);
+        let replicas = record.as_ref().map(|record| record.replica_number);
         let indexes = record.map(|record| record.field_index_id);
         self.records.push(Kept { collection, partition: None, replicas, indexes });
     }
@@ -69,7 +71,7 @@ impl LoadStates {
         if let Some(record) = &record {
             check_status(key, record.status, record.replica_number, findings);
         }
-        let replicas = record.as_ref().map_or(0, |record| record.replica_number);
+        let replicas = record.as_ref().map(|record| record.replica_number);
         let indexes = record.map(|record| record.field_index_id);
         self.records.push(Kept { collection: ids.0, partition: Some(ids.1), replicas, indexes });
     }
@@ -139,8 +141,9 @@ impl LoadStates {
         for record in self.records.iter().filter(|record| told.insert(record.collection)) {
             match self.replicas.get(&record.collection).copied().unwrap_or_default() {
                 0 => findings.error(Invariant::ReplicasComplete, record.key(), "its collection has no replica record"),
-                found if found != record.replicas => {
-                    let what = format!("it has {} replica(s), but {found} replica record(s)", record.replicas);
+                found if record.replicas.is_some_and(|replicas| replicas != found) => {
+                    let replicas = record.replicas.unwrap_or_default();
+                    let what = format!("it has {replicas} replica(s), but {found} replica record(s)");
                     findings.warn(Invariant::ReplicasComplete, record.key(), what);
                 }
                 _ => {}

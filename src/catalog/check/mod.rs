@@ -5,34 +5,38 @@
 
 mod aliases;
 mod collections;
+mod finding;
 mod indexes;
 mod invariant;
 mod load_states;
 mod segment_indexes;
 mod segments;
+mod snapshots;
+mod tripwires;
 mod versions;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use prost::Message;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use invariant::{Finding, Invariant, Severity};
+pub use finding::{Finding, Severity};
+pub use invariant::Invariant;
 
 use super::records::decode;
-use super::tripwire;
 use crate::layout::families::{Family, Side};
 use crate::layout::is_tombstone;
 use crate::layout::keys::{self, Key};
 use crate::version::Layout;
 use collections::Collections;
+use finding::Findings;
 use indexes::Indexes;
-use invariant::Findings;
 use load_states::LoadStates;
 use segment_indexes::SegmentIndexes;
 use segments::Segments;
+use tripwires::Tripwires;
 
 /// What was found under a meta root.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
@@ -66,7 +70,7 @@ pub struct Checker {
     keys: u64,
     source_keys: BTreeMap<String, u64>,
     target_keys: u64,
-    tripwires: BTreeSet<Bytes>,
+    tripwires: Tripwires,
     collections: Collections,
     aliases: aliases::Aliases,
     indexes: Indexes,
@@ -129,20 +133,23 @@ impl Checker {
             Family::CollectionLoad => self.load_states.add_collection(parsed.ids::<1>()[0], key, value, findings),
             Family::PartitionLoad => self.load_states.add_partition(two(), key, value, findings),
             Family::Replica => self.load_states.add_replica(two(), key, value, findings),
-            Family::Tripwire => drop(self.tripwires.insert(key.clone())),
+            Family::Tripwire => self.tripwires.add(parsed.name(), value, findings),
             _ => {}
         }
     }
 
     /// Holds the records against each other, after all keys were added.
     pub fn finish(mut self) -> Checked {
+        self.collections.settle(&mut self.findings);
         let collections = self.collections.created().count();
         let is_source = !self.source_keys.is_empty() || self.collections.any_embedded();
         let findings = if is_source && self.target_keys == 0 {
             not_migrated(&self.source_keys)
         } else {
             self.check_source_keys();
-            self.check_tripwires(collections);
+            if let Some(layout) = self.layout.filter(|_| collections > 0) {
+                self.tripwires.check(layout, &mut self.findings);
+            }
             self.collections.check(self.layout, &mut self.findings);
             self.aliases.check(&self.collections, self.layout, &mut self.findings);
             self.indexes.check(&self.collections, &mut self.findings);
@@ -160,23 +167,10 @@ impl Checker {
         }
         let keys: u64 = self.source_keys.values().sum();
         let what =
-            format!("there are records of newer versions beside {keys} keys of 2.1 (`status` tells how that came)");
+            format!("there are records of newer versions beside {keys} key(s) of 2.1 (`status` tells how that came)");
         self.findings.error(Invariant::Migrated, "", what);
         for (prefix, keys) in &self.source_keys {
             self.findings.error(Invariant::NoSourceKeys, prefix, format!("{keys} key(s)"));
-        }
-    }
-
-    fn check_tripwires(&mut self, collections: usize) {
-        let Some(layout) = self.layout.filter(|_| collections > 0) else { return };
-        for (key, _) in tripwire::tripwires(layout) {
-            if !self.tripwires.contains(&key) {
-                self.findings.warn(
-                    Invariant::Tripwires,
-                    key,
-                    "it is missing: nothing keeps a Milvus 2.1 from starting on this",
-                );
-            }
         }
     }
 }
@@ -228,3 +222,6 @@ fn read_version<M: Message + Default>(
         None => versions::Version::Unusable,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,9 @@
 //! Indexes of segments.
 
 use super::collections::Collections;
+use super::finding::Findings;
 use super::indexes::Indexes;
-use super::invariant::{Findings, Invariant};
+use super::invariant::Invariant;
 use super::read;
 use super::segments::Segments;
 use crate::catalog::records::same_id;
@@ -101,7 +102,7 @@ fn check_record(key: &[u8], record: &SegmentIndex, findings: &mut Findings) {
             key,
             format!("its state {} is none of the known ones", record.state),
         );
-    } else if record.write_handoff && !finished {
+    } else if record.write_handoff && !finished && !record.deleted {
         findings.error(Invariant::SegmentIndexState, key, "it is handed off (write_handoff), but not finished");
     }
     if let Some(file) = record.index_file_keys.iter().find(|file| file.contains('/') || file.is_empty()) {

@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::collections::Collections;
-use super::invariant::{Findings, Invariant};
+use super::finding::Findings;
+use super::invariant::Invariant;
 use super::read;
 use crate::catalog::records::same_id;
 use crate::layout::families::Family;
@@ -29,7 +30,7 @@ struct Kept {
 struct Logs {
     /// Of the field with the lowest ID that has any: number of binlogs, and of rows in them.
     binlogs: Option<(usize, i64)>,
-    /// The fewest statslogs of a field.
+    /// Of the first field that has any: number of statslogs. Milvus compares it with that of the binlogs.
     statslogs: Option<usize>,
     has_compound: bool,
 }
@@ -71,11 +72,12 @@ impl Segments {
         let number = record.binlogs.len();
         match parsed.family {
             Family::Binlog if logs.binlogs.is_none() => {
-                logs.binlogs = Some((number, record.binlogs.iter().map(|log| log.entries_num).sum()));
+                let rows = record.binlogs.iter().map(|log| log.entries_num);
+                logs.binlogs = Some((number, rows.fold(0, i64::saturating_add)));
             }
-            Family::Statslog => {
-                logs.statslogs = Some(logs.statslogs.map_or(number, |fewest| fewest.min(number)));
-                logs.has_compound |= record.binlogs.iter().any(|log| log.log_id == COMPOUND_STATSLOG);
+            Family::Statslog if logs.statslogs.is_none() => {
+                logs.statslogs = Some(number);
+                logs.has_compound = record.binlogs.iter().any(|log| log.log_id == COMPOUND_STATSLOG);
             }
             _ => {}
         }
@@ -97,8 +99,10 @@ impl Segments {
 
     pub(super) fn check(&self, collections: &Collections, layout: Option<Layout>, findings: &mut Findings) {
         for (ids, segment) in &self.segments {
-            if let Some(logs) = self.logs.get(ids) {
-                check_logs(*ids, *segment, *logs, layout, findings);
+            let logs = self.logs.get(ids).copied().unwrap_or_default();
+            check_statslogs(*ids, *segment, logs, layout, findings);
+            if segment.is_flushed {
+                check_rows(*ids, segment.rows, logs, findings);
             }
         }
         for (id, collection) in collections.created() {
@@ -116,28 +120,34 @@ impl Segments {
     }
 }
 
-fn check_logs(ids: Ids, segment: Kept, logs: Logs, layout: Option<Layout>, findings: &mut Findings) {
-    let key = Family::Segment.key(ids).to_string();
-    let Some((binlogs, rows)) = logs.binlogs else { return };
+/// Where it counts them, the target refuses to save a segment that has another number of statslogs than of binlogs.
+fn check_statslogs(ids: Ids, segment: Kept, logs: Logs, layout: Option<Layout>, findings: &mut Findings) {
     let counts = layout.is_some_and(|layout| match layout.statslog_padding {
         StatslogPadding::Nobody => false,
         StatslogPadding::Everybody => true,
         StatslogPadding::NotCompacted => !segment.is_compacted,
     });
-    if let Some(statslogs) = logs.statslogs
+    if let (Some((binlogs, _)), Some(statslogs)) = (logs.binlogs, logs.statslogs)
         && counts
-        && statslogs < binlogs
+        && statslogs != binlogs
         && !logs.has_compound
     {
         let what = format!("it has {statslogs} statslog(s) for {binlogs} binlog(s) of a field");
-        findings.error(Invariant::StatslogsComplete, &key, what);
+        findings.error(Invariant::StatslogsComplete, Family::Segment.key(ids).to_string(), what);
     }
-    if !segment.is_flushed || rows == segment.rows {
-        return;
-    }
-    let what = format!("its files have {rows} rows, but it has {}", segment.rows);
-    match rows {
-        0 => findings.error(Invariant::RowsCounted, &key, what),
-        _ => findings.warn(Invariant::RowsCounted, &key, what),
+}
+
+/// A flushed segment has all of its rows in files.
+fn check_rows(ids: Ids, rows: i64, logs: Logs, findings: &mut Findings) {
+    let key = || Family::Segment.key(ids).to_string();
+    match logs.binlogs {
+        _ if rows == logs.binlogs.map_or(0, |(_, found)| found) => {}
+        None => findings.error(Invariant::RowsCounted, key(), format!("it has {rows} row(s), but no binlogs")),
+        Some((_, 0)) => {
+            findings.error(Invariant::RowsCounted, key(), format!("its files have 0 rows, but it has {rows}"));
+        }
+        Some((_, found)) => {
+            findings.warn(Invariant::RowsCounted, key(), format!("its files have {found} rows, but it has {rows}"));
+        }
     }
 }

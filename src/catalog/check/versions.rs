@@ -2,8 +2,10 @@
 
 use std::hash::{DefaultHasher, Hasher};
 
-use super::invariant::{Findings, Invariant};
+use super::finding::{Findings, Severity};
+use super::invariant::Invariant;
 use crate::layout::keys::Key;
+use crate::version::Layout;
 
 /// What a value says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +80,7 @@ impl<T> Versions<T> {
     }
 
     /// Holds the newest snapshot against the plain key. `is_needed`: a live collection lacks the record if it is missing.
-    pub(super) fn check(&self, key: Key, is_needed: bool, findings: &mut Findings) {
+    pub(super) fn check(&self, key: Key, is_needed: bool, layout: Option<Layout>, findings: &mut Findings) {
         let newest = self.newest.as_ref().map(|(timestamp, state)| (*timestamp, state));
         let what = match (&self.plain, newest) {
             (Some(Version::Dropped), None) => {
@@ -101,17 +103,25 @@ impl<T> Versions<T> {
             // 2.2.3 to 2.4.13 build their catalog from snapshots alone.
             (Some(Version::Live(..)), None) => {
                 let what = "it has no snapshot: versions that build their catalog from snapshots do not see it";
-                return findings.error(Invariant::SnapshotForEverything, key.to_string(), what);
+                return findings.demand(snapshots(layout), Invariant::SnapshotForEverything, &key.to_string(), what);
             }
-            // Up to 2.2 nobody looks at such a snapshot; 2.3 reads snapshots alone.
+            // Those versions may take it for a record.
             (None, Some((time, Version::Live(..)))) => {
                 let snapshot = key.at(time).to_string();
-                let what = "there is a snapshot, but no plain key: Milvus 2.3 and later may take it for a record";
+                let what = "there is a snapshot, but no plain key: 2.2.3 to 2.4.13 may take it for a record";
                 return findings.warn(Invariant::NewestSnapshotAgrees, snapshot, what);
             }
             _ => return,
         };
         findings.error(Invariant::NewestSnapshotAgrees, key.to_string(), what);
+    }
+}
+
+/// How bad it is that a snapshot is missing: where the target is not known, some versions would do without.
+pub(super) fn snapshots(layout: Option<Layout>) -> Option<Severity> {
+    match layout {
+        None => Some(Severity::Warning),
+        Some(layout) => layout.keeps_snapshots.then_some(Severity::Error),
     }
 }
 

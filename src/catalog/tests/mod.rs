@@ -13,7 +13,7 @@ mod names;
 mod problems;
 mod replicas;
 mod resume;
-mod sample;
+pub(crate) mod sample;
 mod segment_indexes;
 mod segments;
 mod steps;

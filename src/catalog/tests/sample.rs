@@ -35,13 +35,13 @@ fn key(line: &Value, field: &str) -> Option<Bytes> {
 }
 
 /// The sample.
-pub(super) fn sample() -> Cluster {
+pub(crate) fn sample() -> Cluster {
     let lines = lines("milvus-2.1.0/keys.jsonl");
     lines.iter().filter_map(|line| Some((key(line, "key")?, value(line)))).collect()
 }
 
 /// The sample with the edits of a case; a `full` one holds everything itself.
-pub(super) fn case(name: &str) -> Cluster {
+pub(crate) fn case(name: &str) -> Cluster {
     let mut cluster = if name.ends_with(".full") { Cluster::new() } else { sample() };
     for line in lines(&format!("cases/{name}.jsonl")) {
         if let Some(put) = key(&line, "put") {

@@ -1,112 +1,110 @@
-//! The checks on what a real Milvus 2.1.0 wrote, migrated, then damaged or used.
+//! The checks on what a real Milvus 2.1.0 wrote, converted, then damaged or used.
 
 mod collections;
-mod comparison;
+mod converted;
 mod indexes;
 mod layouts;
-mod outcome;
+mod loads;
 mod robustness;
+mod segments;
+mod snapshots;
 mod used;
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
-use std::sync::LazyLock;
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use prost::Message;
-use serde_json::Value;
 
 use super::*;
+use crate::catalog::tests::cluster::layout;
+use crate::catalog::tests::sample;
 use crate::layout::TOMBSTONE;
-use crate::migrate::{self, Inventory, Options};
 
 /// All keys under a meta root, relative to it.
 type Keys = BTreeMap<Bytes, Bytes>;
 
+/// The first target: its keys are the shortest.
+const FIRST: &str = "2.2.0";
+
 /// What a real Milvus 2.1.0 left behind.
-fn sample() -> Keys {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/milvus-2.1.0/keys.jsonl");
-    let text = std::fs::read_to_string(path).unwrap();
-    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let entries = lines.filter_map(|line| {
-        let key = line["key"].as_str()?.strip_prefix("by-dev/meta/")?.to_owned();
-        Some((Bytes::from(key), Bytes::from(unbase64(line["value_b64"].as_str().unwrap()))))
-    });
-    entries.collect()
+fn source() -> Keys {
+    sample::sample().records().clone()
 }
 
-fn unbase64(text: &str) -> Vec<u8> {
-    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let (mut bytes, mut pool, mut bits) = (Vec::new(), 0_u32, 0);
-    for letter in text.bytes().filter(|letter| *letter != b'=') {
-        let sextet = ALPHABET.iter().position(|known| *known == letter).unwrap();
-        pool = pool << 6 | u32::try_from(sextet).unwrap();
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((pool >> bits & 0xff) as u8);
-        }
-    }
-    bytes
-}
-
-fn inventory(keys: &Keys) -> Inventory {
-    let mut inventory = Inventory::default();
-    for (key, value) in keys {
-        inventory.add(key.clone(), Record { value: value.clone(), mod_revision: 1 });
-    }
-    inventory
-}
-
-/// The sample as the migration leaves it.
+/// The sample as it should be for the first target.
 fn migrated() -> Keys {
-    static MIGRATED: LazyLock<Keys> = LazyLock::new(|| {
-        let mut keys = sample();
-        let migration = migrate::plan(inventory(&keys), 1, &Options::default());
-        assert!(migration.plan.problems.is_empty(), "{:?}", migration.plan.problems);
-        migration.plan.apply_to(&mut keys);
-        keys
-    });
-    MIGRATED.clone()
+    migrated_to(FIRST)
 }
 
-fn verify(keys: &Keys) -> Verification {
-    let mut verifier = Verifier::default();
-    for (key, value) in keys {
-        verifier.add(key, &Record { value: value.clone(), mod_revision: 1 });
-    }
-    verifier.finish()
+/// The sample as it should be for a target.
+fn migrated_to(target: &str) -> Keys {
+    static MIGRATED: Mutex<BTreeMap<String, Keys>> = Mutex::new(BTreeMap::new());
+    let mut migrated = MIGRATED.lock().unwrap_or_else(PoisonError::into_inner);
+    let convert = || sample::sample().migrate_to(target).after.records().clone();
+    migrated.entry(target.to_owned()).or_insert_with(convert).clone()
+}
+
+fn judge(keys: &Keys, target: &str) -> Checked {
+    check(keys, Some(layout(target)))
 }
 
 /// Damages the migrated sample, and checks that exactly this is found: each as invariant and key.
+#[track_caller]
 fn assert_finds(damage: impl FnOnce(&mut Keys) -> Vec<(Invariant, String)>) {
-    assert_finds_as(Severity::Error, damage);
+    assert_finds_for(FIRST, Severity::Error, damage);
 }
 
+#[track_caller]
 fn assert_warns(damage: impl FnOnce(&mut Keys) -> Vec<(Invariant, String)>) {
-    assert_finds_as(Severity::Warning, damage);
+    assert_finds_for(FIRST, Severity::Warning, damage);
 }
 
-fn assert_finds_as(severity: Severity, damage: impl FnOnce(&mut Keys) -> Vec<(Invariant, String)>) {
-    let mut keys = migrated();
-    let mut expected: Vec<_> =
-        damage(&mut keys).into_iter().map(|(invariant, key)| (invariant, severity, key)).collect();
-    expected.sort_by_key(|(invariant, _, key)| (*invariant, key.clone()));
-    let verification = verify(&keys);
-    let found: Vec<_> = verification
-        .findings
-        .iter()
-        .map(|finding| (finding.invariant, finding.severity, finding.key.clone()))
-        .collect();
-    assert_eq!(found, expected, "{:#?}", verification.findings);
+#[track_caller]
+fn assert_finds_for(target: &str, severity: Severity, damage: impl FnOnce(&mut Keys) -> Vec<(Invariant, String)>) {
+    let mut keys = migrated_to(target);
+    let expected = damage(&mut keys);
+    assert_found(&judge(&keys, target), severity, expected);
+}
+
+#[track_caller]
+fn assert_found(checked: &Checked, severity: Severity, mut expected: Vec<(Invariant, String)>) {
+    expected.sort();
+    let expected: Vec<_> = expected.into_iter().map(|(invariant, key)| (invariant, severity, key)).collect();
+    let found = checked.findings.iter().map(|finding| (finding.invariant, finding.severity, finding.key.clone()));
+    assert_eq!(found.collect::<Vec<_>>(), expected, "{:#?}", checked.findings);
+}
+
+#[track_caller]
+fn assert_clean(keys: &Keys, target: &str) {
+    assert_found(&judge(keys, target), Severity::Error, vec![]);
+}
+
+fn value<'a>(keys: &'a Keys, key: &Key) -> &'a Bytes {
+    keys.get(key.to_string().as_bytes()).unwrap_or_else(|| panic!("{key} is not there"))
+}
+
+fn get<M: Message + Default>(keys: &Keys, key: &Key) -> M {
+    M::decode(value(keys, key).clone()).unwrap()
 }
 
 fn put(keys: &mut Keys, key: &Key, value: impl Into<Bytes>) {
     keys.insert(Bytes::from(key.to_string()), value.into());
 }
 
+fn put_message(keys: &mut Keys, key: &Key, message: &impl Message) {
+    put(keys, key, message.encode_to_vec());
+}
+
 fn remove(keys: &mut Keys, key: &Key) -> Bytes {
     keys.remove(key.to_string().as_bytes()).unwrap_or_else(|| panic!("{key} is not there"))
+}
+
+/// Removes all keys with a prefix; there must be some.
+fn remove_all(keys: &mut Keys, prefix: &str) {
+    let before = keys.len();
+    keys.retain(|key, _| !key.starts_with(prefix.as_bytes()));
+    assert!(keys.len() < before, "there is no {prefix}");
 }
 
 fn drop_key(keys: &mut Keys, key: &Key) {
@@ -115,31 +113,67 @@ fn drop_key(keys: &mut Keys, key: &Key) {
 
 /// Changes a message in place.
 fn edit<M: Message + Default>(keys: &mut Keys, key: &Key, change: impl FnOnce(&mut M)) {
-    let mut message = M::decode(remove(keys, key)).unwrap();
+    let mut message = get(keys, key);
     change(&mut message);
-    put(keys, key, message.encode_to_vec());
+    put_message(keys, key, &message);
 }
 
-/// The first key that `choose` takes something of.
-fn find<T: Debug>(keys: &Keys, choose: impl Fn(Key, &Bytes) -> Option<T>) -> T {
-    keys.iter().find_map(|(key, value)| choose(Key::parse(key).unwrap(), value)).expect("the sample has such a key")
+/// All keys of a family, without snapshots.
+fn all(keys: &Keys, family: Family) -> Vec<Key> {
+    let parsed = keys.keys().filter_map(|key| Key::parse(key).ok());
+    parsed.filter(|key| key.family == family && key.snapshot.is_none()).collect()
+}
+
+/// The first plain key of a family that `is_it` says yes to.
+#[track_caller]
+fn find(keys: &Keys, family: Family, is_it: impl Fn(&Key) -> bool) -> Key {
+    all(keys, family).into_iter().find(is_it).expect("the sample has such a key")
 }
 
 /// A live collection that has a live index, several snapshots, and is loaded as a whole: its ID.
 fn collection(keys: &Keys) -> i64 {
-    find(keys, |key, _| match key {
-        Key::CollectionLoad(id) if snapshots(keys, id).len() > 1 => Some(id),
-        _ => None,
-    })
+    find(keys, Family::CollectionLoad, |key| times(keys, key.ids::<1>()[0]).len() > 1).ids::<1>()[0]
+}
+
+/// A live collection without indexes: its ID.
+fn bare(keys: &Keys) -> i64 {
+    let indexed: Vec<i64> = all(keys, Family::FieldIndex).iter().map(|key| key.ids::<2>()[0]).collect();
+    find(keys, Family::Collection, |key| value(keys, key) != TOMBSTONE && !indexed.contains(&key.ids::<1>()[0]))
+        .ids::<1>()[0]
+}
+
+fn record(collection: i64) -> Key {
+    Family::Collection.key([collection])
+}
+
+fn field(collection: i64, field: i64) -> Key {
+    Family::Field.key([collection, field])
+}
+
+/// Partitions of a collection.
+fn partitions(keys: &Keys, collection: i64) -> Vec<Key> {
+    let all = all(keys, Family::Partition).into_iter();
+    all.filter(|key| key.ids::<2>()[0] == collection).collect()
 }
 
 /// Times of a collection's snapshots, ascending.
-fn snapshots(keys: &Keys, collection: i64) -> Vec<u64> {
-    let times = keys.keys().filter_map(|key| match Key::parse(key).unwrap() {
-        Key::Snapshot(Plain::Collection(id), time) if id == collection => Some(time),
-        _ => None,
-    });
-    let mut times: Vec<u64> = times.collect();
+fn times(keys: &Keys, collection: i64) -> Vec<u64> {
+    let parsed = keys.keys().filter_map(|key| Key::parse(key).ok());
+    let is_it = |key: &Key| match key.family {
+        Family::Collection => key.ids::<1>()[0] == collection,
+        Family::DatabaseCollection => key.ids::<2>()[1] == collection,
+        _ => false,
+    };
+    let mut times: Vec<u64> = parsed.filter(is_it).filter_map(|key| key.snapshot).collect();
     times.sort_unstable();
     times
+}
+
+fn newest(keys: &Keys, collection: i64) -> u64 {
+    *times(keys, collection).last().unwrap()
+}
+
+/// What was found, with the keys as text.
+fn found<const N: usize>(invariant: Invariant, keys: [Key; N]) -> Vec<(Invariant, String)> {
+    keys.map(|key| (invariant, key.to_string())).to_vec()
 }

@@ -2,10 +2,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::verify::comparison::Comparison;
 
 /// Beginnings of keys of every kind.
-const KINDS: [&str; 22] = [
+const KINDS: [&str; 30] = [
     "",
     "root-coord/collection/",
     "root-coord/partitions/1/",
@@ -28,6 +27,14 @@ const KINDS: [&str; 22] = [
     "root-coord/dd-operation",
     "session/",
     "root-coord/database/collection-info/1/",
+    "snapshots/root-coord/database/collection-info/1/1_ts",
+    "root-coord/database/aliases/1/",
+    "datacoord-meta/binlog/1/1/1/",
+    "datacoord-meta/statslog/1/1/1/",
+    "datacoord-meta/deltalog/1/1/1/",
+    "datacoord-meta/channel-cp/",
+    "querycoord-replica/1/",
+    "datacoord-meta/statslog/0/0/0/",
 ];
 
 fn any_key() -> impl Strategy<Value = Vec<u8>> {
@@ -49,32 +56,32 @@ fn any_value() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+fn any_layout() -> impl Strategy<Value = Option<Layout>> {
+    select(&["", "2.2.0", "2.2.16", "2.3.5", "2.4.23"][..])
+        .prop_map(|target| (!target.is_empty()).then(|| layout(target)))
+}
+
 proptest! {
     #[test]
-    fn no_keys_and_values_make_it_panic(entries in proptest::collection::vec((any_key(), any_value()), 0..60)) {
-        let mut verifier = Verifier::default();
-        for (key, value) in &entries {
-            verifier.add(key, &Record { value: Bytes::from(value.clone()), mod_revision: 0 });
-        }
-        let verification = verifier.finish();
-        prop_assert!(verification.keys as usize <= entries.len());
-    }
-
-    #[test]
-    fn no_backup_makes_the_comparison_panic_and_it_equals_its_own_migration(
-        entries in proptest::collection::btree_map(any_key(), any_value(), 0..40)
+    fn no_keys_and_values_make_it_panic(
+        entries in proptest::collection::vec((any_key(), any_value()), 0..60),
+        layout in any_layout()
     ) {
-        let backup: Keys = entries.into_iter().map(|(key, value)| (Bytes::from(key), Bytes::from(value))).collect();
-        let mut keys = backup.clone();
-        migrate::plan(inventory(&keys), 0, &Options::default()).plan.apply_to(&mut keys);
-        let mut comparison = Comparison::new(backup, &Options::default()).unwrap();
-        keys.iter().for_each(|(key, value)| comparison.add(key, value));
-        prop_assert!(comparison.finish().missing.is_empty());
+        let mut checker = Checker::new(layout);
+        for (key, value) in &entries {
+            checker.add(&Bytes::from(key.clone()), &Bytes::from(value.clone()));
+        }
+        let checked = checker.finish();
+        prop_assert!(checked.keys as usize <= entries.len());
     }
 
     #[test]
-    fn a_damaged_byte_in_real_metadata_does_not_make_it_panic(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
-        let mut keys = migrated();
+    fn a_damaged_byte_in_real_metadata_does_not_make_it_panic(
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        target in select(&["2.2.0", "2.4.23"][..])
+    ) {
+        let mut keys = migrated_to(target);
         let key = at.get(&keys.keys().cloned().collect::<Vec<_>>()).clone();
         let mut value = keys[&key].to_vec();
         if !value.is_empty() {
@@ -82,6 +89,6 @@ proptest! {
             value[at] = byte;
         }
         keys.insert(key, Bytes::from(value));
-        verify(&keys);
+        judge(&keys, target);
     }
 }

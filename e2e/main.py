@@ -5,14 +5,16 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from making import source_data
-from servers import enter_namespace
+from servers import ServerError, enter_namespace
+from tool import ToolError
 from upgrade import upgrade
 from versions import Version
-from way_back import upgrade_and_back
+from way_back import way_back
 
 from target import read, say
 
@@ -20,6 +22,18 @@ from target import read, say
 def bad(result: dict[str, Any]) -> list[str]:
     found = [line for area in [*result["areas"].values(), *result["rollback"].values()] for line in area["wrong"]]
     return found + [f"{name}: {state}" for name, state in result["steps"].items() if state != "ok"]
+
+
+def tried(
+    go: Callable[[Path, Path, Version, dict[str, Any]], dict[str, Any]],
+    source: Path, work: Path, version: Version, old: dict[str, Any],
+) -> dict[str, Any]:
+    """One version that cannot go on does not keep the others from their turn."""
+    try:
+        return go(source, work, version, old)
+    except (ServerError, ToolError) as error:
+        say(f"{version.text}: FAILED {error}")
+        return {"areas": {}, "steps": {"goes through": str(error)}, "rollback": {}, "panics": []}
 
 
 def arguments() -> argparse.Namespace:
@@ -41,8 +55,7 @@ def main() -> None:
     failed = False
     for version in given.versions:
         begun = time.monotonic()
-        go = upgrade_and_back if given.way_back else upgrade
-        results[version.text] = result = go(source, given.work, version, old)
+        results[version.text] = result = tried(way_back if given.way_back else upgrade, source, given.work, version, old)
         wrong = bad(result)
         failed = failed or bool(wrong)
         say(f"{version.text}: {len(wrong)} thing(s) wrong, {len(result['panics'])} panic(s),"

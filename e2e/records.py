@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 from servers import etcdctl
 
@@ -23,6 +24,11 @@ def pairs_of(answer: str) -> dict[str, bytes]:
 
 def dump(prefix: str = "by-dev/") -> dict[str, bytes]:
     return pairs_of(etcdctl("get", "--prefix", prefix, "--write-out=json"))
+
+
+def save(file: Path, pairs: dict[str, bytes]) -> None:
+    """As JSON, for whoever looks for the cause of a difference."""
+    file.write_text(json.dumps({key: base64.b64encode(value).decode() for key, value in pairs.items()}, indent=1))
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:

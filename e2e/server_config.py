@@ -63,6 +63,8 @@ HASTY_SOURCE = {
     "dataCoord.gc.dropTolerance": "10",
 }
 """What was dropped on 2.1.0 is collected after seconds; files that are being written stay."""
+SMALL_BUFFER = {"dataNode.flush.insertBufSize": "8192"}
+"""A few hundred rows: what is growing is written in parts, and channels' positions move on."""
 
 
 def hasty(version: Version) -> dict[str, str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from compare import Comparison, compare, compare_after_use
 from data import NEW_NAMES, SMALL, TO_MIGRATE
-from records import META
+from records import META, save
 from server_config import hasty
 from servers import Etcd, Milvus, ServerError, copy_site, etcdctl, run_client, wait_for
 from settings import TO_DROP
@@ -86,6 +86,8 @@ def upgrade(source: Path, work: Path, version: Version, old: dict[str, Any]) -> 
     with Etcd(site):
         before = metadata()
         migrate(site, version.text)
+        save(site / "before.json", before)
+        save(site / "migrated.json", metadata())
     steps = old_does_not_start(site, version.tripwires)
     for name, state in steps.items():
         say(f"{version.text}: {name}: {state}")

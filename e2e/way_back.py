@@ -30,7 +30,7 @@ class Used:
     panics: list[str]
 
 
-def upgrade_and_back(source: Path, work: Path, version: Version, old: dict[str, Any]) -> dict[str, Any]:
+def way_back(source: Path, work: Path, version: Version, old: dict[str, Any]) -> dict[str, Any]:
     text = version.text
     open_site = copy_site(source, work / f"site-{text}-without-settings")
     without = use(open_site, version, hasty(version), taking=True)

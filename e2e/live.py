@@ -1,13 +1,15 @@
 """Leads the collections of lived.py through one stage of their lives, on a running Milvus 2.1. Needs pymilvus 2.1.
 
-live.py STAGE; live.py flush: asks for the flush within which the server is to be stopped."""
+live.py STAGE; live.py settle: waits until everything that is loaded answers; live.py flush: asks for the flush within which the server is to be stopped."""
 
 import sys
 import time
 
 from case import Case, Step, key_of
+from data import BY_NAME
 from fixture import create, flush, insert_rows, make_indexes, wait_for_index
 from lived import ALIAS_STEPS, LIVED, STAGES
+from observe import search, wait_loaded
 from pymilvus import Collection, connections, utility
 
 PATIENCE = 90
@@ -106,10 +108,22 @@ def aliases(number: int) -> None:
                 utility.drop_alias(alias)
 
 
+def settle() -> None:
+    """A query coordinator of 2.1.0 that is stopped while it distributes what is loaded does not find its way later."""
+    for name in wait_loaded():
+        case = BY_NAME[name]
+        found = search(case, name)
+        if isinstance(found, str):
+            raise TimeoutError(f"{name} does not serve: {found}")
+
+
 def main() -> None:
     connections.connect(host="127.0.0.1", port="19530")
     if sys.argv[1] == "flush":
         flush(["l_flushing"])
+        return
+    if sys.argv[1] == "settle":
+        settle()
         return
     number = STAGES.index(sys.argv[1])
     begun = time.monotonic()

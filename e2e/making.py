@@ -68,6 +68,7 @@ def make_young(site: Path) -> None:
         say(run_client(milvus, "fixture.py").strip())
         if not SMALL:
             say(run_client(milvus, "live.py", "early").strip())
+            run_client(milvus, "live.py", "settle")
             dropped = in_state(DROPPED)
             wait_for("2.1 to collect what was dropped", lambda: not set(dropped) & set(in_state(DROPPED)), 300)
             say(f"{len(dropped)} dropped segments are collected")
@@ -76,9 +77,11 @@ def make_young(site: Path) -> None:
 def age(site: Path) -> None:
     """The garbage collector is slow again, so what is dropped from now on stays on record."""
     with Etcd(site), Milvus(SOURCE, site, SMALL_BUFFER) as milvus:
+        run_client(milvus, "live.py", "settle")
         say(run_client(milvus, "live.py", "aged").strip())
         say(run_client(milvus, "live.py", "late").strip())
         wait_for("2.1 to move the positions of growing segments on", lambda: len(renewed()) >= RENEWED, 300)
+        run_client(milvus, "live.py", "settle")
         say(f"{len(renewed())} of {len(positions())} growing segments have renewed positions")
 
 
@@ -106,6 +109,7 @@ def stop_within_flush(site: Path) -> None:
 
 def kill_within_flush(site: Path) -> None:
     milvus = Milvus(SOURCE, site)
+    run_client(milvus, "live.py", "settle")
     watch = subprocess.Popen(
         [str(TOOLS / "etcd-3.5/etcdctl"), "--endpoints=127.0.0.1:2379", "watch", "--prefix", SEGMENTS, "--write-out=json"],
         stdout=subprocess.PIPE, text=True, env={"ETCDCTL_API": "3"},

@@ -125,12 +125,12 @@ def compare_rows(result: Comparison, name: str, old: dict[str, Any], new: dict[s
 
 
 def compare_answers(result: Comparison, name: str, old: dict[str, Any], new: dict[str, Any]) -> None:
+    reason = compare_every_row(result, name, old, new)
     if old["search"] is not None:
-        result.check("searches", name, same_hits(old["search"], new["search"]), old["search"], new["search"])
+        result.check("searches", name, same_hits(old["search"], new["search"]), old["search"], new["search"], reason)
     if old.get("search_partition"):
         result.check("searches", f"{name} (one partition)", same_hits(old["search_partition"], new["search_partition"]),
-                     old["search_partition"], new["search_partition"])
-    compare_every_row(result, name, old, new)
+                     old["search_partition"], new["search_partition"], reason)
     result.equal("replicas", name, old["replicas"], new["replicas"])
     if "lost_vectors" in old:
         result.equal("every vector", name, old["lost_vectors"], new["lost_vectors"])
@@ -138,7 +138,7 @@ def compare_answers(result: Comparison, name: str, old: dict[str, Any], new: dic
         again = new["query"][expression]
         refused = isinstance(rows, str)
         same = isinstance(again, str) if refused else rows == again
-        result.check("queries", f"{name}: {expression}", same, rows, again, NOT_ANSWERED if refused else None)
+        result.check("queries", f"{name}: {expression}", same, rows, again, NOT_ANSWERED if refused else reason)
 
 
 def truth(case: Case, deleted: list[Any]) -> list[Any]:
@@ -159,8 +159,9 @@ def difference(old: list[Any], new: list[Any]) -> str:
             f" {short(more[:5])}, {twice} more than once")
 
 
-def compare_every_row(result: Comparison, name: str, old: dict[str, Any], new: dict[str, Any]) -> None:
-    """What 2.1.0 answers counts, or, where that is wrong by itself, what was inserted and deleted."""
+def compare_every_row(result: Comparison, name: str, old: dict[str, Any], new: dict[str, Any]) -> str | None:
+    """What 2.1.0 answers counts, or, where that is wrong by itself, what was inserted and deleted: then with the reason
+    why other answers differ, too."""
     case = case_of(name)
     wanted, found, counted = old["every_row"], new["every_row"], new["counted"]
     right = truth(case, old.get("deleted", [])) if case else wanted
@@ -168,8 +169,9 @@ def compare_every_row(result: Comparison, name: str, old: dict[str, Any], new: d
     shown = difference(wanted, found) if isinstance(wanted, list) and isinstance(found, list) else found
     result.check("every row", name, wanted == found, short(wanted), shown, reason)
     if counted is not None:
-        rows = len(wanted) if wanted == found else len(right)
+        rows = len(right) if found == right else len(wanted)
         result.equal("count(*)", name, rows, counted)
+    return reason if found != wanted else None
 
 
 def compare_after_use(old: dict[str, Any], new: dict[str, Any]) -> Comparison:

@@ -7,6 +7,8 @@ from records import META, dump
 from servers import Etcd, Milvus, ServerError, copy_site
 from versions import SOURCE
 
+from target import say
+
 STARTS = 2
 """Helm and Kubernetes start it again and again."""
 PATIENCE = 45
@@ -51,6 +53,8 @@ def old_does_not_start(migrated: Path, tripwires: tuple[str, ...]) -> dict[str, 
         missing = [key for key in tripwires if META + key not in before]
         steps["tripwires are there"] = f"missing: {missing}" if missing else "ok"
         outcomes = [starts(site) for _ in range(STARTS)]
+        for outcome in outcomes:
+            say(f"{SOURCE} on migrated metadata: {outcome}")
         changed = changes(before, metadata())
         steps[f"{SOURCE} does not get up on it"] = f"it is up: {outcomes}" if "up" in outcomes else "ok"
         steps[f"{SOURCE} changes nothing but sessions"] = f"{len(changed)} keys: {changed[:10]}" if changed else "ok"

@@ -36,7 +36,7 @@ class Version:
     @property
     def counts(self) -> bool:
         """Answers `count(*)`."""
-        return self.numbers >= (2, 2, 9)
+        return self.numbers >= (2, 3, 0)
 
     @property
     def tripwires(self) -> tuple[str, ...]:

@@ -4,13 +4,14 @@ import json
 
 import grpc
 import numpy
-from case import SCALARS, Case, Step, key_of, scalar, vectors
-from data import ALIASES, CASES, DROPPED, DROPPED_ALIASES, USERS
-from lived import LIVED_ALIASES
 from pymilvus import Collection, CollectionSchema, DataType, FieldSchema, connections, utility
 from pymilvus.grpc_gen import common_pb2 as common
 from pymilvus.grpc_gen import milvus_pb2 as api
 from pymilvus.grpc_gen.milvus_pb2_grpc import MilvusServiceStub
+
+from case import SCALARS, Case, Step, key_of, scalar, vectors
+from data import ALIASES, CASES, DROPPED, DROPPED_ALIASES, USERS
+from lived import LIVED_ALIASES
 
 YOUNG = tuple(case for case in CASES if not case.life)
 

@@ -5,12 +5,13 @@ live.py STAGE; live.py settle: waits until everything that is loaded answers; li
 import sys
 import time
 
+from pymilvus import Collection, connections, utility
+
 from case import Case, Step, key_of
 from data import BY_NAME
 from fixture import create, flush, insert_rows, make_indexes, wait_for_index
 from lived import ALIAS_STEPS, LIVED, STAGES
 from observe import search, wait_loaded
-from pymilvus import Collection, connections, utility
 
 PATIENCE = 90
 CALL_ROWS = 500

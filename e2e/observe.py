@@ -9,21 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 import grpc
-from case import (
-    Case,
-    batches,
-    expressions,
-    key_of,
-    living,
-    loaded_partitions_of,
-    questions,
-    search_params,
-    vectors,
-)
-from data import ALIASES, BY_NAME, NAMES, NEW_NAMES, case_of
 from pymilvus import Collection, MilvusException, connections
 from pymilvus.grpc_gen import milvus_pb2 as api
 from pymilvus.grpc_gen.milvus_pb2_grpc import MilvusServiceStub
+
+from case import (
+    Case, batches, expressions, key_of, living, loaded_partitions_of, questions, search_params, vectors,
+)
+from data import ALIASES, BY_NAME, NAMES, NEW_NAMES, case_of
 
 TIMEOUT = 60
 SETTLE = 240

@@ -9,10 +9,11 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from pymilvus import Collection, connections, utility
+
 from case import ROWS_FOR_INDEX, Case, key_of, questions, search_params, vectors
 from data import ALIASES, BY_NAME, CASES, RENAMED, RENAMED_ALIASES
 from observe import loaded_partitions, patiently, wait_loaded
-from pymilvus import Collection, connections, utility
 from settings import TO_DROP, UNKNOWN_INDEXES
 
 TIMEOUT = 400

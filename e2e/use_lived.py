@@ -5,12 +5,13 @@ compare.py works out. Needs pymilvus 2.2 or later. Prints lines like use.py."""
 import sys
 from typing import Any
 
+from pymilvus import Collection, connections, utility
+
 from case import Case, key_of
 from compare import difference
 from data import CASES, RENAMED
 from lived import LIVED, LIVED_ALIASES, old_rows
 from observe import describe, every_row, indexes, loaded_collections, loaded_partitions, replicas, wait_loaded
-from pymilvus import Collection, connections, utility
 from records import META, dump, number_in
 from use import TIMEOUT, eventually, expect, keys, lacking, step
 
@@ -18,8 +19,6 @@ NEW_ALIASES = LIVED_ALIASES | {
     "l_altered": "l_varchar", "l_swapped_ts_1": "l_varchar", "l_swapped_ts_2": "l_growing", "l_gone": "l_large",
 }
 """Where aliases lead to after this."""
-
-
 CASE_OF = {RENAMED.get(case.name, case.name): case for case in CASES}
 
 

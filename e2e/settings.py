@@ -22,3 +22,4 @@ COUNTS_UNFLUSHED = "rows that were not flushed are counted once the newer server
 COUNTS_NO_DELETED = "deleted rows are no longer counted once the newer server has compacted the segment"
 NOT_ANSWERED = "`in` on an indexed scalar: 2.1.0 itself refuses it, the newer server answers"
 NOT_THE_TRUTH = "2.1.0 itself answers other rows than were inserted and deleted; the newer server answers the right ones"
+TYPE_NOT_SHOWN = "the type of a scalar index is not shown, as for those that the newer server makes itself"

@@ -13,7 +13,7 @@ from pymilvus import Collection, connections, utility
 
 from case import ROWS_FOR_INDEX, Case, key_of, questions, search_params, vectors
 from data import ALIASES, BY_NAME, CASES, RENAMED, RENAMED_ALIASES
-from observe import loaded_partitions, patiently, wait_loaded
+from observe import indexes, loaded_partitions, patiently, wait_loaded
 from settings import TO_DROP, UNKNOWN_INDEXES
 
 TIMEOUT = 400
@@ -244,6 +244,12 @@ def create() -> None:
     expect("hits", [10] * 3, search("c_brand_new", BY_NAME["c_ivfflat"]))
 
 
+def scalar_index() -> None:
+    """One that the server makes is shown as those that were migrated."""
+    Collection("c_brand_new").create_index("num", {}, index_name="idx_num")
+    expect("parameters", indexes("c_scalars")["int64"]["params"], indexes("c_brand_new")["num"]["params"])
+
+
 def drop() -> None:
     for name in TO_DROP:
         Collection(name).release()
@@ -300,6 +306,7 @@ CHANGES = {
     "delete by key": delete,
     "compact": compact,
     "create a collection": create,
+    "create a scalar index": scalar_index,
     "rename a collection": rename,
     "alter properties": properties,
     "drop collections": drop,

@@ -54,7 +54,7 @@ def release_and_load() -> None:
     # All at once: each takes some seconds.
     for name in names:
         Collection(name).load(partial[name], _async=True, timeout=TIMEOUT)
-    wait_loaded()
+    eventually("loaded", dict.fromkeys(names, 100), lambda: {name: loaded_collections().get(name) for name in names})
     for name in names:
         rows, found = every_row(CASE_OF[name], name), state_of(name)
         expect(f"{name}: after release and load", before[name], found)

@@ -12,9 +12,9 @@ TO_DROP = ("c_flat", "c_scalars_small")
 
 CHANGED = (
     *TO_DROP, "c_ivfflat", "c_pq_released", "c_rhnsw", "c_annoy", "c_sq8_partload", "c_many_partitions", "c_binary",
-    "c_hnsw_varchar", "c_my_ts_1", "c_eight_shards",
+    "c_hnsw_varchar", "c_my_ts_1", "c_eight_shards", "l_only_dropped",
 )
-"""Collections that use.py changes: all others must still be the same after garbage collection and a restart."""
+"""Collections that use.py and use_lived.py change: all others must still be the same after garbage collection and a restart."""
 
 # Expected differences, by their reason. compare.py says where each of them applies.
 NO_INDEX = "no index: newer servers cannot load it, so it is released"

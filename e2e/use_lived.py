@@ -7,7 +7,7 @@ from typing import Any
 
 from pymilvus import Collection, connections, utility
 
-from case import Case, key_of
+from case import Case, key_of, vectors
 from compare import difference
 from data import CASES, RENAMED
 from lived import LIVED, LIVED_ALIASES, old_rows
@@ -19,6 +19,7 @@ NEW_ALIASES = LIVED_ALIASES | {
     "l_altered": "l_varchar", "l_swapped_ts_1": "l_varchar", "l_swapped_ts_2": "l_growing", "l_gone": "l_large",
 }
 """Where aliases lead to after this."""
+ROWS_AFTER_DROPS = range(5000, 5060)
 CASE_OF = {RENAMED.get(case.name, case.name): case for case in CASES}
 
 
@@ -51,9 +52,9 @@ def release_and_load() -> None:
     for name in names:
         Collection(name).release(timeout=TIMEOUT)
     expect("loaded after the release", [], [name for name in loaded_collections() if name in names])
-    # All at once: each takes some seconds.
+    # Whole collections all at once: each takes some seconds.
     for name in names:
-        Collection(name).load(partial[name], _async=True, timeout=TIMEOUT)
+        Collection(name).load(partial[name], _async=partial[name] is None, timeout=TIMEOUT)
     eventually("loaded", dict.fromkeys(names, 100), lambda: {name: loaded_collections().get(name) for name in names})
     for name in names:
         rows, found = every_row(CASE_OF[name], name), state_of(name)
@@ -111,13 +112,28 @@ def delete_old_rows() -> None:
         Collection(case.name).flush(timeout=TIMEOUT)
 
 
+def rows_where_all_was_dropped() -> None:
+    """Without them 2.2.16, by a fault of its own, forgets the channel's position when it collects the last dropped
+    segment, begins where the collection does, and does not survive the DropPartition that it meets there."""
+    case = CASE_OF["l_only_dropped"]
+    numbers = list(ROWS_AFTER_DROPS)
+    Collection(case.name).insert([numbers, numbers, vectors(case, numbers[0], len(numbers))])
+    Collection(case.name).flush(timeout=TIMEOUT)
+    check_rows_where_all_was_dropped()
+
+
+def check_rows_where_all_was_dropped() -> None:
+    expect("rows", [[row, row] for row in ROWS_AFTER_DROPS], every_row(CASE_OF["l_only_dropped"], "l_only_dropped"))
+
+
 def deletes_kept() -> None:
     """All that was deleted has got to the segments: then the data node holds the channels' positions after it."""
     since = max(checkpoints().values())
 
     def behind() -> list[str]:
-        wanted = {channel for case in LIVED for channel in describe(case.name)["channels"]}
-        return sorted(channel for channel, time in checkpoints().items() if channel in wanted and time <= since)
+        found = checkpoints()
+        return sorted(channel for case in LIVED for channel in describe(case.name)["channels"]
+                      if found.get(channel, 0) <= since)
 
     eventually("channels whose position does not get past the deletes", [], behind)
 
@@ -145,15 +161,18 @@ STEPS = {
     "delete": {
         "aliases altered and made anew": aliases_changed,
         "a delete from every old segment": delete_old_rows,
+        "rows where all was dropped": rows_where_all_was_dropped,
         "deletes kept": deletes_kept,
     },
     "compact": {
         "a delete from every old segment": delete_old_rows,
+        "rows where all was dropped": rows_where_all_was_dropped,
         "deletes kept": deletes_kept,
         "compacted": compact_old,
     },
     "check": {
         "aliases altered and made anew": check_aliases,
+        "rows where all was dropped": check_rows_where_all_was_dropped,
         "replicas asked for": replicas_asked,
     },
 }

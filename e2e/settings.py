@@ -7,6 +7,9 @@ UNKNOWN_INDEXES = {
 }
 """Types of indexes of 2.1 that these servers cannot load: the collection has to get another index."""
 
+NOT_INDEXED = {"2.2": (), "2.3": ("bool",)}
+"""Fields on which these servers refuse to make an index, even one that is there."""
+
 TO_DROP = ("c_flat", "c_scalars_small")
 """Collections that are dropped on the newer server, to see their keys and files go."""
 

@@ -113,9 +113,13 @@ def replace_unreadable_indexes() -> None:
         replace_index(name)
 
 
-def lacking() -> list[str]:
+def of_this_server(by_series: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
     version = utility.get_server_version()
-    kinds = next(kinds for series, kinds in UNKNOWN_INDEXES.items() if f"{series}." in version)
+    return next(found for series, found in by_series.items() if f"{series}." in version)
+
+
+def lacking() -> list[str]:
+    kinds = of_this_server(UNKNOWN_INDEXES)
     return [case.name for case in CASES if case.index and case.index[0] in kinds]
 
 

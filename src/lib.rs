@@ -13,6 +13,7 @@ pub mod decode;
 pub mod diff;
 pub mod etcd;
 pub mod exit;
+pub mod expect;
 pub mod guard;
 pub mod history;
 pub mod layout;

@@ -1,8 +1,8 @@
 use std::fs;
 
 use super::*;
+use crate::catalog::names::Rename;
 use crate::config;
-use crate::migrate::Rename;
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
     parse_from(line.split_whitespace().map(OsString::from))
@@ -210,7 +210,7 @@ fn options_of_run_and_rollback_are_carried() {
     else {
         panic!("run is run");
     };
-    assert!(run.with_backup && run.force && !run.skip_invalid && !run.conversion.keep_index_files);
+    assert!(run.with_backup && run.no_backup && !run.skip_invalid && !run.conversion.keep_index_files);
     assert_eq!(run.conversion.rebuild_index, ["ANNOY", "IVF_PQ", "HNSW"]);
     let Job::Plan(plan) = job("x plan --rename-collection a$b=ab --rename-alias=c=d --rename-alias e=f", "{}").unwrap()
     else {
@@ -220,7 +220,7 @@ fn options_of_run_and_rollback_are_carried() {
     assert_eq!(plan.conversion.rename_collection, [rename("a$b", "ab")]);
     assert_eq!(plan.conversion.rename_alias, [rename("c", "d"), rename("e", "f")]);
     assert!(parse("x run --rename-collection a=b$c").is_err());
-    let options = RollbackOptions { allow_other_root: true };
+    let options = RollbackOptions { allow_other_root: true, ..RollbackOptions::default() };
     assert_eq!(job("x rollback --allow-other-root", "{}").unwrap(), Job::Rollback(options));
     assert!(parse("x run --keep-index-files --rebuild-index ANNOY").is_err());
     assert!(parse("x run --rebuild-index ANNOY,").is_err());

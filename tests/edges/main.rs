@@ -3,6 +3,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod hangup;
+mod outputs;
 mod settings;
 
 use std::process::Command;

@@ -121,8 +121,13 @@ class Etcd(Process):
 
 
 def etcdctl(*arguments: str) -> str:
-    command = [str(TOOLS / "etcd-3.5/etcdctl"), "--endpoints=127.0.0.1:2379", *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, env={"ETCDCTL_API": "3"}).stdout
+    # A busy machine takes longer than the 5 seconds that etcdctl has patience for.
+    patient = ["--endpoints=127.0.0.1:2379", "--command-timeout=60s", "--dial-timeout=30s"]
+    command = [str(TOOLS / "etcd-3.5/etcdctl"), *patient, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env={"ETCDCTL_API": "3"})
+    if done.returncode != 0:
+        raise ServerError(f"etcdctl {' '.join(arguments)}: {done.stderr[-500:]}")
+    return done.stdout
 
 
 def milvus_command(version: str, site: Path, settings: dict[str, str]) -> tuple[list[str], dict[str, str]]:

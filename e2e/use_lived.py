@@ -5,7 +5,7 @@ compare.py works out. Needs pymilvus 2.2 or later. Prints lines like use.py."""
 import sys
 from typing import Any
 
-from pymilvus import Collection, connections, utility
+from pymilvus import Collection, MilvusException, connections, utility
 
 from case import Case, key_of, vectors
 from compare import difference
@@ -30,21 +30,34 @@ def new_name(name: str) -> str:
 
 def indexes_again() -> None:
     """Every create_index that was called on 2.1 is called again: nothing is to be refused, nothing to be made."""
-    refused = of_this_server(NOT_INDEXED)
     for case in CASES:
         if case.index is None or case.name in lacking():
             continue
         name = new_name(case.name)
-        before = indexes(name)
-        kind, metric, params = case.index
-        named = {"index_name": case.index_name} if case.index_name else {}
-        collection = Collection(name)
-        collection.create_index("vec", {"index_type": kind, "metric_type": metric, "params": params}, timeout=TIMEOUT, **named)
-        for field, index_name in case.scalar_indexes.items():
-            if field in refused:
-                continue
-            collection.create_index(field, {}, index_name=index_name, timeout=TIMEOUT)
+        before, partitions = indexes(name), loaded_partitions(name) if name in loaded_collections() else {}
+        try:
+            index_again(case, name)
+        except MilvusException as error:
+            # Early 2.2 makes no index while a collection is loaded.
+            if "please release it first" not in str(error):
+                raise
+            again = partly(case, partitions)
+            Collection(name).release(timeout=TIMEOUT)
+            index_again(case, name)
+            Collection(name).load(again, timeout=TIMEOUT)
         expect(f"{name}: indexes", before, indexes(name))
+
+
+def index_again(case: Case, name: str) -> None:
+    assert case.index is not None
+    kind, metric, params = case.index
+    named = {"index_name": case.index_name} if case.index_name else {}
+    collection = Collection(name)
+    collection.create_index("vec", {"index_type": kind, "metric_type": metric, "params": params}, timeout=TIMEOUT, **named)
+    refused = of_this_server(NOT_INDEXED)
+    for field, index_name in case.scalar_indexes.items():
+        if field not in refused:
+            collection.create_index(field, {}, index_name=index_name, timeout=TIMEOUT)
 
 
 def release_and_load() -> None:

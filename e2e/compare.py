@@ -5,8 +5,10 @@ Every difference is either known, with its reason, or wrong."""
 from dataclasses import dataclass, field
 from typing import Any
 
+from case import Case, batches, key_of, living, loaded_partitions_of
 from data import case_of
-from settings import CHANGED, COUNTS_UNFLUSHED, NO_INDEX, NOT_ANSWERED
+from lived import old_rows
+from settings import CHANGED, COUNTS_NO_DELETED, COUNTS_UNFLUSHED, NO_INDEX, NOT_ANSWERED, NOT_THE_TRUTH, TYPE_NOT_SHOWN
 
 TOLERANCE = 2e-4
 
@@ -38,7 +40,7 @@ class Comparison:
         if reason and not self.back:
             found.known.setdefault(reason, []).append(name)
         else:
-            found.wrong.append(f"{area}: {name}: was {short(old)}, is {short(new)}")
+            found.wrong.append(f"{area}: {name}: was {short(old)}, is {short(new, 400)}")
 
     def equal(self, area: str, name: str, old: Any, new: Any, reason: str | None = None) -> None:
         self.check(area, name, old == new, old, new, reason)
@@ -48,9 +50,9 @@ class Comparison:
         return [line for area in self.areas.values() for line in area.wrong]
 
 
-def short(value: Any) -> str:
+def short(value: Any, most: int = 160) -> str:
     text = str(value)
-    return text if len(text) <= 160 else f"{text[:157]}..."
+    return text if len(text) <= most else f"{text[:most - 3]}..."
 
 
 def close(old: list[list[Any]], new: list[list[Any]]) -> bool:
@@ -85,6 +87,12 @@ def expected_index(old: dict[str, Any], fields: list[dict[str, Any]]) -> dict[st
     }
 
 
+def without_types(indexes: dict[str, Any]) -> dict[str, Any]:
+    """Of scalar fields, for which a client gives no type."""
+    return {name: index | {"params": {}} if index["params"].keys() == {"index_type"} else index
+            for name, index in indexes.items()}
+
+
 def without_aliases(described: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in described.items() if key != "aliases"}
 
@@ -100,7 +108,8 @@ def compare_collection(result: Comparison, name: str, old: dict[str, Any], new: 
                  {key: part["id"] for key, part in new["partitions"].items()})
     compare_rows(result, name, old, new)
     wanted = old["indexes"] if result.back else expected_index(old["indexes"], before["fields"])
-    result.equal("indexes and their parameters", name, wanted, new["indexes"])
+    result.equal("indexes and their parameters", name, wanted, new["indexes"],
+                 TYPE_NOT_SHOWN if new["indexes"] == without_types(wanted) else None)
     # 2.1 itself never counts segments below the threshold as indexed.
     for index, (indexed, total) in ({} if result.back else new["progress"]).items():
         result.equal("index progress 100 %", f"{name}/{index}", total, indexed)
@@ -113,32 +122,88 @@ def compare_collection(result: Comparison, name: str, old: dict[str, Any], new: 
 def compare_rows(result: Comparison, name: str, old: dict[str, Any], new: dict[str, Any]) -> None:
     # 2.1 counts what was flushed. Nothing may be missing later; the unflushed may have come along.
     case = case_of(name)
-    all_rows = sum(count for _, count, _ in case.rows) if case else old["rows"]
-    grown = old["rows"] < new["rows"] <= all_rows
-    result.equal("row counts", name, old["rows"], new["rows"], COUNTS_UNFLUSHED if grown else None)
+    all_rows = sum(batch.end - batch.first for batch in batches(case)) if case else old["rows"]
+    reason = None
+    if old["rows"] < new["rows"] <= all_rows:
+        reason = COUNTS_UNFLUSHED
+    elif case and len(living(case)) - len(old_rows(case)) <= new["rows"] < old["rows"]:
+        reason = COUNTS_NO_DELETED
+    result.equal("row counts", name, old["rows"], new["rows"], reason)
 
 
 def compare_answers(result: Comparison, name: str, old: dict[str, Any], new: dict[str, Any]) -> None:
-    result.check("searches", name, same_hits(old["search"], new["search"]), old["search"], new["search"])
+    reason = compare_every_row(result, name, old, new)
+    if old["search"] is not None:
+        result.check("searches", name, same_hits(old["search"], new["search"]), old["search"], new["search"], reason)
     if old.get("search_partition"):
         result.check("searches", f"{name} (one partition)", same_hits(old["search_partition"], new["search_partition"]),
-                     old["search_partition"], new["search_partition"])
-    result.equal("rows that a query reads", name, old["readable"], new["readable"])
+                     old["search_partition"], new["search_partition"], reason)
+    result.equal("replicas", name, old["replicas"], new["replicas"])
+    if "lost_vectors" in old:
+        result.equal("every vector", name, old["lost_vectors"], new["lost_vectors"])
     for expression, rows in old["query"].items():
         again = new["query"][expression]
         refused = isinstance(rows, str)
         same = isinstance(again, str) if refused else rows == again
-        result.check("queries", f"{name}: {expression}", same, rows, again, NOT_ANSWERED if refused else None)
+        result.check("queries", f"{name}: {expression}", same, rows, again, NOT_ANSWERED if refused else reason)
 
 
-def compare_unchanged(old: dict[str, Any], new: dict[str, Any]) -> Comparison:
-    """Only the collections that use.py leaves alone, apart from their aliases."""
+def truth(case: Case, deleted: list[Any]) -> list[Any]:
+    """The rows that every_row() of observe.py must find, by what was inserted and deleted."""
+    loaded = loaded_partitions_of(case)
+    rows = sorted(row for row, partition in living(case).items() if loaded is None or partition in loaded)
+    if case.key == "auto":
+        return rows
+    found: list[Any] = [[key_of(case, row), None if case.scalar_indexes else row] for row in rows]
+    return [row for row in found if row[0] not in deleted]
+
+
+def difference(old: list[Any], new: list[Any]) -> str:
+    before, after = ({repr(row) for row in rows} for rows in (old, new))
+    missing, more = sorted(before - after), sorted(after - before)
+    twice = len(new) - len(after)
+    return (f"{len(new)} rows for {len(old)}: {len(missing)} missing {short(missing[:5])}, {len(more)} that should not be there"
+            f" {short(more[:5])}, {twice} more than once")
+
+
+def compare_every_row(result: Comparison, name: str, old: dict[str, Any], new: dict[str, Any]) -> str | None:
+    """What 2.1.0 answers counts, or, where that is wrong by itself, what was inserted and deleted: then with the reason
+    why other answers differ, too."""
+    case = case_of(name)
+    wanted, found, counted = old["every_row"], new["every_row"], new["counted"]
+    right = truth(case, old.get("deleted", [])) if case else wanted
+    reason = NOT_THE_TRUTH if found == right else None
+    shown = difference(wanted, found) if isinstance(wanted, list) and isinstance(found, list) else found
+    result.check("every row", name, wanted == found, short(wanted), shown, reason)
+    if counted is not None:
+        rows = len(right) if found == right else len(wanted)
+        result.equal("count(*)", name, rows, counted)
+    return reason if found != wanted else None
+
+
+def compare_after_use(old: dict[str, Any], new: dict[str, Any]) -> Comparison:
+    """The collections that use.py leaves alone, and those that have lived, without what use_lived.py deleted; without
+    aliases, which use.py looks at itself."""
     result = Comparison(old, new, back=False)
     for name, collection in old["collections"].items():
+        case = case_of(name)
         if name not in CHANGED:
-            compare_collection(result, name, collection, new["collections"][name])
+            wanted = without_deleted(case, collection) if case and case.life else collection
+            compare_collection(result, name, wanted, new["collections"][name])
     result.areas.pop("aliases of a collection", None)
     return result
+
+
+def without_deleted(case: Case, old: dict[str, Any]) -> dict[str, Any]:
+    """What a collection of lived.py must be after use_lived.py. The best hits are others when the best are deleted."""
+    gone = [key_of(case, row) for row in old_rows(case)]
+    changed: dict[str, Any] = {"search": None, "search_partition": None, "query": {}}
+    if isinstance(old.get("every_row"), list):
+        changed["every_row"] = [row for row in old["every_row"] if row[0] not in gone]
+        changed["deleted"] = gone
+    if isinstance(old.get("lost_vectors"), list):
+        changed["lost_vectors"] = sorted({*old["lost_vectors"], *old_rows(case)})
+    return old | changed
 
 
 def compare(old: dict[str, Any], new: dict[str, Any], back: bool = False) -> Comparison:

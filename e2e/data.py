@@ -1,62 +1,13 @@
 """What the collections hold: declared once, used by the script that makes them and by those that look at them later."""
 
 import os
-import random
-from dataclasses import dataclass, field
 
-ROWS_FOR_INDEX = 1500
-"""Above rootCoord.minSegmentSizeToEnableIndex (1024): such a segment gets a real index."""
-ROWS_TOO_FEW = 300
-
-SCALARS = ("INT8", "INT16", "INT32", "INT64", "FLOAT", "DOUBLE", "BOOL", "VARCHAR")
-
-SEARCH_PARAMS = {
-    # Wide enough that approximate indexes look everywhere: the answers do not depend on luck.
-    "IVF_FLAT": {"nprobe": 16},
-    "IVF_SQ8": {"nprobe": 16},
-    "IVF_PQ": {"nprobe": 16},
-    "BIN_IVF_FLAT": {"nprobe": 16},
-    "HNSW": {"ef": 512},
-    "RHNSW_FLAT": {"ef": 512},
-    "ANNOY": {"search_k": 100_000},
-}
-
-Rows = tuple[str, int, bool]
-"""partition, number of rows, flushed"""
-
-
-@dataclass(frozen=True)
-class Case:
-    name: str
-    description: str = ""
-    key: str = "int64"  # int64, auto, varchar
-    dim: int = 8
-    index: tuple[str, str, dict[str, int]] | None = ("IVF_FLAT", "L2", {"nlist": 16})
-    index_name: str = ""
-    scalar_indexes: dict[str, str] = field(default_factory=dict)
-    """field: index name"""
-    all_scalars: bool = False
-    partitions: tuple[str, ...] = ()
-    rows: tuple[Rows, ...] = (("_default", ROWS_FOR_INDEX, True),)
-    shards: int = 1
-    consistency: str = "Strong"
-    load: bool | tuple[str, ...] = True
-    delete: tuple[int, int] | None = None
-    """rows from .. up to (without) are deleted after the last flush, and stay in the log only"""
-    flush_deletes: bool = False
-
-    @property
-    def binary(self) -> bool:
-        return self.index is not None and self.index[0].startswith("BIN")
-
-
-def alone(kind: str, metric: str, **params: int) -> tuple[str, str, dict[str, int]]:
-    return kind, metric, params
-
+from case import ROWS_FOR_INDEX, ROWS_TOO_FEW, SCALARS, Case, alone
+from lived import LIVED, LIVED_ALIASES
 
 MANY = tuple(f"p{number:02}" for number in range(60))
 
-CASES: tuple[Case, ...] = (
+YOUNG: tuple[Case, ...] = (
     Case("c_ivfflat", "плоский индекс ✓ 描述 \"quoted\" \\ back", shards=2, consistency="Bounded",
          partitions=("p_one", "p_two_ts3"),
          rows=(("_default", 2500, True), ("p_one", 1500, True), ("p_two_ts3", ROWS_TOO_FEW, True))),
@@ -110,8 +61,7 @@ FEW = (
     "c_partition_dropped",
 )
 """What `--small` makes of these."""
-if SMALL:
-    CASES = tuple(case for case in CASES if case.name in FEW)
+CASES = tuple(case for case in YOUNG if case.name in FEW) if SMALL else (*YOUNG, *LIVED)
 
 NAMES = tuple(case.name for case in CASES)
 BY_NAME = {case.name: case for case in CASES}
@@ -125,12 +75,18 @@ ALIASES = {
     "a_recreated": "c_mixed",
     "a_" + "y" * 253: "c_binary",
     "a_$pecial": "c_noidx",
+    **LIVED_ALIASES,
 }
 ALIASES = {alias: name for alias, name in ALIASES.items() if name in NAMES}
 RENAMED = {name: new for name, new in {"c_$pecial__name$": "c_special_name"}.items() if name in NAMES}
 RENAMED_ALIASES = {alias: new for alias, new in {"a_$pecial": "a_special"}.items() if alias in ALIASES}
 """Old and new names: newer servers refuse `$`, so the migration gives other names."""
 NEW_NAMES = RENAMED | RENAMED_ALIASES
+TO_MIGRATE = tuple(
+    [f"--rename-collection={old}={new}" for old, new in RENAMED.items()]
+    + [f"--rename-alias={old}={new}" for old, new in RENAMED_ALIASES.items()]
+)
+"""What `run` and `verify` are given for that."""
 DROPPED_ALIASES = ("a_dropped",)
 DROPPED = ("c_dropped", "c_dropped_alias")
 USERS = {"alice": "secret-1", "bob_ts2": "secret-2"}
@@ -139,60 +95,3 @@ USERS = {"alice": "secret-1", "bob_ts2": "secret-2"}
 def case_of(name: str) -> Case | None:
     """By its name on 2.1.0 or after the migration."""
     return BY_NAME.get({new: old for old, new in RENAMED.items()}.get(name, name))
-
-
-def key_of(case: Case, row: int) -> int | str:
-    return f"k{row:06}" if case.key == "varchar" else row
-
-
-def scalar(kind: str, row: int) -> int | float | bool | str:
-    match kind:
-        case "INT8":
-            return row % 100 - 50
-        case "INT16":
-            return row % 1000 - 500
-        case "INT32" | "INT64":
-            return row * 3 - 1000
-        case "FLOAT":
-            return row * 0.5
-        case "DOUBLE":
-            return row * 0.25
-        case "BOOL":
-            return row % 3 == 0
-        case _:
-            return f"text {row % 250:04}"
-
-
-def vectors(case: Case, first: int, count: int) -> list[list[float]] | list[bytes]:
-    source = random.Random(f"{case.name} {first}")
-    if case.binary:
-        return [source.randbytes(case.dim // 8) for _ in range(count)]
-    return [[round(source.random(), 6) for _ in range(case.dim)] for _ in range(count)]
-
-
-def questions(case: Case) -> list[list[float]] | list[bytes]:
-    return vectors(case, -1, 3)
-
-
-def search_params(case: Case) -> dict[str, object]:
-    if case.index is None:
-        return {"metric_type": "L2", "params": {}}
-    kind, metric, _ = case.index
-    return {"metric_type": metric, "params": SEARCH_PARAMS.get(kind, {})}
-
-
-def expressions(case: Case) -> list[str]:
-    """Filters whose answer is compared."""
-    if case.key == "varchar":
-        found = ['pk in ["k000005", "k000150", "k000777"]', 'pk > "k000990"']
-    elif case.key == "auto":
-        found = ["num in [5, 150, 777]"]
-    else:
-        found = ["pk in [5, 150, 777]", "pk > 1400"]
-    found.append("num < 40")
-    if case.all_scalars:
-        found += [
-            "int8 == 7", "int16 in [-499, 7]", "int32 > 3400", "int64 <= -970", "float < 20.5", "float == 100.5",
-            "double >= 370.0", "double in [1.25, 7.5]", "bool == true", 'varchar == "text 0007"', 'varchar > "text 0247"',
-        ]
-    return found

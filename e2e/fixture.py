@@ -5,20 +5,21 @@ import json
 import grpc
 import numpy
 from pymilvus import Collection, CollectionSchema, DataType, FieldSchema, connections, utility
-
 from pymilvus.grpc_gen import common_pb2 as common
 from pymilvus.grpc_gen import milvus_pb2 as api
 from pymilvus.grpc_gen.milvus_pb2_grpc import MilvusServiceStub
 
-from data import (
-    ALIASES, CASES, DROPPED, DROPPED_ALIASES, SCALARS, USERS, Case, key_of, scalar, vectors,
-)
+from case import SCALARS, Case, Step, key_of, scalar, vectors
+from data import ALIASES, CASES, DROPPED, DROPPED_ALIASES, USERS
+from lived import LIVED_ALIASES
+
+YOUNG = tuple(case for case in CASES if not case.life)
 
 NUMPY = {
     "INT8": numpy.int8, "INT16": numpy.int16, "INT32": numpy.int32, "INT64": numpy.int64,
     "FLOAT": numpy.float32, "DOUBLE": numpy.float64,
 }
-NOT_FLUSHED = {case.name for case in CASES if case.rows and not case.rows[-1][2]}
+NOT_FLUSHED = {case.name for case in YOUNG if case.rows and not case.rows[-1][2]}
 OTHER_INDEX = {"index_type": "IVF_FLAT", "metric_type": "L2", "params": {"nlist": 4}}
 
 
@@ -47,6 +48,13 @@ def rows(case: Case, first: int, count: int) -> list[object]:
             columns.append(numpy.array(values, dtype=NUMPY[kind]) if kind in NUMPY else values)
     columns.append(vectors(case, first, count))
     return columns
+
+
+def insert_rows(case: Case, collection: Collection, step: Step, numbers: range) -> None:
+    """Some rows of a batch."""
+    within = slice(numbers.start - step.first, numbers.stop - step.first)
+    columns = [[key_of(case, row) for row in numbers], list(numbers), vectors(case, step.first, step.count)[within]]
+    collection.insert(columns, partition_name=step.partition)
 
 
 def insert(case: Case, collection: Collection, number: int) -> bool:
@@ -159,6 +167,8 @@ def delete(case: Case, collection: Collection) -> None:
 
 def make_aliases() -> None:
     for alias, name in ALIASES.items():
+        if alias in LIVED_ALIASES:
+            continue
         utility.create_alias("c_small" if alias == "a_altered" else name, alias)
     for alias in DROPPED_ALIASES:
         utility.create_alias("c_small", alias)
@@ -171,11 +181,11 @@ def make_aliases() -> None:
 def main() -> None:
     connections.connect(host="127.0.0.1", port="19530")
     to_drop = [Case(name, "to be dropped") for name in DROPPED]
-    collections = [(case, create(case)) for case in (*CASES, *to_drop)]
+    collections = [(case, create(case)) for case in (*YOUNG, *to_drop)]
     insert_flushed(collections)
     for case, collection in collections:
         drop_what_is_dropped(case, collection)
-    del collections[len(CASES):]
+    del collections[len(YOUNG):]
     for case, collection in collections:
         make_indexes(case, collection)
     make_aliases()
@@ -188,7 +198,7 @@ def main() -> None:
         load(case, collection)
         insert_unflushed(case, collection)
         delete(case, collection)
-    print(f"made {len(CASES)} collections, {len(ALIASES)} aliases, {len(USERS)} users")
+    print(f"made {len(YOUNG)} collections, {len(USERS)} users")
 
 
 if __name__ == "__main__":

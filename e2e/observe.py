@@ -13,10 +13,16 @@ from pymilvus import Collection, MilvusException, connections
 from pymilvus.grpc_gen import milvus_pb2 as api
 from pymilvus.grpc_gen.milvus_pb2_grpc import MilvusServiceStub
 
-from data import ALIASES, BY_NAME, NAMES, NEW_NAMES, Case, case_of, expressions, questions, search_params
+from case import (
+    Case, batches, expressions, key_of, living, loaded_partitions_of, questions, search_params, vectors,
+)
+from data import ALIASES, BY_NAME, NAMES, NEW_NAMES, case_of
 
 TIMEOUT = 60
 SETTLE = 240
+QUESTIONS = 500
+"""in one search"""
+NEAR = 1e-3
 NO_INDEX = ("index not exist", "index doesn't exist", "index not found", "no index", "there is no index")
 
 COMING_UP = ("not loaded", "no replica available", "no available shard", "no shard leader", "is no available")
@@ -171,15 +177,51 @@ def query(case: Case, name: str, expression: str) -> Any:
     return sorted([row["pk"], row.get("num")] for row in found)
 
 
-def count(case: Case, name: str) -> Any:
-    """How many rows there are for a reader: deleted ones do not count, unflushed ones do."""
-    key = 'pk >= ""' if case.key == "varchar" else "pk >= 0"
-    return answer(lambda: len(Collection(name).query(
-        key, output_fields=["pk"], consistency_level="Strong", timeout=TIMEOUT
+def every_row(case: Case, name: str) -> Any:
+    """What a reader finds when asking for everything: deleted rows are not among it, unflushed ones are."""
+    return query(case, name, 'pk >= ""' if case.key == "varchar" else "pk >= 0")
+
+
+def counted(name: str) -> Any:
+    """`count(*)`, which newer servers keep for themselves."""
+    return answer(lambda: Collection(name).query(
+        "", output_fields=["count(*)"], consistency_level="Strong", timeout=TIMEOUT
+    )[0]["count(*)"])
+
+
+def lost_vectors(case: Case, name: str) -> Any:
+    """The rows that are not their own nearest neighbours: those whose vectors are no longer what was inserted."""
+    partition = living(case)
+    loaded = loaded_partitions_of(case)
+    lost = []
+    for batch in batches(case):
+        found = vectors(case, batch.first, batch.end - batch.first)
+        for first in range(batch.first, batch.end, QUESTIONS):
+            rows = [row for row in range(first, min(first + QUESTIONS, batch.end))
+                    if row in partition and (loaded is None or partition[row] in loaded)]
+            nearest = nearest_to(case, name, [found[row - batch.first] for row in rows]) if rows else []
+            if isinstance(nearest, str):
+                return nearest
+            lost += [row for row, key in zip(rows, nearest) if key != key_of(case, row)]
+    return lost
+
+
+def nearest_to(case: Case, name: str, wanted: list[Any]) -> Any:
+    found = answer(lambda: hits(Collection(name).search(
+        wanted, "vec", search_params(case), 1, consistency_level="Strong", timeout=TIMEOUT
     )))
+    return found if isinstance(found, str) else [hit[0][0] if hit and hit[0][1] < NEAR else None for hit in found]
 
 
-def collection(name: str, loaded: dict[str, int]) -> dict[str, Any]:
+def replicas(name: str) -> Any:
+    """The channels of each replica that serves a collection; who serves them is new with every start."""
+    return answer(lambda: sorted(
+        [len(group.group_nodes) > 0, sorted(shard.channel_name for shard in group.shards)]
+        for group in Collection(name).get_replicas(timeout=TIMEOUT).groups
+    ))
+
+
+def collection(name: str, loaded: dict[str, int], counts: bool = False) -> dict[str, Any]:
     case = case_of(name)
     known = indexes(name)
     found: dict[str, Any] = {
@@ -194,7 +236,11 @@ def collection(name: str, loaded: dict[str, int]) -> dict[str, Any]:
     if case and name in loaded:
         found["search"] = search(case, name)
         found["query"] = {expression: query(case, name, expression) for expression in expressions(case)}
-        found["readable"] = count(case, name)
+        found["every_row"] = every_row(case, name)
+        found["counted"] = counted(name) if counts else None
+        found["replicas"] = replicas(name)
+        if case.finds_itself:
+            found["lost_vectors"] = lost_vectors(case, name)
         some = [partition for partition in found["loaded_partitions"] if partition.startswith("p_")]
         found["search_partition"] = search(case, name, some[:1]) if some else None
     return found
@@ -208,8 +254,9 @@ def careful(what: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def main() -> None:
-    """observe.py FILE [renamed]: `renamed` asks for the names that the migration gave."""
-    new_names = NEW_NAMES if sys.argv[2:] == ["renamed"] else {}
+    """observe.py FILE [renamed] [counts]: `renamed` asks for the names that the migration gave, `counts` for count(*)."""
+    new_names = NEW_NAMES if "renamed" in sys.argv[2:] else {}
+    counts = "counts" in sys.argv[2:]
     names = {new_names.get(name, name) for name in NAMES}
     aliases = {new_names.get(alias, alias): name for alias, name in ALIASES.items()}
     connections.connect(host="127.0.0.1", port="19530")
@@ -217,7 +264,7 @@ def main() -> None:
     listed = sorted(ask(stub.ShowCollections, api.ShowCollectionsRequest()).collection_names)
     observed = {
         "listed": listed,
-        "collections": {name: careful(collection, name, loaded) for name in sorted({*names, *listed})},
+        "collections": {name: careful(collection, name, loaded, counts) for name in sorted({*names, *listed})},
         "aliases": {alias: careful(lambda alias: describe(alias)["name"], alias) for alias in aliases},
         "alias_search": {
             alias: search(BY_NAME[name], alias) for alias, name in aliases.items() if name in loaded

@@ -26,9 +26,7 @@ def cell(area: dict[str, Any] | None) -> str:
 def step_cell(state: str | None) -> str:
     if state is None:
         return "not tried"
-    if state == "ok":
-        return "yes"
-    return "no, a fault of Milvus" if state.startswith("fault: ") else "**no**"
+    return "yes" if state == "ok" else "**no**"
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
@@ -55,13 +53,10 @@ def known(results: dict[str, dict[str, Any]]) -> list[str]:
         for area in result["areas"].values():
             for reason, names in area["known"].items():
                 reasons.setdefault(reason, {}).setdefault(version, set()).update(names)
-    lines = ["", "Known differences and faults:", ""]
+    lines = ["", "Known differences:", ""]
     for reason, versions in reasons.items():
         where = [f"{version}: {', '.join(f'`{name}`' for name in sorted(names))}" for version, names in versions.items()]
         lines.append(f"- {reason}. {'; '.join(where)}")
-    faults = {f"{version}, {name}: {state.removeprefix('fault: ')}." for version, result in results.items()
-              for name, state in result["steps"].items() if state.startswith("fault: ")}
-    lines += [f"- {fault}" for fault in sorted(faults)]
     # An older result may come from a run that gave no names.
     renamed = ", ".join(version for version, result in results.items() if "names that the migration gave" in result["steps"])
     for option, names in {"--rename-collection": RENAMED, "--rename-alias": RENAMED_ALIASES}.items():

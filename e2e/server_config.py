@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from versions import Version
+
 PLACEHOLDER = re.compile(r"{{\s*(\w+)[^:}]*(?::\s*([^}]*?))?\s*}}")
 LINE = re.compile(r"^( *)([\w.]+):(\s*)([^#\n]*?)(\s*#.*)?$")
 
@@ -52,16 +54,33 @@ COMMON = {
     "log.level": "info",
 }
 
-HASTY = {
-    # Garbage collection after seconds instead of hours: what is dropped goes, what nothing refers to goes.
-    "dataCoord.gc.interval": "5",
-    "dataCoord.gc.missingTolerance": "5",
-    "dataCoord.gc.dropTolerance": "5",
+LATER = {
+    # What is deleted gets to the segments within seconds: a change of each of them.
+    "dataNode.segment.syncPeriod": "10",
 }
-HASTY_2_2 = HASTY | {"indexCoord.gc.interval": "5"}
+HASTY_SOURCE = {
+    "dataCoord.gc.interval": "10",
+    "dataCoord.gc.dropTolerance": "10",
+}
+"""What was dropped on 2.1.0 is collected after seconds; files that are being written stay."""
+SMALL_BUFFER = {"dataNode.flush.insertBufSize": "8192"}
+"""A few hundred rows: what is growing is written in parts, and channels' positions move on."""
 
 
-def for_2_1(template: Path, site: Path) -> str:
+def hasty(version: Version) -> dict[str, str]:
+    """Garbage collection after seconds instead of hours: what is dropped goes, what nothing refers to goes."""
+    settings = {"dataCoord.gc.interval": "5", "dataCoord.gc.missingTolerance": "5", "dataCoord.gc.dropTolerance": "5"}
+    return settings | ({"indexCoord.gc.interval": "5"} if version.has_index_coordinator else {})
+
+
+def keeping(version: Version) -> dict[str, str]:
+    """What keeps the way back open: nothing that the old metadata names is collected or replaced."""
+    settings = {"dataCoord.enableGarbageCollection": "false", "dataCoord.compaction.enableAutoCompaction": "false"}
+    # The index coordinator of 2.2 has no switch for its garbage collection: it is put off, by a week.
+    return settings | ({"indexCoord.gc.interval": "604800"} if version.has_index_coordinator else {})
+
+
+def for_2_1(template: Path, site: Path, settings: dict[str, str]) -> str:
     values = COMMON | {
         "rootCoord.dmlChannelNum": "64",
         "queryNode.cacheSize": "4",
@@ -71,12 +90,13 @@ def for_2_1(template: Path, site: Path) -> str:
         "log.file.rootPath": f"{site}/logs",
         "etcd.log.path": f"{site}/logs/etcd.log",
     }
-    return set_values(template.read_text(), values)
+    return set_values(template.read_text(), values | settings)
 
 
-def for_later(version: str, template: Path, site: Path, hasty: bool) -> str:
+def for_later(version: Version, template: Path, site: Path, settings: dict[str, str]) -> str:
     placeholders = PORTS | {
-        "local_storage_dir": "files",
+        # 2.1 recorded paths relative to its storage folder, in which the newer servers are started.
+        "local_storage_dir": f"{site}/storage/files" if version.wants_absolute_paths else "files",
         "rocketmq_data_dir": f"{site}/rocksmq",
         "rocksmq_data_dir": f"{site}/rocksmq",
         "etcd_data_dir": f"{site}/unused-etcd",
@@ -84,5 +104,4 @@ def for_later(version: str, template: Path, site: Path, hasty: bool) -> str:
         "system_log_path": f"{site}/logs",
     }
     # rootCoord.dmlChannelNum stays at its default of 16 on purpose, though 2.1.0 had 64: so it is for those who upgrade.
-    more = (HASTY_2_2 if version.startswith("2.2.") else HASTY) if hasty else {}
-    return set_values(fill_placeholders(template.read_text(), placeholders), COMMON | more)
+    return set_values(fill_placeholders(template.read_text(), placeholders), COMMON | LATER | settings)

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Self
 
 import server_config
+from versions import Version
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".tools"
 EMBEDDED_CONFIG = Path("/var/bin/e-milvus/configs/embedded-milvus.yaml")
 FIXED_FOLDERS = (Path("/var/bin"), Path("/tmp/milvus"))
-CLIENTS = {"2.1.0": "2.1.3", "2.2.16": "2.2.17", "2.3.5": "2.3.5"}
 
 
 class ServerError(Exception):
@@ -125,17 +125,17 @@ def etcdctl(*arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, env={"ETCDCTL_API": "3"}).stdout
 
 
-def milvus_command(version: str, site: Path, hasty: bool) -> tuple[list[str], dict[str, str]]:
+def milvus_command(version: str, site: Path, settings: dict[str, str]) -> tuple[list[str], dict[str, str]]:
     home = TOOLS / f"milvus-{version}"
     env = dict(os.environ)
     if version.startswith("2.1."):
-        EMBEDDED_CONFIG.write_text(server_config.for_2_1(home / "configs/embedded-milvus.yaml", site))
+        EMBEDDED_CONFIG.write_text(server_config.for_2_1(home / "configs/embedded-milvus.yaml", site, settings))
         library = f"{home}/bin/embd-milvus.so"
         env |= {"LD_PRELOAD": library, "LD_LIBRARY_PATH": f"{home}/lib"}
         return [sys.executable, "-c", f"import ctypes; ctypes.CDLL({library!r}).startEmbedded()"], env
     conf = site / "conf"
     conf.mkdir(exist_ok=True)
-    (conf / "milvus.yaml").write_text(server_config.for_later(version, home / "config.yaml.template", site, hasty))
+    (conf / "milvus.yaml").write_text(server_config.for_later(Version(version), home / "config.yaml.template", site, settings))
     glog = home / "glog.conf"
     if glog.exists():
         (conf / "glog.conf").write_text(glog.read_text().replace("--log_dir=logs/", f"--log_dir={site}/logs"))
@@ -144,15 +144,19 @@ def milvus_command(version: str, site: Path, hasty: bool) -> tuple[list[str], di
 
 
 class Milvus(Process):
-    def __init__(self, version: str, site: Path, hasty: bool = False, seconds: float = 180):
+    def __init__(self, version: str, site: Path, settings: dict[str, str] | None = None, seconds: float = 180):
         self.version = version
         self.site = site
         storage = site / "storage"
         storage.mkdir(parents=True, exist_ok=True)
-        command, env = milvus_command(version, site, hasty)
+        command, env = milvus_command(version, site, settings or {})
         # 2.1 recorded paths relative to its storage folder: the newer servers are started inside it.
         super().__init__(f"Milvus {version}", command, site / f"logs/milvus-{version}.out", storage, env)
-        self.wait_ready(self.ready, seconds)
+        try:
+            self.wait_ready(self.ready, seconds)
+        except ServerError:
+            self.kill()
+            raise
 
     def stop(self, seconds: float = 60) -> None:
         # A newer standalone server never ends by itself: its query node waits for another one to take its segments.
@@ -167,7 +171,7 @@ class Milvus(Process):
 def run_client(server: Milvus, script: str, *arguments: str, seconds: float = 1500) -> str:
     """Runs one of our scripts with the pymilvus that belongs to the server, keeps its output beside the server's, and
     gives it back. Ends it when the server ends: pymilvus would wait for ever."""
-    python = TOOLS / f"pymilvus-{CLIENTS[server.version]}/bin/python"
+    python = TOOLS / f"pymilvus-{Version(server.version).client}/bin/python"
     log = server.site / f"logs/{script}.out"
     process = Process(script, [str(python), str(Path(__file__).parent / script), *arguments], log, server.site)
     try:

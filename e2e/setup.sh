@@ -10,6 +10,9 @@ readonly OLD=2.1.0
 # these work as well.
 readonly PACKAGES=('protobuf<5' 'ujson<=5.7' 'pandas<2.1' 'numpy<2' 'setuptools<70' 'marshmallow<4' 'minio<8')
 readonly OLD_PACKAGES=('grpcio==1.49.1' 'protobuf==3.20.3' 'ujson<=5.7' 'mmh3==3.1.0' 'pandas<2.1' 'numpy<2')
+# Up to 2.2.8.
+readonly EARLY_PACKAGES=('grpcio==1.53.0' 'protobuf==3.20.3' 'ujson<=5.7' 'mmh3==3.1.0' 'pandas==2.0.3' 'numpy<2'
+    'setuptools<70' 'marshmallow<3.20' 'environs<9.6')
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -39,18 +42,9 @@ install_debian_packages() {
         fail "cannot install $*: install them by other means, then run this again"
 }
 
-client_of() {
-    case "$1" in
-        2.1.0) echo 2.1.3 ;;
-        2.2.16) echo 2.2.17 ;;
-        2.3.5) echo 2.3.5 ;;
-        *) fail "no client is known for Milvus $1" ;;
-    esac
-}
-
 install_client() {
     local version folder
-    version=$(client_of "$1")
+    version=$("$python" e2e/versions.py "$1") || fail "no client is known for Milvus $1"
     folder=.tools/pymilvus-$version
     if "$folder/bin/python" -c 'import pymilvus' 2>/dev/null; then
         return
@@ -59,12 +53,17 @@ install_client() {
     rm -rf "$folder"
     "$python" -m venv "$folder"
     local pip=("$folder/bin/pip" install --quiet --disable-pip-version-check --only-binary=:all:)
-    if [ "$1" = "$OLD" ]; then
-        "${pip[@]}" "${OLD_PACKAGES[@]}"
-        "${pip[@]}" --no-deps "pymilvus==$version"
-    else
-        "${pip[@]}" "pymilvus==$version" "${PACKAGES[@]}"
-    fi
+    case "$version" in
+        2.1.*)
+            "${pip[@]}" "${OLD_PACKAGES[@]}"
+            "${pip[@]}" --no-deps "pymilvus==$version"
+            ;;
+        2.2.[0-8])
+            "${pip[@]}" "${EARLY_PACKAGES[@]}"
+            "${pip[@]}" --no-deps "pymilvus==$version"
+            ;;
+        *) "${pip[@]}" "pymilvus==$version" "${PACKAGES[@]}" ;;
+    esac
     "$folder/bin/python" -c 'import pymilvus' || fail "pymilvus $version cannot be imported"
 }
 

@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from settings import SOURCE
+from versions import SOURCE
 
 ROOT = Path(__file__).resolve().parent.parent
 

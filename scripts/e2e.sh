@@ -2,19 +2,21 @@
 # The upgrade with real servers, from PyPI: Milvus 2.1.0 makes collections, our binary migrates the metadata, newer
 # versions of Milvus must show, find and change everything; then back to 2.1.0.
 #
-#   ./scripts/e2e.sh                  all targets
-#   ./scripts/e2e.sh 2.2.16           one of them
-#   ./scripts/e2e.sh --small …        few collections, compared only: neither used nor rolled back
+#   ./scripts/e2e.sh                  all targets of docs/compatibility.md
+#   ./scripts/e2e.sh 2.2.9 2.3.0      these: any 2.2 or 2.3 that PyPI has
+#   ./scripts/e2e.sh --small …        few and young collections, compared only: neither used nor rolled back
+#   ./scripts/e2e.sh --way-back …     instead: until when there is a way back, with and without the settings that keep it
 #   ./scripts/e2e.sh --update-docs …  also write the result into docs/compatibility.md
-#   ./scripts/e2e.sh --reuse …        with the data that 2.1.0 made in the last run with the same E2E_WORK
+#   ./scripts/e2e.sh --again …        has 2.1.0 make its data again (a quarter of an hour), even if they are there
 #
 #   META_MIGRATION_BIN   the binary to test (otherwise the release build of this checkout)
 #   E2E_WORK             where servers keep data and logs; kept afterwards (otherwise a scratch folder)
+#   E2E_DATA             where the data that 2.1.0 made are kept (otherwise .tools/e2e-data)
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly TARGETS=(2.2.16 2.3.5)
+readonly TARGETS=(2.2.4 2.2.9 2.2.12 2.2.16 2.3.0 2.3.5)
 
 say() { echo "e2e: $*"; }
 
@@ -24,26 +26,23 @@ fail() {
 }
 
 update_docs=no
-reuse=no
+options=()
 versions=()
 for argument in "$@"; do
     case "$argument" in
         --update-docs) update_docs=yes ;;
-        --reuse) reuse=yes ;;
+        --again | --way-back) options+=("$argument") ;;
         --small) export E2E_SMALL=yes ;;
-        *)
-            [[ " ${TARGETS[*]} " = *" $argument "* ]] ||
-                fail "unknown argument '$argument': known are ${TARGETS[*]}, --small, --reuse and --update-docs"
-            versions+=("$argument")
-            ;;
+        2.[23].[0-9]*) versions+=("$argument") ;;
+        *) fail "unknown argument '$argument': known are versions of 2.2 and 2.3, --small, --way-back, --again and --update-docs" ;;
     esac
 done
 if [ ${#versions[@]} -eq 0 ]; then
     versions=("${TARGETS[@]}")
 fi
 
-if [ "$update_docs" = yes ] && { [ -n "${E2E_SMALL:-}" ] || [ ${#versions[@]} -ne ${#TARGETS[@]} ]; }; then
-    fail "--update-docs wants everything: without --small, and all targets"
+if [ "$update_docs" = yes ] && { [ -n "${E2E_SMALL:-}" ] || [[ " ${options[*]} " = *" --way-back "* ]]; }; then
+    fail "--update-docs goes with neither --small nor --way-back"
 fi
 [ "$(id -u)" -eq 0 ] || fail "needs root: the servers run in network and mount namespaces of their own"
 
@@ -66,17 +65,20 @@ if [ -n "${E2E_WORK:-}" ]; then
     exec 9>"$work/lock"
     flock -n 9 || fail "another run works in $work"
     rm -f "$work/results.json"
-    [ "$reuse" = yes ] || rm -rf "$work"/site-*
+    rm -rf "$work"/site-*
 else
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
 fi
 
 results=$work/results.json
+data=${E2E_DATA:-.tools/e2e-data}
+mkdir -p "$data"
+data=$(realpath "$data")
 status=0
 # The process namespace sees to it that no server outlives the run, however it ends.
 PYTHONDONTWRITEBYTECODE=1 unshare --net --mount --pid --fork --mount-proc --kill-child \
-    python3 e2e/main.py "$work" "$results" "${versions[@]}" || status=$?
+    python3 e2e/main.py --work "$work" --kept "$data" --results "$results" "${options[@]}" "${versions[@]}" || status=$?
 
 if [ -f "$results" ]; then
     python3 e2e/report.py "$results"

@@ -1,8 +1,10 @@
 //! The command line. It only declares; what the values mean is decided in [`crate::config`].
 
 mod documents;
+mod environment;
 mod options;
 
+use std::collections::BTreeSet;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -10,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::builder::{BoolishValueParser, RangedU64ValueParser};
+use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use semver::Version;
 
@@ -35,6 +38,16 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Option<Command>,
+    /// Where the values come from.
+    #[arg(skip)]
+    given: Given,
+}
+
+/// Which values of [`Common`] are not defaults, by the names of their flags, like `--root-path`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Given {
+    by_variable: BTreeSet<String>,
+    on_the_command_line: BTreeSet<String>,
 }
 
 /// Flags that all commands take, before or after the command.
@@ -43,6 +56,18 @@ pub struct Common {
     /// Configuration file: YAML as in milvus.yaml, with cmd and config added (-config FILE works too)
     #[arg(long, value_name = "FILE", env = "META_MIGRATION_CONFIG", global = true, help_heading = GENERAL)]
     pub config: Option<PathBuf>,
+
+    /// Milvus's own configuration (milvus.yaml, or default.yaml and then user.yaml): endpoints, root, TLS and login are
+    /// taken from it, and whatever is said elsewhere must agree with it; comma-separated or repeated, later ones win
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_delimiter = ',',
+        env = "META_MIGRATION_MILVUS_CONFIG",
+        global = true,
+        help_heading = ETCD
+    )]
+    pub milvus_config: Vec<PathBuf>,
 
     /// How results are given out: text for people, or one JSON object on standard output (docs/json.md)
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t, env = "META_MIGRATION_OUTPUT", global = true)]
@@ -57,7 +82,13 @@ pub struct Common {
     pub wait_for_sessions: Option<humantime::Duration>,
 
     /// Show lists whole, however long
-    #[arg(long, env = "META_MIGRATION_DETAILS", value_parser = BoolishValueParser::new(), global = true, help_heading = GENERAL)]
+    #[arg(
+        long,
+        env = "META_MIGRATION_DETAILS",
+        value_parser = BoolishValueParser::new(),
+        global = true,
+        help_heading = GENERAL
+    )]
     pub details: bool,
 
     /// Write one line per key that is changed
@@ -257,7 +288,22 @@ pub struct RunOptions {
 /// Bad usage, or help or version were asked for; [`exit_of`] tells which.
 pub fn parse_from(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let matches = declaration().try_get_matches_from(with_two_dashes(args))?;
-    Cli::from_arg_matches(&matches)
+    Ok(Cli { given: Given::of(&matches), ..Cli::from_arg_matches(&matches)? })
+}
+
+impl Given {
+    fn of(matches: &clap::ArgMatches) -> Self {
+        let mut given = Self::default();
+        for arg in Common::augment_args(clap::Command::new("common")).get_arguments() {
+            let Some(flag) = arg.get_long().map(|name| format!("--{name}")) else { continue };
+            match matches.value_source(arg.get_id().as_str()) {
+                Some(ValueSource::EnvVariable) => given.by_variable.insert(flag),
+                Some(ValueSource::CommandLine) => given.on_the_command_line.insert(flag),
+                _ => false,
+            };
+        }
+        given
+    }
 }
 
 /// What the process ends with after [`parse_from`] failed; the argument parser's own answer to bad usage would be 2.
@@ -309,10 +355,21 @@ impl Cli {
     /// What the flags and the environment say in place of the file, the password read.
     ///
     /// # Errors
-    /// The password file cannot be read or is empty, or the password in the environment is not UTF-8.
+    /// A variable is set that means nothing, the password file cannot be read or is empty, or the password in the environment is not UTF-8.
     pub fn overrides(&self) -> Result<Overrides> {
+        environment::refuse_unknown(env::vars_os())?;
         let common = &self.common;
+        let mut from_variables = self.given.by_variable.clone();
+        let password = match &common.password_file {
+            Some(path) => Some(password_in(path)?),
+            None => {
+                from_variables.insert(PASSWORD_VARIABLE.to_owned());
+                password_from(env::var_os(PASSWORD_VARIABLE))?
+            }
+        };
         Ok(Overrides {
+            milvus_config: common.milvus_config.clone(),
+            from_variables,
             endpoints: common.endpoints.clone(),
             root_path: common.root_path.clone(),
             meta_sub_path: common.meta_sub_path.clone(),
@@ -323,10 +380,7 @@ impl Cli {
             tls_key: common.tls_key.clone(),
             tls_min_version: common.tls_min_version.clone(),
             user: common.user.clone(),
-            password: match &common.password_file {
-                Some(path) => Some(password_in(path)?),
-                None => password_from(env::var_os(PASSWORD_VARIABLE))?,
-            },
+            password,
             source_version: common.source_version.clone(),
             target_version: common.target_version.clone(),
             backup_file: common.backup_file.clone(),

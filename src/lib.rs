@@ -2,6 +2,12 @@
 //!
 //! `docs/design.md` tells how the modules belong together and why a migration is safe at every instant.
 
+#![deny(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "they panic where the output cannot be written: terminal/output.rs"
+)]
+
 pub mod apply;
 pub mod backup;
 pub mod catalog;
@@ -13,6 +19,7 @@ pub mod decode;
 pub mod diff;
 pub mod etcd;
 pub mod exit;
+pub mod expect;
 pub mod guard;
 pub mod history;
 pub mod layout;

@@ -1,4 +1,5 @@
 //! Parses the command line, runs the command, and turns its outcome into an exit code.
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic where the output cannot be written")]
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,6 +10,7 @@ use meta_migration::commands;
 use meta_migration::exit::{Exit, Failure};
 use meta_migration::outcome::FailureOutcome;
 use meta_migration::terminal::console::Console;
+use meta_migration::terminal::output;
 
 fn main() -> ExitCode {
     let cli = match cli::parse_from(std::env::args_os()) {
@@ -20,9 +22,13 @@ fn main() -> ExitCode {
         }
     };
     if let Some(document) = cli.command.as_ref().and_then(Command::document) {
-        return match document.and_then(|text| std::io::stdout().write_all(&text)) {
+        let mut to = output::product();
+        return match document.and_then(|text| to.write_all(&text).and_then(|()| to.flush())) {
             Ok(()) => Exit::Done.into(),
-            Err(_) => Exit::NothingWritten.into(),
+            Err(error) => {
+                output::to_stderr(format!("error: cannot write to standard output: {error}\n").as_bytes());
+                Exit::NothingWritten.into()
+            }
         };
     }
     let console = Console::set_up(cli.common.verbose, cli.common.output, cli.common.log_format);

@@ -7,7 +7,7 @@ use std::process::Output;
 
 use common::{Etcd, Version, on_both_versions};
 use predicates::prelude::*;
-use predicates::str::{contains, is_match};
+use predicates::str::contains;
 
 on_both_versions![migrated_metadata_is_consistent_and_what_the_backup_gives, damage_is_found_by_name_and_key,];
 

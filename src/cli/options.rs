@@ -7,6 +7,7 @@ use clap::Args;
 use crate::catalog::channel::MessageLog;
 use crate::catalog::names::Rename;
 use crate::catalog::{self, Precedence};
+use crate::expect::ExpectedAddress;
 use crate::history::Choices;
 
 /// Options of `backup`.
@@ -91,6 +92,11 @@ pub struct PlanOptions {
     /// Show every change key by key, decoded
     #[arg(long)]
     pub diff: bool,
+
+    /// Refuse unless the components that are registered under the meta root are at these addresses (host or host:port), and
+    /// say under which root these are; comma-separated or repeated
+    #[arg(long, value_name = "HOST,…", value_delimiter = ',', conflicts_with = "from_backup")]
+    pub expect_address: Vec<ExpectedAddress>,
 
     /// End with 0 if there is nothing to do, 1 if run would refuse, 2 if there is something to do
     #[arg(long)]

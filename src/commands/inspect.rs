@@ -1,6 +1,6 @@
 //! `inspect`: what a backup file holds, and whether it is sound.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 
 use anyhow::{Context as _, Result};
 
@@ -13,6 +13,7 @@ use crate::layout::keys::printable;
 use crate::outcome::inspected::{InspectOutcome, ListedKey, ShownKey, View, not_found, text, warning};
 use crate::outcome::{Ended, Header, Labelled};
 use crate::terminal::console::Console;
+use crate::terminal::output::product;
 
 pub(super) fn execute(console: &Console, options: &InspectOptions) -> Result<Exit, Failure> {
     let outcome = inspect(options)?;
@@ -89,7 +90,7 @@ fn export(options: &InspectOptions) -> Result<InspectOutcome> {
 }
 
 fn export_to_stdout(options: &InspectOptions) -> Result<InspectOutcome> {
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::new(product());
     let file =
         examine(&options.file, &mut |record| write_line(&mut out, record).context("cannot write to standard output"))?;
     out.flush().context("cannot write to standard output")?;

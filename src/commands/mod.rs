@@ -103,6 +103,7 @@ impl Context {
             .server()
             .map_or_else(String::new, |server| format!(" (etcd {}, cluster {:x})", server.version, server.cluster_id));
         self.say(format!("etcd at {}{version}, meta root {}", etcd.endpoint(), self.config.meta_root));
+        self.say(self.config.stated_in_words());
         Ok(etcd)
     }
 

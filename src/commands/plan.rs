@@ -8,6 +8,7 @@ use bytes::Bytes;
 use semver::Version;
 
 use super::metadata::Reading;
+use super::roots::registered;
 use super::run::{is_needless, versions};
 use super::{Context, course_of};
 use crate::backup::content::Content;
@@ -18,6 +19,7 @@ use crate::course::{self, Course};
 use crate::diff::Diff;
 use crate::etcd::Etcd;
 use crate::exit::{Exit, Failure};
+use crate::expect;
 use crate::guard::{Session, sessions};
 use crate::history::Operation;
 use crate::layout::keys::printable;
@@ -54,12 +56,25 @@ pub(super) async fn execute(context: &Context, options: &PlanOptions) -> Result<
         Some(file) => from_backup(file)?,
         None => from_etcd(context).await?,
     };
+    let unexpected = match &origin.etcd {
+        Some(etcd) if !options.expect_address.is_empty() => {
+            let root = context.config.meta_root.to_string();
+            expect::judge(&options.expect_address, &root, &registered(etcd, &root).await?).err()
+        }
+        _ => None,
+    };
     let mut outcome = plan(context, &run, Operation::Run, &target, origin, options.diff).await?;
     if is_needless {
         outcome.header.ended = Ended::NothingToDo;
         outcome.refusals.clear();
         outcome.header.next =
             Some(Next::new(Step::Nothing, "both versions read the same layout: there is nothing to migrate"));
+    }
+    if let Some(unexpected) = unexpected {
+        outcome.header.ended = Ended::NotOk;
+        outcome.refusals.insert(0, unexpected);
+        outcome.header.next =
+            Some(Next::new(Step::Correct, "correct the root path or the addresses, then `plan` again"));
     }
     context.console.result(&outcome, || text(&outcome, context.details));
     Ok(match (outcome.header.ended, options.detailed_exitcode) {

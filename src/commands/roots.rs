@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use etcd_client::GetOptions;
 
 use crate::etcd::{Etcd, EtcdError, prefix_end};
+use crate::expect::Registered;
+use crate::guard::sessions;
 
 /// What a meta root has below it.
 const MARKS: [&str; 3] = ["root-coord/", "session/", "snapshots/root-coord/"];
@@ -33,6 +35,23 @@ pub async fn meta_roots(etcd: &Etcd) -> Result<Vec<String>, EtcdError> {
         }
     }
     Ok(roots.into_iter().collect())
+}
+
+/// The sessions under every meta root of this etcd, for [`crate::expect::judge`]; `root` (without a slash at the end) is among
+/// them even if others may not be looked at.
+///
+/// # Errors
+/// etcd does not answer.
+pub async fn registered(etcd: &Etcd, root: &str) -> Result<Vec<Registered>, EtcdError> {
+    // Asking for all keys needs more rights than one root alone.
+    let mut roots: BTreeSet<String> = meta_roots(etcd).await.unwrap_or_default().into_iter().collect();
+    roots.insert(root.to_owned());
+    let mut all = Vec::new();
+    for root in roots {
+        let sessions = sessions(etcd, &format!("{root}/")).await?;
+        all.push(Registered { root, sessions });
+    }
+    Ok(all)
 }
 
 async fn is_meta_root(etcd: &Etcd, folder: &str) -> Result<bool, EtcdError> {

@@ -4,8 +4,9 @@ use std::fmt;
 
 use anyhow::{Result, anyhow};
 
-use super::Overrides;
-use super::yaml::{Document, Setting};
+use super::layers::{Layers, differ};
+use super::source::Setting;
+use super::{Overrides, Source};
 
 /// The environment variable that holds the password: a flag would show in the list of processes.
 pub const PASSWORD_VARIABLE: &str = "META_MIGRATION_ETCD_PASSWORD";
@@ -50,40 +51,59 @@ impl fmt::Display for Password {
 
 impl Auth {
     /// Puts the settings together; `None` if nobody is to log in.
-    pub(super) fn assemble(document: &Document, given: &Overrides, warnings: &mut Vec<String>) -> Result<Option<Self>> {
-        let enabled = document.boolean("etcd.auth.enabled")?.filter(|enabled| enabled.value);
-        if given.user.is_none() && enabled.is_none() {
+    pub(super) fn assemble(layers: &Layers, given: &Overrides, warnings: &mut Vec<String>) -> Result<Option<Self>> {
+        let switch = layers.boolean("etcd.auth.enabled", None)?;
+        let given_user = given.setting(given.user.as_ref(), "--user", "META_MIGRATION_ETCD_USER");
+        refuse_user_where_milvus_has_none(layers, given_user.as_ref())?;
+        let enabled = switch.filter(|enabled| enabled.value);
+        if given_user.is_none() && enabled.is_none() {
             if given.password.is_some() {
                 warnings.push("a password for etcd is given but no user, so nobody logs in: give --user too".into());
             }
             return Ok(None);
         }
-        let in_file = document.text("etcd.auth.userName")?;
-        let user = match (&given.user, &in_file, &enabled) {
-            (Some(user), ..) => Setting::given(user.clone(), "--user"),
-            (None, Some(user), _) => user.clone(),
-            (None, None, Some(enabled)) => {
+        let in_file = layers.text("etcd.auth.userName", None)?;
+        let user = match (layers.text("etcd.auth.userName", given_user)?, &enabled) {
+            (Some(user), _) => user,
+            (None, Some(enabled)) => {
                 return Err(enabled.refuse("is true, but etcd.auth.userName is missing: set it, or --user"));
             }
-            (None, None, None) => return Ok(None),
+            (None, None) => return Ok(None),
         };
         if user.value.is_empty() {
             return Err(user.refuse("is empty, expected the name of an etcd user"));
         }
-        let password = match &given.password {
-            Some(password) => Some(password.clone()),
-            // The file's password is that of the file's user.
-            None if in_file.is_some_and(|in_file| in_file.value == user.value) => {
-                document.text("etcd.auth.password")?.map(|password| Password(password.value))
-            }
-            None => None,
+        // The file's password is that of the file's user.
+        let is_user_of_file = in_file.is_some_and(|in_file| in_file.value == user.value);
+        let password = match given_password(given) {
+            None if !is_user_of_file => None,
+            password => layers.secret("etcd.auth.password", password)?,
         };
-        let password = password.filter(|password| !password.0.is_empty()).ok_or_else(|| {
+        let password = password.filter(|password| !password.value.is_empty()).ok_or_else(|| {
             anyhow!(
                 "{}: the password is missing: set etcd.auth.password, {PASSWORD_VARIABLE} or --password-file",
-                user.origin
+                user.source
             )
         })?;
-        Ok(Some(Self { user: user.value, password }))
+        Ok(Some(Self { user: user.value, password: Password(password.value) }))
+    }
+}
+
+fn given_password(given: &Overrides) -> Option<Setting<String>> {
+    let source = match given.from_variables.contains(PASSWORD_VARIABLE) {
+        true => Source::Variable(PASSWORD_VARIABLE),
+        false => Source::Flag("--password-file"),
+    };
+    given.password.as_ref().map(|password| Setting::new(password.0.clone(), source))
+}
+
+/// A user says that one logs in; if Milvus does not, it is perhaps another etcd.
+fn refuse_user_where_milvus_has_none(layers: &Layers, given: Option<&Setting<String>>) -> Result<()> {
+    let of_milvus = layers.of_milvus(|document| document.boolean("etcd.auth.enabled"))?;
+    match (given, of_milvus) {
+        (Some(user), Some(milvus)) if !milvus.value => {
+            Err(differ((user, &format!("the user {}", super::source::quoted(&user.value))), (&milvus, "false")))
+        }
+        _ => Ok(()),
     }
 }

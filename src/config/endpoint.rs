@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use anyhow::{Result, anyhow, bail};
 
-use super::yaml::quoted;
+use super::source::quoted;
 
 const DEFAULT_PORT: u16 = 2379;
 

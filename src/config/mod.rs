@@ -2,29 +2,39 @@
 //!
 //! All refusals of bad input happen here; the rooms above get values that make sense.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use semver::Version;
 
+use crate::layout::join_root;
 use crate::version;
-use yaml::{Document, Setting, quoted};
+use layers::Layers;
+use source::quoted;
+use yaml::Document;
 
 mod auth;
 mod endpoint;
 pub(crate) mod files;
+mod layers;
 mod meta_root;
+mod servers;
+mod source;
 mod tls;
+mod unknown;
+mod whence;
 mod yaml;
 
 pub use auth::{Auth, PASSWORD_VARIABLE, Password};
 pub use endpoint::Endpoint;
 pub use meta_root::MetaRoot;
+pub use source::{Setting, Source};
 pub use tls::{TlsConfig, TlsVersion};
+pub(crate) use unknown::advice as advice_on_unknown;
+pub use whence::{Stated, Whence};
 
-const DEFAULT_ENDPOINT: &str = "localhost:2379";
-const DEFAULT_TIMEOUT: Duration = Duration::from_millis(10_000);
 /// A day. Whoever waits longer for one answer has mistaken the unit.
 pub(crate) const MAX_TIMEOUT_MS: u64 = 86_400_000;
 
@@ -47,6 +57,8 @@ pub struct Config {
     pub target_version: Option<Version>,
     /// Where the backup is, or is to be.
     pub backup_file: Option<PathBuf>,
+    /// Where that which tells clusters apart comes from.
+    pub whence: Whence,
     /// What was read otherwise than it was written, for the log.
     pub warnings: Vec<String>,
 }
@@ -78,6 +90,10 @@ pub struct EtcdConfig {
 /// What the command line and the environment say; it goes before the file.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
+    /// Milvus's own configuration files, a later one before the earlier ones.
+    pub milvus_config: Vec<PathBuf>,
+    /// The flags whose values come from their environment variables, like `--root-path`.
+    pub from_variables: BTreeSet<String>,
     /// Comma-separated, as in `ETCD_ENDPOINTS`.
     pub endpoints: Option<String>,
     /// In place of `etcd.rootPath`.
@@ -114,40 +130,81 @@ pub struct Overrides {
 /// The file cannot be read or a setting makes no sense; one line that names the file, the key, what was expected and
 /// what to do.
 pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Config> {
-    let document = match file {
+    let own = match file {
         Some(path) => Document::read(path)?,
         None => Document::empty(),
     };
-    assemble(&document, overrides)
+    unknown::refuse_unknown_keys(&own)?;
+    let milvus = overrides.milvus_config.iter().map(|path| Document::read_or_nothing(path)).collect::<Result<_>>()?;
+    assemble(&Layers { own, milvus }, overrides)
 }
 
-fn assemble(document: &Document, given: &Overrides) -> Result<Config> {
-    refuse_other_stores(document)?;
+impl Overrides {
+    /// A value that the command line or the environment has, with which of them it was.
+    fn setting<T: Clone>(&self, value: Option<&T>, flag: &'static str, variable: &'static str) -> Option<Setting<T>> {
+        let source = if self.from_variables.contains(flag) { Source::Variable(variable) } else { Source::Flag(flag) };
+        value.map(|value| Setting::new(value.clone(), source))
+    }
+}
+
+fn assemble(layers: &Layers, given: &Overrides) -> Result<Config> {
+    refuse_other_stores(layers, given)?;
+    let own = &layers.own;
     let mut warnings = Vec::new();
+    let (meta_root, [root_path, meta_sub_path]) = meta_root(layers, given)?;
+    let (etcd, endpoints) = servers::assemble(layers, given, &mut warnings)?;
+    let source_version = version_of(
+        own,
+        "config.sourceVersion",
+        given.setting(given.source_version.as_ref(), "--source-version", "META_MIGRATION_SOURCE_VERSION"),
+    )?;
+    let target_version = version_of(
+        own,
+        "config.targetVersion",
+        given.setting(given.target_version.as_ref(), "--target-version", "META_MIGRATION_TARGET_VERSION"),
+    )?;
+    let backup_file = match given.setting(given.backup_file.as_ref(), "--backup", "META_MIGRATION_BACKUP_FILE") {
+        Some(path) => Some(path),
+        None => own.text("config.backupFilePath")?.map(|text| text.map(PathBuf::from)),
+    };
+    let whence = Whence {
+        endpoints,
+        root_path,
+        meta_sub_path,
+        source_version: source_version.as_ref().map(|version| version.source.clone()),
+        target_version: target_version.as_ref().map(|version| version.source.clone()),
+        backup_file: backup_file.as_ref().map(|file| file.source.clone()),
+    };
     Ok(Config {
-        etcd: etcd(document, given, &mut warnings)?,
-        meta_root: meta_root(document, given)?,
-        command: command(document)?,
-        run_with_backup: document.boolean("cmd.runWithBackup")?.is_some_and(|setting| setting.value),
-        skip_invalid: document.boolean("cmd.skipInvalid")?.is_some_and(|setting| setting.value),
-        source_version: version_of(document, "config.sourceVersion", given.source_version.as_ref())?,
-        target_version: version_of(document, "config.targetVersion", given.target_version.as_ref())?,
-        backup_file: match &given.backup_file {
-            Some(path) => Some(path.clone()),
-            None => document.text("config.backupFilePath")?.map(|path| path.value.into()),
-        },
+        etcd,
+        meta_root,
+        command: command(own)?,
+        run_with_backup: own.boolean("cmd.runWithBackup")?.is_some_and(|setting| setting.value),
+        skip_invalid: own.boolean("cmd.skipInvalid")?.is_some_and(|setting| setting.value),
+        source_version: source_version.map(|version| version.value),
+        target_version: target_version.map(|version| version.value),
+        backup_file: backup_file.map(|file| file.value),
+        whence,
         warnings,
     })
 }
 
-fn refuse_other_stores(document: &Document) -> Result<()> {
-    if let Some(store) = document.text("metastore.type")?.filter(|store| !store.value.eq_ignore_ascii_case("etcd")) {
+fn refuse_other_stores(layers: &Layers, given: &Overrides) -> Result<()> {
+    let is_other = |store: &Setting<String>| !store.value.eq_ignore_ascii_case("etcd");
+    let own = layers.own.text("metastore.type")?.filter(is_other);
+    let of_milvus = layers.of_milvus(|document| document.text("metastore.type"))?.filter(is_other);
+    if let Some(store) = own.or(of_milvus) {
         return Err(store.refuse(format!(
-            "found {}, expected etcd: Milvus 2.1 keeps its metadata in etcd, and only that is migrated",
+            "found {}, expected etcd: collections, indexes and users are in that database then, and this tool migrates only what \
+             is in etcd. Stay with Milvus 2.1, or copy the data into a new installation",
             quoted(&store.value)
         )));
     }
-    if let Some(embed) = document.boolean("etcd.use.embed")?.filter(|embed| embed.value) {
+    let own = layers.own.boolean("etcd.use.embed")?.filter(|embed| embed.value);
+    let of_milvus = layers.of_milvus(|document| document.boolean("etcd.use.embed"))?.filter(|embed| embed.value);
+    // Where Milvus has its own etcd, the endpoint of a plain one on that data directory can only be said beside its file.
+    let is_served = given.endpoints.is_some() || layers.own.texts("etcd.endpoints").is_ok_and(|found| found.is_some());
+    if let Some(embed) = own.or(of_milvus.filter(|_| !is_served)) {
         return Err(embed.refuse(
             "this etcd runs inside Milvus: stop Milvus, start a plain etcd on its data directory (etcd --data-dir <dir>), \
              put that endpoint in etcd.endpoints and set etcd.use.embed to false",
@@ -156,71 +213,36 @@ fn refuse_other_stores(document: &Document) -> Result<()> {
     Ok(())
 }
 
-fn etcd(document: &Document, given: &Overrides, warnings: &mut Vec<String>) -> Result<EtcdConfig> {
-    let ssl_enabled = match given.tls {
-        Some(tls) => tls,
-        None => document.boolean("etcd.ssl.enabled")?.is_some_and(|setting| setting.value),
-    };
-    let endpoints = endpoints(document, given, ssl_enabled)?;
-    let tls = if endpoints.iter().any(|endpoint| endpoint.tls) {
-        Some(TlsConfig::assemble(document, given, warnings)?)
-    } else {
-        TlsConfig::refuse_flags_without_tls(given)?;
-        None
-    };
-    let request_timeout = match given.request_timeout {
-        Some(timeout) => timeout,
-        None => document
-            .parsed("etcd.requestTimeout", "milliseconds, a whole number from 1 to 86400000", |text| {
-                text.parse().ok().filter(|millis| (1..=MAX_TIMEOUT_MS).contains(millis))
-            })?
-            .map_or(DEFAULT_TIMEOUT, |millis| Duration::from_millis(millis.value)),
-    };
-    Ok(EtcdConfig { endpoints, request_timeout, tls, auth: Auth::assemble(document, given, warnings)? })
-}
-
-fn endpoints(document: &Document, given: &Overrides, ssl_enabled: bool) -> Result<Vec<Endpoint>> {
-    let key = "etcd.endpoints";
-    let lists = match &given.endpoints {
-        Some(list) => vec![Setting::given(list.clone(), "--endpoints (ETCD_ENDPOINTS)")],
-        None => match document.texts(key)? {
-            Some(lists) => lists,
-            None => vec![Setting::given(DEFAULT_ENDPOINT.to_owned(), key)],
-        },
-    };
-    let mut endpoints = Vec::new();
-    for list in &lists {
-        for address in list.value.split(',').map(str::trim).filter(|address| !address.is_empty()) {
-            let endpoint = Endpoint::parse(address, ssl_enabled).map_err(|reason| list.refuse(reason))?;
-            if !endpoints.contains(&endpoint) {
-                endpoints.push(endpoint);
-            }
-        }
-    }
-    match lists.first() {
-        Some(list) if endpoints.is_empty() => Err(list.refuse("no address in it, expected at least one host:port")),
-        _ => Ok(endpoints),
-    }
-}
-
-fn meta_root(document: &Document, given: &Overrides) -> Result<MetaRoot> {
-    let half = |flag: &str, given: &Option<String>, key: &str, default: &str| match given {
-        Some(text) => Ok(Setting::given(text.clone(), flag)),
+/// The meta root, and where its two halves come from.
+fn meta_root(layers: &Layers, given: &Overrides) -> Result<(MetaRoot, [Source; 2])> {
+    let half = |key: &'static str, default: &str, same: fn(&str, &str) -> bool, given: Option<Setting<String>>| {
         // `""` is a value here: Milvus then keeps everything directly under the other half.
-        None => anyhow::Ok(document.text_or_empty(key)?.unwrap_or_else(|| Setting::given(default.to_owned(), key))),
+        let found = layers.text_or_empty(key, given, same)?;
+        anyhow::Ok(found.unwrap_or_else(|| Setting::new(default.to_owned(), Source::Default(key))))
     };
-    let root_path = half("--root-path", &given.root_path, "etcd.rootPath", "by-dev")?;
-    let meta_sub_path = half("--meta-sub-path", &given.meta_sub_path, "etcd.metaSubPath", "meta")?;
-    MetaRoot::new(&root_path.value, &meta_sub_path.value).ok_or_else(|| {
+    let root_path = half(
+        "etcd.rootPath",
+        "by-dev",
+        |a, b| join_root(a, "x") == join_root(b, "x"),
+        given.setting(given.root_path.as_ref(), "--root-path", "META_MIGRATION_ROOT_PATH"),
+    )?;
+    let meta_sub_path = half(
+        "etcd.metaSubPath",
+        "meta",
+        |a, b| join_root("x", a) == join_root("x", b),
+        given.setting(given.meta_sub_path.as_ref(), "--meta-sub-path", "META_MIGRATION_META_SUB_PATH"),
+    )?;
+    let root = MetaRoot::new(&root_path.value, &meta_sub_path.value).ok_or_else(|| {
         anyhow!(
             "{}: {} and {}: {} make no prefix of keys: write them as in the configuration of Milvus (by-dev and meta there \
              by default)",
-            root_path.origin,
+            root_path.source,
             quoted(&root_path.value),
-            meta_sub_path.origin,
+            meta_sub_path.source,
             quoted(&meta_sub_path.value)
         )
-    })
+    })?;
+    Ok((root, [root_path.source, meta_sub_path.source]))
 }
 
 fn command(document: &Document) -> Result<Option<CommandType>> {
@@ -234,18 +256,21 @@ fn command(document: &Document) -> Result<Option<CommandType>> {
     Ok(command.map(|command| command.value))
 }
 
-fn version_of(document: &Document, key: &str, given: Option<&Version>) -> Result<Option<Version>> {
-    if let Some(version) = given {
-        return Ok(Some(version.clone()));
+fn version_of(document: &Document, key: &str, given: Option<Setting<Version>>) -> Result<Option<Setting<Version>>> {
+    if given.is_some() {
+        return Ok(given);
     }
     let Some(text) = document.text(key)? else { return Ok(None) };
-    version::parse(&text.value).map(Some).map_err(|reason| {
-        // 2.1 is what people write who forget the last number.
-        let minor_only = text.value.split('.').count() == 2 && text.value.parse::<f64>().is_ok();
-        let last = if text.value == "2.1" { "4" } else { "0" };
-        let advice = if minor_only { format!(": write {}.{last}", text.value) } else { String::new() };
-        text.refuse(format!("{reason}{advice}"))
-    })
+    match version::parse(&text.value) {
+        Ok(version) => Ok(Some(text.map(|_| version))),
+        Err(reason) => {
+            // 2.1 is what people write who forget the last number.
+            let minor_only = text.value.split('.').count() == 2 && text.value.parse::<f64>().is_ok();
+            let last = if text.value == "2.1" { "4" } else { "0" };
+            let advice = if minor_only { format!(": write {}.{last}", text.value) } else { String::new() };
+            Err(text.refuse(format!("{reason}{advice}")))
+        }
+    }
 }
 
 #[cfg(test)]

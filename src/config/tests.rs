@@ -5,12 +5,19 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod of_milvus;
+
 fn read(yaml: &str) -> Config {
     read_with(yaml, &Overrides::default())
 }
 
+fn layers(yaml: &str, milvus: &[&str]) -> Layers {
+    let of_milvus = |(number, yaml): (usize, &&str)| Document::parse(&format!("m{number}.yaml"), yaml).unwrap();
+    Layers { own: Document::parse("f.yaml", yaml).unwrap(), milvus: milvus.iter().enumerate().map(of_milvus).collect() }
+}
+
 fn read_with(yaml: &str, given: &Overrides) -> Config {
-    assemble(&Document::parse("f.yaml", yaml).unwrap(), given).unwrap()
+    assemble(&layers(yaml, &[]), given).unwrap()
 }
 
 fn refusal(yaml: &str) -> String {
@@ -18,7 +25,7 @@ fn refusal(yaml: &str) -> String {
 }
 
 fn refusal_with(yaml: &str, given: &Overrides) -> String {
-    let error = assemble(&Document::parse("f.yaml", yaml).unwrap(), given).unwrap_err().to_string();
+    let error = assemble(&layers(yaml, &[]), given).unwrap_err().to_string();
     assert!(!error.contains('\n'), "{error}");
     error
 }
@@ -95,7 +102,7 @@ fn bad_endpoints_are_refused_with_file_line_and_text() {
         assert!(error.starts_with(expected), "{list}: {error}");
     }
     let given = Overrides { endpoints: Some("a:b".into()), ..Overrides::default() };
-    assert!(refusal_with("{}", &given).starts_with("--endpoints (ETCD_ENDPOINTS): \"a:b\" is no address"));
+    assert!(refusal_with("{}", &given).starts_with("--endpoints: \"a:b\" is no address"));
 }
 
 #[test]
@@ -320,6 +327,18 @@ fn a_path_or_root_with_control_characters_tears_no_line_apart() {
 }
 
 #[test]
+fn a_misspelt_key_of_ours_stops_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f.yaml");
+    fs::write(&path, "config:\n  backupFile: /b\n").unwrap();
+    let error = load(Some(&path), &Overrides::default()).unwrap_err().to_string();
+    assert!(
+        error.contains("f.yaml:2: config.backupFile: this key is not known") && error.contains("config.backupFilePath"),
+        "{error}"
+    );
+}
+
+#[test]
 fn keys_that_are_not_ours_may_hold_anything() {
     assert_eq!(read("a: [1, {b: &x c}]\n? [complex]\n: *x\n1: 2\nmetastore: {x: !y z}\n<: {<<: 1}"), read("{}"));
 }
@@ -366,8 +385,8 @@ proptest! {
     ) {
         // JSON is YAML.
         let yaml = serde_json::json!({ key: value }).to_string();
-        if let Ok(document) = Document::parse("f.yaml", &yaml) {
-            let error = assemble(&document, &Overrides::default()).err();
+        if let Ok(own) = Document::parse("f.yaml", &yaml) {
+            let error = assemble(&Layers { own, milvus: Vec::new() }, &Overrides::default()).err();
             prop_assert!(error.is_none_or(|error| !error.to_string().contains('\n')));
         }
     }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::yaml::{Document, Setting, quoted};
+use super::layers::Layers;
+use super::source::{Setting, quoted};
 use super::{Overrides, files};
 
 /// Which certificates to trust and to show. All files exist and could be opened.
@@ -31,23 +32,19 @@ pub enum TlsVersion {
 
 impl TlsConfig {
     /// Puts the settings together, for endpoints of which at least one uses TLS.
-    pub(super) fn assemble(document: &Document, given: &Overrides, warnings: &mut Vec<String>) -> Result<Self> {
-        let file = |flag: &str, path: &Option<PathBuf>, key: &str| -> Result<Option<Setting<PathBuf>>> {
-            let setting = match path {
-                Some(path) => Some(Setting::given(path.clone(), flag)),
-                None => {
-                    document.text(key)?.map(|text| Setting { value: PathBuf::from(text.value), origin: text.origin })
-                }
-            };
+    pub(super) fn assemble(layers: &Layers, given: &Overrides, warnings: &mut Vec<String>) -> Result<Self> {
+        let file = |key: &str, given: Option<Setting<PathBuf>>| -> Result<Option<Setting<PathBuf>>> {
+            let setting = layers.path(key, given)?;
             if let Some(path) = &setting {
                 files::open(&path.value)
                     .map_err(|reason| path.refuse(format!("{} {reason}", files::shown(&path.value))))?;
             }
             Ok(setting)
         };
-        let ca = file("--tls-ca", &given.tls_ca, "etcd.ssl.tlsCACert")?;
-        let cert = file("--tls-cert", &given.tls_cert, "etcd.ssl.tlsCert")?;
-        let key = file("--tls-key", &given.tls_key, "etcd.ssl.tlsKey")?;
+        let [given_ca, given_cert, given_key] = given_files(given);
+        let ca = file("etcd.ssl.tlsCACert", given_ca)?;
+        let cert = file("etcd.ssl.tlsCert", given_cert)?;
+        let key = file("etcd.ssl.tlsKey", given_key)?;
         match (&cert, &key) {
             (Some(cert), None) => {
                 return Err(cert.refuse("a certificate without its private key: set etcd.ssl.tlsKey (--tls-key) too"));
@@ -57,10 +54,9 @@ impl TlsConfig {
             }
             (Some(_), Some(_)) | (None, None) => {}
         }
-        let min_version = match &given.tls_min_version {
-            Some(text) => Some(Setting::given(text.clone(), "--tls-min-version")),
-            None => document.text("etcd.ssl.tlsMinVersion")?,
-        };
+        let given =
+            given.setting(given.tls_min_version.as_ref(), "--tls-min-version", "META_MIGRATION_TLS_MIN_VERSION");
+        let min_version = layers.text("etcd.ssl.tlsMinVersion", given)?;
         let path = |setting: Option<Setting<PathBuf>>| setting.map(|setting| setting.value);
         Ok(Self {
             ca: path(ca),
@@ -76,16 +72,20 @@ impl TlsConfig {
 
     /// Flags that ask for certificates say that TLS is meant; in a file they may just be the template's.
     pub(super) fn refuse_flags_without_tls(given: &Overrides) -> Result<()> {
-        for (flag, path) in
-            [("--tls-ca", &given.tls_ca), ("--tls-cert", &given.tls_cert), ("--tls-key", &given.tls_key)]
-        {
-            if let Some(path) = path {
-                let setting = Setting::given(path, flag);
-                return Err(setting.refuse("no endpoint uses TLS: add --tls, or write the endpoint with https://"));
-            }
+        match given_files(given).into_iter().flatten().next() {
+            Some(file) => Err(file.refuse("no endpoint uses TLS: add --tls, or write the endpoint with https://")),
+            None => Ok(()),
         }
-        Ok(())
     }
+}
+
+/// CA, certificate and key as flags or variables.
+fn given_files(given: &Overrides) -> [Option<Setting<PathBuf>>; 3] {
+    [
+        given.setting(given.tls_ca.as_ref(), "--tls-ca", "META_MIGRATION_TLS_CA"),
+        given.setting(given.tls_cert.as_ref(), "--tls-cert", "META_MIGRATION_TLS_CERT"),
+        given.setting(given.tls_key.as_ref(), "--tls-key", "META_MIGRATION_TLS_KEY"),
+    ]
 }
 
 impl TlsVersion {
@@ -94,7 +94,7 @@ impl TlsVersion {
             "1.2" => Ok(Self::V1_2),
             "1.3" => Ok(Self::V1_3),
             old @ ("1.0" | "1.1") => {
-                warnings.push(format!("{}: TLS {old} is not secure, 1.2 is the oldest version used", text.origin));
+                warnings.push(format!("{}: TLS {old} is not secure, 1.2 is the oldest version used", text.source));
                 Ok(Self::V1_2)
             }
             other => Err(text.refuse(format!("found {}, expected 1.2 or 1.3", quoted(other)))),

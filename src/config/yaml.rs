@@ -11,10 +11,9 @@ use anyhow::{Result, anyhow, bail};
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
 
 use super::files;
+use super::source::quoted;
 
 mod lookup;
-
-pub use lookup::{Setting, quoted};
 
 /// A ConfigMap cannot be larger either.
 const MAX_BYTES: u64 = 1 << 20;
@@ -60,11 +59,28 @@ impl Document {
         Self::parse(&files::shown(path), &files::read_text(path, MAX_BYTES)?)
     }
 
+    /// As [`Document::read`], but nothing in the file will do: Milvus's user.yaml often holds comments alone.
+    ///
+    /// # Errors
+    /// As [`Document::read`], an empty file aside.
+    pub fn read_or_nothing(path: &Path) -> Result<Self> {
+        let file = files::shown(path);
+        let document = Self::parse_or_nothing(&file, &files::read_text(path, MAX_BYTES)?)?;
+        Ok(document.unwrap_or_else(Self::empty))
+    }
+
     /// Parses the text of a file; `file` is how errors call it.
     ///
     /// # Errors
     /// It is empty, no YAML, more than one document, nested too deeply, or no mapping.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
+        match Self::parse_or_nothing(file, text)? {
+            Some(document) => Ok(document),
+            None => bail!("{file}: is empty, expected keys like etcd.endpoints and cmd.type"),
+        }
+    }
+
+    fn parse_or_nothing(file: &str, text: &str) -> Result<Option<Self>> {
         let mut builder = Builder::default();
         let mut documents = 0;
         for event in Parser::new_from_str(text) {
@@ -83,12 +99,12 @@ impl Document {
         }
         let Builder { nodes, root, .. } = builder;
         let Some(root) = root.filter(|&root| !matches!(nodes[root].content, Content::Null)) else {
-            bail!("{file}: is empty, expected keys like etcd.endpoints and cmd.type");
+            return Ok(None);
         };
         let document = Self { file: file.to_owned(), nodes, root };
         // The text itself is not shown: somebody may have named the password file here.
         let found = match &document.node(root).content {
-            Content::Mapping(_) => return Ok(document),
+            Content::Mapping(_) => return Ok(Some(document)),
             Content::List(_) => "a list",
             Content::Null | Content::Scalar { .. } => "a text",
         };

@@ -9,7 +9,9 @@ use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::output::{to_stderr, to_stdout};
 use super::progress::Progress;
+use super::screen;
 
 /// How results are given out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -44,7 +46,7 @@ impl Console {
     /// Sets up logging, and finds out whether somebody is watching. `verbose` logs a line per transaction and request.
     pub fn set_up(verbose: bool, output: OutputFormat, log: LogFormat) -> Self {
         let terminal = io::stderr().is_terminal() && log == LogFormat::Text;
-        let bars = MultiProgress::new();
+        let bars = screen::bars(terminal);
         let default = match (verbose, terminal) {
             (true, _) => "warn,meta_migration=debug",
             (false, false) => "warn,meta_migration=info",
@@ -57,13 +59,15 @@ impl Console {
             .with_env_filter(filter)
             .with_target(false)
             .with_ansi(colours)
+            // It would complain on stderr, and panic where that cannot be written.
+            .log_internal_errors(false)
             .with_writer(BesideBars(bars.clone()));
         let logging = match log {
             LogFormat::Text => lines.try_init(),
             LogFormat::Json => lines.json().flatten_event(true).try_init(),
         };
         if let Err(error) = logging {
-            let _ = writeln!(io::stderr(), "logging is set up already: {error}");
+            to_stderr(format!("logging is set up already: {error}\n").as_bytes());
         }
         Self { terminal, output, bars }
     }
@@ -81,7 +85,7 @@ impl Console {
             OutputFormat::Json => serde_json::to_string_pretty(object)
                 .unwrap_or_else(|error| format!("{{\"error\": {:?}}}", error.to_string())),
         };
-        let _ = self.bars.suspend(|| writeln!(io::stdout(), "{text}"));
+        self.bars.suspend(|| to_stdout(format!("{text}\n").as_bytes()));
     }
 
     /// Gives an object out where the text has been given already.
@@ -97,7 +101,7 @@ impl Console {
     /// # Errors
     /// Nobody can be asked any more.
     pub async fn confirms(&self, question: &str) -> io::Result<bool> {
-        let _ = self.bars.suspend(|| write!(io::stderr(), "{question} Type yes to go on: "));
+        self.bars.suspend(|| to_stderr(format!("{question} Type yes to go on: ").as_bytes()));
         let (sender, answer) = oneshot::channel();
         std::thread::spawn(move || {
             let mut line = String::new();
@@ -116,15 +120,14 @@ impl Console {
     /// Tells something, line by line.
     pub fn say(&self, text: &str) {
         if self.terminal {
-            self.to_stderr(text);
+            self.show(text);
         } else {
             text.lines().for_each(|line| tracing::info!("{line}"));
         }
     }
 
-    /// A log that cannot be written changes nothing.
-    fn to_stderr(&self, text: &str) {
-        let _ = self.bars.suspend(|| writeln!(io::stderr(), "{text}"));
+    fn show(&self, text: &str) {
+        self.bars.suspend(|| to_stderr(format!("{text}\n").as_bytes()));
     }
 
     /// Tells of something that a person should look at.
@@ -135,7 +138,7 @@ impl Console {
     /// Tells why the process fails.
     pub fn fail(&self, text: &str) {
         if self.terminal {
-            self.to_stderr(&format!("error: {text}"));
+            self.show(&format!("error: {text}"));
         } else {
             text.lines().for_each(|line| tracing::error!("{line}"));
         }
@@ -148,13 +151,11 @@ struct BesideBars(MultiProgress);
 
 impl Write for BesideBars {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Whether it can be written or not: a log changes nothing.
-        let _ = self.0.suspend(|| io::stderr().write_all(bytes));
+        self.0.suspend(|| to_stderr(bytes));
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let _ = io::stderr().flush();
         Ok(())
     }
 }

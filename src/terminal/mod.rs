@@ -2,4 +2,6 @@
 
 pub mod console;
 mod outlook;
+pub mod output;
 pub mod progress;
+mod screen;

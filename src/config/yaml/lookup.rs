@@ -5,36 +5,7 @@ use std::collections::HashSet;
 use anyhow::{Result, anyhow, bail};
 
 use super::{Content, Document, Node, NodeId, boolean};
-
-/// A value, and the place that says it, for errors.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setting<T> {
-    /// What was said.
-    pub value: T,
-    /// Where: `file:line: key`, or the flag.
-    pub origin: String,
-}
-
-impl<T> Setting<T> {
-    /// A value from the command line or the environment.
-    pub fn given(value: T, origin: &str) -> Self {
-        Self { value, origin: origin.to_owned() }
-    }
-
-    /// The error that names this setting.
-    pub fn refuse(&self, reason: impl std::fmt::Display) -> anyhow::Error {
-        anyhow!("{}: {reason}", self.origin)
-    }
-}
-
-/// A text as errors show it: on one line, and not all of it if it is long.
-pub fn quoted(text: &str) -> String {
-    const SHOWN: usize = 80;
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{:?}…", &text[..end]),
-        None => format!("{text:?}"),
-    }
-}
+use crate::config::source::{Setting, Source};
 
 impl Document {
     /// A text; numbers and booleans count as they are written. An empty one counts as absent.
@@ -89,7 +60,7 @@ impl Document {
                 ),
             }
         }
-        Ok(first.map(|(value, line)| Setting { value, origin: self.origin(key, line) }))
+        Ok(first.map(|(value, line)| Setting::new(value, self.origin(key, line))))
     }
 
     /// The texts of a list, or a single text; those of a repeated key one after the other. Never empty: `None` if the key
@@ -111,7 +82,7 @@ impl Document {
             for item in items {
                 match &item.content {
                     Content::Scalar { text, .. } => {
-                        texts.push(Setting { value: text.clone(), origin: self.origin(key, item.line) });
+                        texts.push(Setting::new(text.clone(), self.origin(key, item.line)));
                     }
                     Content::Null => {}
                     Content::List(_) | Content::Mapping(_) => return Err(self.wrong_type(key, item, expected)),
@@ -124,9 +95,38 @@ impl Document {
         Ok(Some(texts))
     }
 
+    /// All keys directly below these sections, as the file spells them, with the place of each; below what is no mapping there
+    /// are none.
+    ///
+    /// # Errors
+    /// Keys are merged there (`<<`).
+    pub fn keys_under(&self, sections: &[&str]) -> Result<Vec<(String, Source)>> {
+        let mut keys = Vec::new();
+        let is_ours = |name: &str| sections.iter().any(|section| section.eq_ignore_ascii_case(name));
+        let Content::Mapping(pairs) = &self.node(self.root).content else { return Ok(keys) };
+        for &(key, value) in pairs {
+            let key = self.node(key);
+            let Some(name) = key.as_text() else { continue };
+            if name.split_once('.').is_some_and(|(section, _)| is_ours(section)) {
+                keys.push((name.to_owned(), self.origin(name, key.line)));
+            }
+            let Content::Mapping(inner) = &self.node(value).content else { continue };
+            if !is_ours(name) {
+                continue;
+            }
+            self.refuse_merge_key(inner)?;
+            for &(key, _) in inner {
+                let key = self.node(key);
+                let full = format!("{name}.{}", key.as_text().unwrap_or("(no text)"));
+                keys.push((full.clone(), self.origin(&full, key.line)));
+            }
+        }
+        Ok(keys)
+    }
+
     /// How errors name a key.
-    fn origin(&self, key: &str, line: usize) -> String {
-        format!("{}:{line}: {key}", self.file)
+    fn origin(&self, key: &str, line: usize) -> Source {
+        Source::File { file: self.file.clone(), line, key: key.to_owned() }
     }
 
     fn wrong_type(&self, key: &str, node: &Node, expected: &str) -> anyhow::Error {

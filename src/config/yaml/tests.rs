@@ -22,7 +22,10 @@ fn texts(document: &Document, key: &str) -> Vec<String> {
 fn a_value_is_found_by_dotted_key_with_its_line() {
     let document = parse("# comment\netcd:\n  ssl:\n    tlsMinVersion: 1.3 # why\n");
     let setting = document.text("etcd.ssl.tlsMinVersion").unwrap().unwrap();
-    assert_eq!((setting.value.as_str(), setting.origin.as_str()), ("1.3", "f.yaml:4: etcd.ssl.tlsMinVersion"));
+    assert_eq!(
+        (setting.value.as_str(), setting.source.to_string().as_str()),
+        ("1.3", "f.yaml:4: etcd.ssl.tlsMinVersion")
+    );
 }
 
 #[test]

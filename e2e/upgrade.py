@@ -1,0 +1,133 @@
+"""The way of one newer version: migration, use, restart, rollback."""
+
+from pathlib import Path
+from typing import Any
+
+from compare import Comparison, compare, compare_after_use
+from data import NEW_NAMES, SMALL, TO_MIGRATE
+from records import META, save
+from server_config import hasty
+from servers import Etcd, Milvus, ServerError, copy_site, etcdctl, run_client, wait_for
+from settings import TO_DROP
+from tool import meta_migration
+from tripwire import changes, metadata, old_does_not_start
+from versions import SOURCE, Version
+
+from target import Target, read, say
+
+MOST_LINES = 20
+LOG_FOLDERS = ("rocksmq", "rocksmq_meta_kv")
+
+
+def migrate(site: Path, version: str) -> None:
+    output = meta_migration(site, version, "backup")
+    output += meta_migration(site, version, "run", *TO_MIGRATE)
+    output += meta_migration(site, version, "verify", f"--backup={site}/migration.bak", *TO_MIGRATE)
+    (site / "logs").mkdir(exist_ok=True)
+    (site / "logs/meta-migration.log").write_text(output)
+
+
+def with_new_names(observed: Any) -> Any:
+    """What 2.1.0 said, with the names that the migration gave."""
+    match observed:
+        case dict():
+            return {NEW_NAMES.get(key, key): with_new_names(value) for key, value in observed.items()}
+        case list():
+            return [with_new_names(value) for value in observed]
+        case str():
+            return NEW_NAMES.get(observed, observed)
+    return observed
+
+
+def compared(result: Comparison) -> dict[str, Any]:
+    for line in result.wrong[:MOST_LINES]:
+        say(f"DIFFERENT: {line}")
+    if len(result.wrong) > MOST_LINES:
+        say(f"DIFFERENT: and {len(result.wrong) - MOST_LINES} more things")
+    return {
+        name: {"checked": area.checked, "same": area.same, "known": area.known, "wrong": area.wrong}
+        for name, area in result.areas.items()
+    }
+
+
+def keys_of(collection: int) -> list[str]:
+    """Those of its segments. The root coordinator waits 20 minutes more before it forgets a dropped collection, and
+    index records go a few minutes later."""
+    keys = etcdctl("get", "--prefix", f"{META}datacoord-meta/", "--keys-only").split()
+    return [key for key in keys if f"/{collection}/" in key]
+
+
+def files_of(site: Path, collection: int) -> list[Path]:
+    return [path for path in (site / "storage").rglob(f"*_log/{collection}/**/*") if path.is_file()]
+
+
+def drops_are_collected(target: Target, before: Path, observed: dict[str, Any]) -> dict[str, str]:
+    """With hasty garbage collection: segments and files of dropped collections go."""
+    numbers = [observed["collections"][name]["describe"]["id"] for name in TO_DROP]
+    if not all(files_of(before, number) for number in numbers):
+        raise ServerError(f"not all of {TO_DROP} had files: there is nothing to watch")
+
+    def left() -> list[str]:
+        return [key for number in numbers for key in [*keys_of(number), *map(str, files_of(target.site, number))]]
+
+    state = "ok"
+    try:
+        wait_for("segments and files of dropped collections to go", lambda: not left(), 120, 1)
+    except ServerError as error:
+        state = f"{error}: {left()[:10]}"
+        say(f"FAILED {state}")
+    return {"segments and files of dropped collections go": state}
+
+
+def upgrade(source: Path, work: Path, version: Version, old: dict[str, Any]) -> dict[str, Any]:
+    site = copy_site(source, work / f"site-{version.text}")
+    wanted = with_new_names(old)
+    wanted["listed"].sort()
+    with Etcd(site):
+        before = metadata()
+        migrate(site, version.text)
+        save(site / "before.json", before)
+        save(site / "migrated.json", metadata())
+    steps = old_does_not_start(site, version.tripwires)
+    for name, state in steps.items():
+        say(f"{version.text}: {name}: {state}")
+    with Etcd(site):
+        with Target(version, site) as target:
+            result = {"areas": compared(compare(wanted, target.observe("first"))), "panics": target.panics}
+            say(f"{version.text}: compared with {SOURCE}")
+            if SMALL:
+                return result | {"steps": steps, "rollback": {}}
+            steps |= target.use("use_lived.py", "again")
+            steps |= target.use("use.py", "change")
+            steps |= target.use("use_lived.py", "delete")
+            say(f"{version.text}: used")
+    # As it is now: later, garbage collection is hasty.
+    back = copy_site(site, work / f"site-{version.text}-back")
+    with Etcd(site):
+        with Target(version, site, hasty(version)) as target:
+            steps |= drops_are_collected(target, back, old)
+        with Target(version, site) as target:
+            steps |= target.use("use.py", "check", "after a restart: ")
+            steps |= target.use("use_lived.py", "check", "after a restart: ")
+            unchanged = compare_after_use(wanted, target.observe("last"))
+            compared(unchanged)
+            steps["after a restart: all other collections as before"] = "; ".join(unchanged.wrong) or "ok"
+    say(f"{version.text}: cleaned up, restarted, and compared again")
+    rolled_back, same = roll_back(source, back, version, old, before)
+    return result | {"steps": steps | same, "rollback": rolled_back}
+
+
+def roll_back(
+    source: Path, site: Path, version: Version, old: dict[str, Any], before: dict[str, bytes]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The metadata by our tool, the message log from before: what 2.2 wrote there, 2.1.0 would carry out again."""
+    for folder in LOG_FOLDERS:
+        copy_site(source / folder, site / folder)
+    with Etcd(site):
+        meta_migration(site, version.text, "rollback")
+        changed = changes(before, metadata())
+        with Milvus(SOURCE, site) as milvus:
+            run_client(milvus, "observe.py", f"{site}/observed-again.json")
+    say(f"{version.text}: rolled back, and compared again")
+    result = compared(compare(old, read(site / "observed-again.json"), back=True))
+    return result, {"rolled back: etcd key for key as before": f"{len(changed)} keys: {changed[:10]}" if changed else "ok"}

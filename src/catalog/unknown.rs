@@ -12,7 +12,8 @@ use crate::layout::keys::{Key, prefix_of, printable};
 const NAMED: usize = 20;
 
 /// Families whose records become other messages.
-const CONCERNED: [Family; 6] = [
+const CONCERNED: [Family; 7] = [
+    Family::Collection,
     Family::SourceAlias,
     Family::SourceIndex,
     Family::SourceSegmentIndex,
@@ -29,7 +30,11 @@ pub fn warnings(records: &Records) -> Vec<String> {
         if !CONCERNED.contains(&key.family) {
             continue;
         }
-        let fields = decode::unknown_fields(&key, &record.value);
+        let mut fields = decode::unknown_fields(&key, &record.value);
+        if key.family == Family::Collection {
+            // Of a collection's record only the list of its indexes becomes something else.
+            fields.retain(|path| path.contains(".field_indexes."));
+        }
         if fields.is_empty() {
             continue;
         }

@@ -301,7 +301,7 @@ fn elsewhere_rows_are_shared_out_by_size_and_the_segment_is_told() {
     for (sizes, number, expected) in [
         (&[1000, 2000, 3000, 4000][..], 2010, &[201, 402, 603, 804][..]),
         (&[1, 1, 1_000_000], 10, &[1, 1, 8]),
-        (&[0, 0], 3, &[1, 2]),
+        (&[0, 0], 3, &[2, 1]),
         (&[5, 5, 5], 2, &[1, 1, 0]),
     ] {
         let done = with(compacted(number, sizes)).migrate();

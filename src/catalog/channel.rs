@@ -167,8 +167,8 @@ fn write_start(
         summary.from_collection += 1;
     }
     let position = MsgPosition {
-        // As all versions write it themselves. 2.2 to 2.4.0 cut it at its last `_` to find the physical channel, and a physical one so cut
-        // is none that anybody reads: such a channel could not be watched.
+        // As Milvus writes it itself. Readers cut it at its last `_` to find the physical channel; where a physical one stands, only later
+        // releases put the virtual one in its place first (a repair of what 2.2.2 once wrote).
         channel_name: start.channel.clone(),
         msg_id: if on_kafka { FIRST_LEFT.to_vec() } else { id.clone() },
         msg_group: String::new(),

@@ -31,6 +31,8 @@ pub(super) struct LoadStates {
     whole: BTreeSet<i64>,
     /// Load types of collections that tell it.
     load_types: BTreeMap<i64, i32>,
+    /// Collections whose record cannot be read: nobody knows its kind.
+    unreadable: BTreeSet<i64>,
     /// Numbers of replica records.
     replicas: BTreeMap<i64, i32>,
 }
@@ -54,9 +56,10 @@ impl LoadStates {
             check_status(key, record.status, record.replica_number, findings);
         }
         // From 2.3 on there is a record of the collection and one of each partition; the load type tells such records.
-        match record.as_ref().map_or(0, |record| record.load_type) {
-            0 => drop(self.whole.insert(collection)),
-            load_type => drop(self.load_types.insert(collection, load_type)),
+        match record.as_ref().map(|record| record.load_type) {
+            None => drop(self.unreadable.insert(collection)),
+            Some(0) => drop(self.whole.insert(collection)),
+            Some(load_type) => drop(self.load_types.insert(collection, load_type)),
         }
         let replicas = record.as_ref().map(|record| record.replica_number);
         let indexes = record.map(|record| record.field_index_id);
@@ -77,13 +80,12 @@ impl LoadStates {
     }
 
     pub(super) fn add_replica(&mut self, ids: (i64, i64), key: &[u8], value: &[u8], findings: &mut Findings) {
-        let record = read(key, value, findings, |record: &Replica| {
+        let _ = read(key, value, findings, |record: &Replica| {
             same_id("collectionID", record.collection_id, ids.0)?;
             same_id("ID", record.id, ids.1)
         });
-        if record.is_some() {
-            *self.replicas.entry(ids.0).or_default() += 1;
-        }
+        // One that cannot be read has been reported; it is not missing.
+        *self.replicas.entry(ids.0).or_default() += 1;
     }
 
     pub(super) fn check(
@@ -119,7 +121,10 @@ impl LoadStates {
         let loaded: BTreeSet<(i64, i64)> =
             self.records.iter().filter_map(|record| Some((record.collection, record.partition?))).collect();
         for (collection, partition) in &loaded {
-            if !self.whole.contains(collection) && !self.load_types.contains_key(collection) {
+            let has_record = self.whole.contains(collection)
+                || self.load_types.contains_key(collection)
+                || self.unreadable.contains(collection);
+            if !has_record {
                 let key = Family::PartitionLoad.key([*collection, *partition]).to_string();
                 findings.error(Invariant::LoadForm, key, "there is no load state of its collection");
             }

@@ -58,7 +58,6 @@ fn a_load_state_of_another_collection_than_its_key_says_is_found() {
         edit(keys, &part, |load: &mut PartitionLoadInfo| load.partition_id += 1);
         let replica = find(keys, Family::Replica, |key| key.ids::<1>() != whole.ids::<1>());
         edit(keys, &replica, |replica: &mut Replica| replica.id += 1);
-        add_replica(keys, replica.ids::<1>()[0], 70);
         found(Invariant::IdsAgree, [whole, part, replica])
     });
 }

@@ -8,6 +8,7 @@ mod loads;
 mod robustness;
 mod segments;
 mod snapshots;
+mod unreadable;
 mod used;
 
 use std::collections::BTreeMap;

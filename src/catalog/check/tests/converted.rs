@@ -2,9 +2,8 @@
 
 use super::*;
 use crate::catalog::names::Rename;
+use crate::catalog::tests::cluster::TARGETS;
 use crate::catalog::{Options, Precedence};
-
-const TARGETS: [&str; 7] = ["2.2.0", "2.2.3", "2.2.9", "2.2.16", "2.3.5", "2.4.0", "2.4.23"];
 
 #[track_caller]
 fn assert_converts(name: &str, options: &Options) {
@@ -34,27 +33,47 @@ fn the_sample() {
     }
 }
 
+/// Cases that migrate as they are.
+const SOUND: [&str; 8] = [
+    "history-pruned",
+    "dangling-alias",
+    "one-statslog",
+    "flushing",
+    "compacted",
+    "released-partition",
+    "unfinished-drop",
+    "fresh-2.1",
+];
+
+/// Cases that need an option, each with a test of its own below.
+const WITH_OPTION: [&str; 4] =
+    ["2.2-started-first.full", "alias-named-like-a-collection", "two-collections-one-name", "two-partitions-one-name"];
+
 #[test]
 fn every_case_that_migrates() {
-    for name in [
-        "history-pruned",
-        "dangling-alias",
-        "one-statslog",
-        "flushing",
-        "compacted",
-        "released-partition",
-        "unfinished-drop",
-        "fresh-2.1",
-    ] {
+    for name in SOUND {
         assert_converts(name, &Options::default());
     }
 }
 
 #[test]
+fn no_case_is_forgotten() {
+    let folder: std::path::PathBuf = [env!("CARGO_MANIFEST_DIR"), "testdata", "cases"].iter().collect();
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut there: Vec<_> = files.filter_map(|name| Some(name.strip_suffix(".jsonl")?.to_owned())).collect();
+    there.sort();
+    let mut known = [&SOUND[..], &WITH_OPTION].concat();
+    known.sort_unstable();
+    assert_eq!(there, known);
+}
+
+#[test]
 fn what_a_2_2_made_that_was_started_first() {
     let options = Options { precedence: Precedence::Newer, ..Options::default() };
-    let (before_databases, since) = TARGETS.split_at(2);
-    assert_converts_to(since, "2.2-started-first.full", &options);
+    let (since, before_databases): (Vec<_>, Vec<_>) =
+        TARGETS.into_iter().partition(|target| layout(target).in_database);
+    assert!(!since.is_empty() && !before_databases.is_empty());
+    assert_converts_to(&since, "2.2-started-first.full", &options);
     // What 2.2.16 wrote, an older one cannot read: that is refused.
     for target in before_databases {
         let done = sample::case("2.2-started-first.full").convert(target, &options);

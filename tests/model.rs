@@ -11,13 +11,17 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use bytes::Bytes;
 use meta_migration::catalog::check::check;
-use meta_migration::catalog::{self, Conversion, Options, Precedence};
+use meta_migration::catalog::records::Records;
+use meta_migration::catalog::{self, Conversion, Options};
 use meta_migration::diff::{Diff, Differ};
+use meta_migration::history::{History, Operation};
 use meta_migration::layout::families::{Family, Side};
-use meta_migration::layout::keys::{family_of, printable};
+use meta_migration::layout::keys::{HISTORY, family_of, printable};
+use meta_migration::layout::messages::common::KeyValuePair;
 use meta_migration::layout::messages::target::FieldIndex;
 use meta_migration::layout::wire;
 use meta_migration::plan::{Change, Phase, Plan, opening_of_run};
+use meta_migration::state::{Situation, State};
 use meta_migration::version::{self, Layout};
 use prost::Message;
 
@@ -86,6 +90,14 @@ fn check_all(cases: Cases, number: usize, check: impl Fn(&Case) -> Result<(), St
 }
 
 fn becomes_what_the_model_says(case: &Case) -> Result<(), String> {
+    let situation = Situation::of(&case.records()).map_err(|error| error.to_string())?;
+    let is_expected = match (case.keys.contains_key(HISTORY.as_bytes()), situation.state) {
+        (true, state) => state == State::RunInterrupted,
+        (false, state) => matches!(state, State::Ready | State::NothingToMigrate),
+    };
+    if !is_expected {
+        return Err(format!("the state is {:?}", situation.state));
+    }
     let conversion = case.converted();
     if !conversion.problems.is_empty() {
         return Err(format!("problems that the model does not see: {:#?}", conversion.problems));
@@ -97,8 +109,8 @@ fn becomes_what_the_model_says(case: &Case) -> Result<(), String> {
         (Some(_), Some(_)) if is_free(key) => false,
         // What is not known of a file stays where it stood, and the model puts it at the end.
         (Some(tool), Some(model)) if is_log(key) => sorted_logs(tool) != sorted_logs(model),
-        // Rule 3 of the layouts: which JSON is json.dumps' own is judged by its blanks alone, and by the model by its numbers, too.
-        (Some(tool), Some(model)) if family_of(key) == Family::FieldIndex => index(tool) != index(model),
+        // Which JSON is json.dumps' own the tool judges by its blanks alone, and the model by its numbers and letters, too.
+        (Some(tool), Some(model)) if family_of(key) == Family::FieldIndex => !is_same_index(tool, model),
         (tool, model) => tool != model,
     };
     let differing: Vec<String> = converted
@@ -120,13 +132,35 @@ fn becomes_what_the_model_says(case: &Case) -> Result<(), String> {
     if errors.is_empty() { Ok(()) } else { Err(format!("for {} verify finds {errors:#?}", case.target)) }
 }
 
-/// A field index, without the blanks in what the user asked for.
-fn index(value: &[u8]) -> FieldIndex {
-    let mut record = FieldIndex::decode(value).expect("a message");
-    for pair in record.index_info.iter_mut().flat_map(|info| &mut info.user_index_params) {
-        pair.value.retain(|letter| letter != ' ');
-    }
-    record
+/// Whether all is the same but for `params` that the model leaves as they are, and the tool makes compact. Not the other way round.
+fn is_same_index(tool: &[u8], model: &[u8]) -> bool {
+    let [mut tool, mut model] = [tool, model].map(|value| FieldIndex::decode(value).expect("a message"));
+    let params = |record: &mut FieldIndex| record.index_info.take().map(|info| info.user_index_params);
+    let [bare_tool, bare_model] = [&tool, &model].map(|record| {
+        let mut bare = record.clone();
+        bare.index_info.iter_mut().for_each(|info| info.user_index_params.clear());
+        bare
+    });
+    let (tool, model) = (params(&mut tool).unwrap_or_default(), params(&mut model).unwrap_or_default());
+    let is_same = |(tool, model): (&KeyValuePair, &KeyValuePair)| {
+        tool == model || (tool.key == "params" && model.key == "params" && tool.value == compact(&model.value))
+    };
+    bare_tool == bare_model && tool.len() == model.len() && tool.iter().zip(&model).all(is_same)
+}
+
+/// JSON text without the blanks outside of its strings.
+fn compact(text: &str) -> String {
+    let (mut in_string, mut escaped) = (false, false);
+    let is_kept = |letter: &char| {
+        match letter {
+            _ if escaped => escaped = false,
+            '\\' => escaped = in_string,
+            '"' => in_string = !in_string,
+            _ => {}
+        }
+        in_string || *letter != ' '
+    };
+    text.chars().filter(is_kept).collect()
 }
 
 fn is_log(key: &[u8]) -> bool {
@@ -155,8 +189,8 @@ fn shown(value: Option<&Bytes>) -> String {
 }
 
 fn names_the_damage(case: &Case) -> Result<(), String> {
-    // Rule 7 asks of a path that it ends in the log's ID; the model asks for the folders before it, too.
-    if case.name.contains("damage log_path") {
+    // Not settled (tests/model/README.md): rule 7 asks of a path only that it ends in the log's ID.
+    if case.name.contains("damage log_elsewhere") {
         return Ok(());
     }
     let conversion = case.converted();
@@ -164,19 +198,22 @@ fn names_the_damage(case: &Case) -> Result<(), String> {
     named.extend(conversion.problems.iter().filter(|one| one.caused_by.is_none()).map(|one| one.key.clone()));
     // Names that clash are found by looking at what would be; what is left out is listed, too.
     let missing: Vec<&String> = case.must_name.iter().filter(|key| !named.contains(*key)).collect();
-    let findings = check(&conversion.should, Some(case.layout())).findings;
-    let listed = |key: &str| {
-        let report = &conversion.report;
-        let id = key.rsplit('/').next().unwrap_or_default();
-        findings.iter().any(|finding| {
-            finding.key.ends_with(id) || finding.what.contains(id) || finding.key.contains(&format!("/{id}/"))
-        }) || report.left_out.iter().any(|left| left.key == key || left.key.starts_with(&format!("snapshots/{key}_ts")))
-    };
-    let unnamed: Vec<_> = missing.into_iter().filter(|key| !listed(key)).collect();
-    // What is wrong with an alias may be said of its record or of its snapshot.
+    let checked = check(&conversion.should, Some(case.layout()));
+    let errors: Vec<_> = checked.errors().collect();
     let plain = |key: &str| {
         key.strip_prefix("snapshots/").and_then(|key| key.rsplit_once("_ts")).map(|(key, _)| key.to_owned())
     };
+    let listed = |key: &str| {
+        let id = key.rsplit('/').next().unwrap_or_default();
+        let is_word = |text: &str| text.split([' ', ',']).any(|word| word == id);
+        errors.iter().any(|error| error.key.split('/').any(|part| part == id) || is_word(&error.what))
+            // An alias that leads nowhere is left out with all its snapshots.
+            || conversion.report.left_out.iter().any(|left| {
+                left.key == key || plain(&left.key).as_deref() == Some(key) || plain(key).as_ref() == Some(&left.key)
+            })
+    };
+    let unnamed: Vec<_> = missing.into_iter().filter(|key| !listed(key)).collect();
+    // What is wrong with an alias may be said of its record or of its snapshot.
     let unnamed: Vec<_> =
         unnamed.into_iter().filter(|key| !named.iter().any(|one| plain(one).as_ref() == Some(*key))).collect();
     let is_known =
@@ -196,10 +233,33 @@ impl Case {
         Layout::of(&version::parse(&self.target).unwrap())
     }
 
+    fn records(&self) -> Records {
+        let mut records = Records::default();
+        for (key, value) in &self.keys {
+            records.add(key.clone(), value.clone());
+        }
+        records
+    }
+
+    /// What is to be there, with the precedence that the records and the history give.
     fn converted(&self) -> Conversion {
-        let options = Options { precedence: Precedence::Source, ..Options::default() };
-        let entries = self.keys.iter().map(|(key, value)| (key.clone(), value.clone()));
-        catalog::convert(&entries.collect(), self.layout(), &options)
+        let records = self.records();
+        let situation = Situation::of(&records).expect("a history that can be read");
+        let options = Options { precedence: situation.precedence(), ..Options::default() };
+        catalog::convert(&records, self.layout(), &options)
+    }
+
+    /// The model's history says little: here is the tool's own of such a run.
+    fn with_real_history(mut self) -> Self {
+        if let Some(value) = self.keys.get_mut(HISTORY.as_bytes()) {
+            let history = History {
+                from_version: Some("2.1.4".into()),
+                to_version: Some(self.target.clone()),
+                ..History::begin(Operation::Run)
+            };
+            *value = history.write();
+        }
+        self
     }
 }
 
@@ -312,6 +372,6 @@ impl Iterator for Cases {
         let (name, target) = (self.read_text(), self.read_text());
         let (keys, result) = (self.read_keys(), self.read_keys());
         let must_name = (0..self.read_number()).map(|_| printable(&self.read_bytes())).collect();
-        Some(Case { name, target, keys, result, must_name })
+        Some(Case { name, target, keys, result, must_name }.with_real_history())
     }
 }

@@ -328,7 +328,16 @@ def is_snapshot_of(key, record):
 # ----------------------------------------------------------------------------------------------------------- segments
 
 def log_path(kvs, r):
-    """A log whose path does not end in a number, or not in the place where newer versions look for it."""
+    """A log whose path does not end in a number."""
+    return log_at(kvs, r, ["{place}/", "{place}/x", "{place}/12x", "{place}/-5", "{place}/99999999999999999999", ""])
+
+
+def log_elsewhere(kvs, r):
+    """A log whose path ends in a number, but not in the place where newer versions look for it."""
+    return log_at(kvs, r, ["{place}/1/2", "files/{ids}/5", "5"])
+
+
+def log_at(kvs, r, paths):
     found = [(key, number) for key, value in live(kvs, SEGMENT) for number in (11, 12, 13)
              if any(field["binlogs"] for field in decode("SegmentInfo", value)[LISTS[number][0]])]
     chosen = pick(r, found)
@@ -337,8 +346,7 @@ def log_path(kvs, r):
     key, number = chosen
     ids = key[len(SEGMENT):].decode()
     place = f"files/{LISTS[number][2]}/{ids}" + ("" if number == 13 else "/100")
-    path = r.choice([f"{place}/", f"{place}/x", f"{place}/12x", f"{place}/-5", f"{place}/99999999999999999999",
-                     f"{place}/1/2", f"files/{ids}/5", "5", ""])
+    path = r.choice(paths).format(place=place, ids=ids)
     field = f_int(1, 0 if number == 13 else 100) + f_raw(2, f_int(1, 5) + f_str(4, path))
     kvs[key] += f_raw(number, field)
     return {key}
@@ -438,5 +446,5 @@ KINDS = [
     collection_contents, newest_snapshot_dropped, collection_gone, missing_index, index_on_missing_field, bad_params,
     unlisted_index, missing_build, missing_request, enabled_without_build, build_twice, file_path,
     collections_of_one_name, partitions_of_one_name, alias_named_like_a_collection, alias_newest_snapshot_differs,
-    gone_without_tombstone, log_path, wrong_field, undecodable, wrong_id, bad_key,
+    gone_without_tombstone, log_path, log_elsewhere, wrong_field, undecodable, wrong_id, bad_key,
 ]

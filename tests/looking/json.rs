@@ -33,13 +33,21 @@ fn a_defect_of_the_tool_has_an_object_too() {
 fn the_schema_takes_no_object_that_lacks_something() {
     let schema = Schema::of_outcomes();
     let etcd = sample(Version::V3_5);
-    let plan = json_of(&Tool::new(&etcd), &["plan"], 0);
-    schema.check(&plan);
-    for pointer in ["/migration", "/migration/totals", "/migration/report"] {
-        let mut changed = plan.clone();
-        changed.pointer_mut(pointer).unwrap().as_object_mut().unwrap().clear();
-        let checked = catch_unwind(AssertUnwindSafe(|| schema.check(&changed)));
-        assert!(checked.is_err(), "{pointer} may be empty");
+    let tool = Tool::new(&etcd);
+    tool.call(&["backup"]).code(0);
+    let plan = json_of(&tool, &["plan"], 0);
+    let file = json_of(&tool, &["inspect", "migration.bak"], 0);
+    for (object, pointers) in [
+        (plan, ["/next", "/migration", "/migration/totals", "/migration/report"]),
+        (file, ["/file", "/file/header", "/file/manifest", "/file/checks/0"]),
+    ] {
+        schema.check(&object);
+        for pointer in pointers {
+            let mut changed = object.clone();
+            changed.pointer_mut(pointer).unwrap().as_object_mut().unwrap().clear();
+            let checked = catch_unwind(AssertUnwindSafe(|| schema.check(&changed)));
+            assert!(checked.is_err(), "{pointer} may be empty");
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use meta_migration::exit::Exit;
-use meta_migration::outcome::FailureOutcome;
+use meta_migration::outcome::{AnyOutcome, FailureOutcome};
 use serde_json::Value;
 
 use crate::common::{Tool, Version, on_both_versions};
@@ -47,6 +47,30 @@ fn the_schema_takes_no_object_that_lacks_something() {
             changed.pointer_mut(pointer).unwrap().as_object_mut().unwrap().clear();
             let checked = catch_unwind(AssertUnwindSafe(|| schema.check(&changed)));
             assert!(checked.is_err(), "{pointer} may be empty");
+        }
+    }
+}
+
+/// docs/json.md names the words that scripts go by, each in the first cell of a row, and the fields of every object.
+#[test]
+fn the_document_names_every_word_and_every_field() {
+    let document = include_str!("../../docs/json.md");
+    let row = |word: &str| {
+        let word = format!("`{word}`");
+        document.lines().any(|line| line.starts_with("| ") && line.split('|').nth(1).unwrap().contains(&word))
+    };
+    let schema = serde_json::to_value(schemars::schema_for!(AnyOutcome)).unwrap();
+    for (name, least) in [("Ended", 6), ("State", 12), ("Step", 16)] {
+        let words = schema["$defs"][name]["oneOf"].as_array().unwrap();
+        assert!(words.len() >= least, "{name}: {words:?}");
+        for word in words.iter().map(|word| word["const"].as_str().unwrap()) {
+            assert!(row(word), "docs/json.md has no row for {word} ({name})");
+        }
+    }
+    for outcome in schema["anyOf"].as_array().unwrap() {
+        let name = outcome["$ref"].as_str().unwrap().rsplit('/').next().unwrap();
+        for field in schema["$defs"][name]["properties"].as_object().unwrap().keys() {
+            assert!(document.contains(&format!("`{field}`")), "docs/json.md does not name {field} of {name}");
         }
     }
 }

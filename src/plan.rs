@@ -127,7 +127,7 @@ impl Plan {
     pub fn of_run(diff: &Diff, revision: i64) -> Self {
         let [mut prepare, mut leftovers, mut segments, mut switch, mut clean_up, mut leave_out] = [
             Phase::new("writing the records of the new layout"),
-            Phase::new("removing what an interrupted run left"),
+            Phase::new("removing records of the new layout that do not stay"),
             Phase::new("moving the logs of the segments"),
             Phase { in_order: true, ..Phase::new("switching the collections") },
             Phase::new("removing the records of 2.1"),

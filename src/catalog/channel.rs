@@ -39,8 +39,6 @@ pub enum MessageLog {
 pub struct ChannelStart {
     /// The virtual channel.
     pub channel: String,
-    /// The physical channel; empty where the record names none.
-    pub physical: String,
     /// The message ID of the start position, if the record tells it.
     pub message_id: Option<Vec<u8>>,
 }
@@ -55,11 +53,7 @@ impl ChannelStart {
                 let start = physical
                     .and_then(|physical| info.start_positions.iter().find(|position| position.key == *physical))
                     .filter(|position| !position.data.is_empty());
-                Self {
-                    channel: channel.clone(),
-                    physical: physical.cloned().unwrap_or_default(),
-                    message_id: start.map(|start| start.data.clone()),
-                }
+                Self { channel: channel.clone(), message_id: start.map(|start| start.data.clone()) }
             })
             .collect()
     }
@@ -173,7 +167,9 @@ fn write_start(
         summary.from_collection += 1;
     }
     let position = MsgPosition {
-        channel_name: start.physical.clone(),
+        // As Milvus writes it itself. Readers cut it at its last `_` to find the physical channel; where a physical one stands, only later
+        // releases put the virtual one in its place first (a repair of what 2.2.2 once wrote).
+        channel_name: start.channel.clone(),
         msg_id: if on_kafka { FIRST_LEFT.to_vec() } else { id.clone() },
         msg_group: String::new(),
         timestamp: collection.create_time,

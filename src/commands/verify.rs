@@ -18,6 +18,7 @@ use crate::diff::{Diff, Differ};
 use crate::etcd::Etcd;
 use crate::exit::{Exit, Failure};
 use crate::guard::sessions;
+use crate::history::{History, Operation};
 use crate::layout::families::Family;
 use crate::layout::keys::{MIGRATION_SESSION, family_of, is_metadata, printable};
 use crate::outcome::verified::{ComparisonOutcome, VerifyOutcome, ended, text};
@@ -56,7 +57,8 @@ pub(super) async fn execute(context: &Context, options: &VerifyOptions) -> Resul
     let target = target.or_else(|| context.config.target_version.clone());
     let layout = target.as_ref().map(Layout::of);
     let checked = check::check(all.iter().map(|(key, value)| (key, value)), layout);
-    let expected = backup.map(|backup| work_out(options, backup, target.as_ref())).transpose()?;
+    let kept_newer = situation.history.as_ref().is_some_and(keeps_newer);
+    let expected = backup.map(|backup| work_out(options, kept_newer, backup, target.as_ref())).transpose()?;
     let comparison = expected.map(|expected| compared(expected, &all));
     let outcome = judge(context, &situation, target.as_ref(), checked, comparison, live_sessions, revision);
     context.console.result(&outcome, || text(&outcome, context.details));
@@ -148,13 +150,24 @@ fn read_backup(context: &Context, file: &Path) -> Result<Entries> {
     Ok((file.display().to_string(), entries))
 }
 
+/// Whether what a newer Milvus wrote before counted in the run or repair on record.
+fn keeps_newer(history: &History) -> bool {
+    history.options.keep_newer || history.operation == Operation::Repair
+}
+
 /// Works the migration out again from the backup.
-fn work_out(options: &VerifyOptions, (file, entries): Entries, target: Option<&Version>) -> Result<Expected> {
+fn work_out(
+    options: &VerifyOptions,
+    kept_newer: bool,
+    (file, entries): Entries,
+    target: Option<&Version>,
+) -> Result<Expected> {
     let target = target.with_context(|| {
         "it is not known for which target the backup is to be migrated: give --target-version".to_owned()
     })?;
     let records: Records = entries.iter().cloned().collect();
-    let chosen = options.conversion.options(Precedence::Source, false);
+    let precedence = if kept_newer { Precedence::Newer } else { Precedence::Source };
+    let chosen = options.conversion.options(precedence, kept_newer);
     let Conversion { should, problems, refusals: refused, .. } =
         catalog::convert(&records, Layout::of(target), &chosen);
     if !refused.is_empty() {

@@ -41,6 +41,19 @@ impl Etcd {
         self.put_all(entries);
     }
 
+    /// Carries out the edits of a JSON-lines file: `{"put": key, "value_b64": …}` or `{"delete": key}`.
+    pub fn edit(&self, file: &Path) {
+        let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        for line in text.lines() {
+            let edit: Value = serde_json::from_str(line).unwrap();
+            match (&edit["put"], &edit["delete"]) {
+                (Value::String(key), Value::Null) => self.put(&**key, unbase64(edit["value_b64"].as_str().unwrap())),
+                (Value::Null, Value::String(key)) => self.delete(&**key),
+                _ => panic!("{}: neither put nor delete: {line}", file.display()),
+            }
+        }
+    }
+
     /// Puts in many keys, each with its value and lease (0 for none), in few transactions.
     pub fn put_all(&self, entries: impl IntoIterator<Item = (Vec<u8>, Vec<u8>, i64)>) {
         let (mut ops, mut bytes) = (Vec::new(), 0);

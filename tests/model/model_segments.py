@@ -202,7 +202,7 @@ def collection_start(record, channel, physical, kafka):
         if start["key"] == physical and start["data"]:
             message = FIRST_ONE_LEFT if kafka else start["data"]
             return ("first message left" if kafka else "collection start",
-                    f_str(1, physical) + f_raw(2, message) + f_int(4, record["create_time"]))
+                    f_str(1, channel) + f_raw(2, message) + f_int(4, record["create_time"]))
     return None
 
 

@@ -32,8 +32,8 @@ fn a_channel_without_any_segment_gets_the_position_at_which_its_collection_begin
         msg_group: String::new(),
         timestamp: 99,
     };
-    assert_eq!(checkpoint(&done, "dml_0_7v0"), expected("dml_0", b"01234567"), "the physical channel");
-    assert_eq!(checkpoint(&done, "dml_1_7v1"), expected("dml_1", b"abcdefgh"));
+    assert_eq!(checkpoint(&done, "dml_0_7v0"), expected("dml_0_7v0", b"01234567"), "the virtual channel");
+    assert_eq!(checkpoint(&done, "dml_1_7v1"), expected("dml_1_7v1", b"abcdefgh"));
     let told = &done.report().checkpoints;
     assert_eq!((told.from_collection, told.written()), (2, 2));
     assert_eq!(told.never_flushed, ["c / dml_0_7v0", "c / dml_1_7v1"]);
@@ -192,7 +192,7 @@ fn on_kafka_a_channel_that_was_never_flushed_begins_at_the_first_message_that_is
     for target in TARGETS {
         let done = never_flushed_beside(&offset(77)).migrate_to(target);
         let first_left = MsgPosition {
-            channel_name: "dml_0".into(),
+            channel_name: CHANNEL.into(),
             msg_id: b"\xfe\xff\xff\xff\xff\xff\xff\xff".to_vec(),
             msg_group: String::new(),
             timestamp: 2007,

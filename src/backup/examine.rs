@@ -14,6 +14,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::read::{GZIP_MAGIC, ZSTD_MAGIC};
@@ -22,7 +23,7 @@ pub use tally::Record;
 use tally::Tally;
 
 /// Everything that is known of a backup file.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Examination {
     /// Where it is.
     pub path: PathBuf,
@@ -59,7 +60,7 @@ pub struct Examination {
 }
 
 /// Who wrote a backup file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FileFormat {
     /// This tool.
@@ -73,7 +74,7 @@ pub enum FileFormat {
 }
 
 /// What the header of the data says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct HeaderFacts {
     /// The meta root, without a slash at the end.
     pub meta_root: String,
@@ -84,7 +85,7 @@ pub struct HeaderFacts {
 }
 
 /// One thing that was checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Check {
     /// What should hold.
     pub what: String,
@@ -95,7 +96,7 @@ pub struct Check {
 }
 
 /// How a check turned out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// It holds.
@@ -107,7 +108,7 @@ pub enum Verdict {
 }
 
 /// A place where something is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Damage {
     /// Number of the record, from 1; the header is record 0.
     pub record: u64,

@@ -11,7 +11,6 @@ use crate::decode;
 use crate::exit::{Exit, Failure};
 use crate::layout::keys::printable;
 use crate::outcome::inspected::{InspectOutcome, ListedKey, ShownKey, View, not_found, text, warning};
-use crate::outcome::{Ended, Header, Labelled};
 use crate::terminal::console::Console;
 use crate::terminal::output::product;
 
@@ -23,11 +22,9 @@ pub(super) fn execute(console: &Console, options: &InspectOptions) -> Result<Exi
     if let View::Key { key, shown: None } = &outcome.view {
         return Err(Failure::nothing_written(anyhow::anyhow!(not_found(key, &outcome.file))));
     }
-    let ended = if outcome.file.sound { Ended::Done } else { Ended::NotOk };
     // What goes to standard output is the export alone.
     if !matches!(outcome.view, View::Export { file: None, .. }) {
-        let object = Labelled { header: Header::new("inspect", ended), outcome: &outcome };
-        console.result(&object, || text(&outcome));
+        console.result(&outcome, || text(&outcome));
     }
     Ok(if outcome.file.sound { Exit::Done } else { Exit::NothingWritten })
 }
@@ -40,7 +37,7 @@ fn inspect(options: &InspectOptions) -> Result<InspectOutcome> {
     } else if let Some(folder) = &options.export {
         if folder.as_os_str() == "-" { export_to_stdout(options) } else { export(options) }
     } else {
-        Ok(InspectOutcome { file: examine(&options.file, &mut |_| Ok(()))?, view: View::Summary })
+        Ok(InspectOutcome::new(examine(&options.file, &mut |_| Ok(()))?, View::Summary))
     }
 }
 
@@ -58,7 +55,7 @@ fn list(options: &InspectOptions, prefix: &str) -> Result<InspectOutcome> {
         }
         Ok(())
     })?;
-    Ok(InspectOutcome { file, view: View::List { prefix: prefix.to_owned(), keys } })
+    Ok(InspectOutcome::new(file, View::List { prefix: prefix.to_owned(), keys }))
 }
 
 fn show(options: &InspectOptions, key: &str) -> Result<InspectOutcome> {
@@ -77,7 +74,7 @@ fn show(options: &InspectOptions, key: &str) -> Result<InspectOutcome> {
         }
         Ok(())
     })?;
-    Ok(InspectOutcome { file, view: View::Key { key: key.to_owned(), shown } })
+    Ok(InspectOutcome::new(file, View::Key { key: key.to_owned(), shown }))
 }
 
 fn export(options: &InspectOptions) -> Result<InspectOutcome> {
@@ -86,7 +83,7 @@ fn export(options: &InspectOptions) -> Result<InspectOutcome> {
     let examination = examine(&options.file, &mut |record| export.add(record))?;
     let file = Some(export.finish()?);
     let keys = examination.keys;
-    Ok(InspectOutcome { file: examination, view: View::Export { file, keys } })
+    Ok(InspectOutcome::new(examination, View::Export { file, keys }))
 }
 
 fn export_to_stdout(options: &InspectOptions) -> Result<InspectOutcome> {
@@ -95,5 +92,5 @@ fn export_to_stdout(options: &InspectOptions) -> Result<InspectOutcome> {
         examine(&options.file, &mut |record| write_line(&mut out, record).context("cannot write to standard output"))?;
     out.flush().context("cannot write to standard output")?;
     let keys = file.keys;
-    Ok(InspectOutcome { file, view: View::Export { file: None, keys } })
+    Ok(InspectOutcome::new(file, View::Export { file: None, keys }))
 }

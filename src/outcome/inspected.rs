@@ -4,24 +4,37 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::words::{bytes, thousands};
+use super::{Ended, Header};
 use crate::backup::Manifest;
 use crate::backup::examine::{Check, Damage, Examination, FileFormat, Verdict};
 use crate::layout::keys::printable;
 
 /// The outcome of `inspect`: the file, and what was asked of it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct InspectOutcome {
+    /// What all outcomes begin with.
+    #[serde(flatten)]
+    pub header: Header,
     /// What is known of the file as a whole.
     pub file: Examination,
     /// What was asked.
     pub view: View,
 }
 
+impl InspectOutcome {
+    /// A file that is not sound is not ok, whatever was asked of it.
+    pub fn new(file: Examination, view: View) -> Self {
+        let ended = if file.sound { Ended::Done } else { Ended::NotOk };
+        Self { header: Header::new("inspect", ended), file, view }
+    }
+}
+
 /// What was asked of a backup file.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum View {
     /// Nothing but the file as a whole.
@@ -50,7 +63,7 @@ pub enum View {
 }
 
 /// A key in a list.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ListedKey {
     /// The key without the meta root.
     pub key: String,
@@ -59,7 +72,7 @@ pub struct ListedKey {
 }
 
 /// A key with its value.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ShownKey {
     /// The key without the meta root.
     pub key: String,

@@ -90,17 +90,6 @@ impl Next {
     }
 }
 
-/// An outcome whose object does not name its command itself.
-#[derive(Debug, Serialize)]
-pub struct Labelled<'a, T> {
-    /// What all outcomes begin with.
-    #[serde(flatten)]
-    pub header: Header,
-    /// What it found.
-    #[serde(flatten)]
-    pub outcome: &'a T,
-}
-
 /// What all outcomes begin with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Header {
@@ -168,6 +157,8 @@ pub enum AnyOutcome {
     RolledBack(rolled_back::RollbackOutcome),
     /// `verify`
     Verified(verified::VerifyOutcome),
+    /// `inspect`
+    Inspected(Box<inspected::InspectOutcome>),
     /// Any command that failed
     Failed(FailureOutcome),
 }

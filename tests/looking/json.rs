@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use meta_migration::exit::Exit;
-use meta_migration::outcome::FailureOutcome;
+use meta_migration::outcome::{AnyOutcome, FailureOutcome};
 use serde_json::Value;
 
 use crate::common::{Tool, Version, on_both_versions};
@@ -33,13 +33,45 @@ fn a_defect_of_the_tool_has_an_object_too() {
 fn the_schema_takes_no_object_that_lacks_something() {
     let schema = Schema::of_outcomes();
     let etcd = sample(Version::V3_5);
-    let plan = json_of(&Tool::new(&etcd), &["plan"], 0);
-    schema.check(&plan);
-    for pointer in ["/migration", "/migration/totals", "/migration/report"] {
-        let mut changed = plan.clone();
-        changed.pointer_mut(pointer).unwrap().as_object_mut().unwrap().clear();
-        let checked = catch_unwind(AssertUnwindSafe(|| schema.check(&changed)));
-        assert!(checked.is_err(), "{pointer} may be empty");
+    let tool = Tool::new(&etcd);
+    tool.call(&["backup"]).code(0);
+    let plan = json_of(&tool, &["plan"], 0);
+    let file = json_of(&tool, &["inspect", "migration.bak"], 0);
+    for (object, pointers) in [
+        (plan, ["/next", "/migration", "/migration/totals", "/migration/report"]),
+        (file, ["/file", "/file/header", "/file/manifest", "/file/checks/0"]),
+    ] {
+        schema.check(&object);
+        for pointer in pointers {
+            let mut changed = object.clone();
+            changed.pointer_mut(pointer).unwrap().as_object_mut().unwrap().clear();
+            let checked = catch_unwind(AssertUnwindSafe(|| schema.check(&changed)));
+            assert!(checked.is_err(), "{pointer} may be empty");
+        }
+    }
+}
+
+/// docs/json.md names the words that scripts go by, each in the first cell of a row, and the fields of every object.
+#[test]
+fn the_document_names_every_word_and_every_field() {
+    let document = include_str!("../../docs/json.md");
+    let row = |word: &str| {
+        let word = format!("`{word}`");
+        document.lines().any(|line| line.starts_with("| ") && line.split('|').nth(1).unwrap().contains(&word))
+    };
+    let schema = serde_json::to_value(schemars::schema_for!(AnyOutcome)).unwrap();
+    for (name, least) in [("Ended", 6), ("State", 12), ("Step", 16)] {
+        let words = schema["$defs"][name]["oneOf"].as_array().unwrap();
+        assert!(words.len() >= least, "{name}: {words:?}");
+        for word in words.iter().map(|word| word["const"].as_str().unwrap()) {
+            assert!(row(word), "docs/json.md has no row for {word} ({name})");
+        }
+    }
+    for outcome in schema["anyOf"].as_array().unwrap() {
+        let name = outcome["$ref"].as_str().unwrap().rsplit('/').next().unwrap();
+        for field in schema["$defs"][name]["properties"].as_object().unwrap().keys() {
+            assert!(document.contains(&format!("`{field}`")), "docs/json.md does not name {field} of {name}");
+        }
     }
 }
 

@@ -20,7 +20,7 @@ on_both_versions![
     the_rights_that_a_user_lacks_are_told,
 ];
 
-/// What a plan says of any etcd and any revision.
+/// What a plan says of any etcd, any revision and any time.
 fn redacted(plan: &str) -> String {
     let plan = mask(&mask(plan, "http://", " at"), "at revision ", ":");
     mask(&mask(&plan, "migrated on ", ")"), "2.2.0 on ", ", by")
@@ -59,6 +59,37 @@ fn the_plan_for_half_migrated_metadata_finishes_the_migration() {
     assert_eq!(summary["totals"]["deletes"], json!(165));
     tool.call(&["run", "--force"]).code(0);
     assert_eq!(json_of(&tool, &["plan"], 0)["ended"], json!("nothing-to-do"));
+}
+
+/// Without the option a plan that would go through ends with 0: scripts of before must not take it for a failure.
+#[test]
+fn the_detailed_exit_code_tells_nothing_to_do_from_refused_from_something_to_do() {
+    let etcd = sample(Version::V3_5);
+    let tool = Tool::new(&etcd);
+    let ends = |options: &[&str], plain: i32, detailed: i32| {
+        for format in ["text", "json"] {
+            let args = [&["plan", "--output", format], options].concat();
+            tool.call(&args).code(plain);
+            writing_nothing(&etcd, || tool.call(&[&args[..], &["--detailed-exitcode"]].concat()).code(detailed));
+        }
+    };
+    tool.call(&["backup"]).code(0);
+    ends(&[], 0, 2);
+    ends(&["--from-backup", "migration.bak"], 0, 2);
+    ends(&["--target-version", "2.1.5"], 0, 0);
+    // Refused: an address where nothing of this Milvus is, another root, no etcd at all, a record that cannot be read.
+    ends(&["--expect-address", "192.0.2.1"], 1, 1);
+    ends(&["--root-path", "by-prod"], 1, 1);
+    ends(&["--endpoints", "http://127.0.0.1:1"], 1, 1);
+    let before = etcd.dump();
+    etcd.put(format!("by-dev/meta/{}", key_of(&etcd, "root-coord/index/470605840515334145/")), "no protobuf");
+    ends(&[], 1, 1);
+    ends(&["--skip-invalid"], 0, 2);
+    etcd.start_over(&before);
+    half_migrate(&etcd, &tool);
+    ends(&[], 0, 2);
+    tool.call(&["run"]).code(0);
+    ends(&[], 0, 0);
 }
 
 #[test]

@@ -69,7 +69,7 @@ pub fn convert(records: &Records, collections: &Collections, layout: Layout) -> 
         };
         positions.take(&info, &record.value);
         let dimension = collections.live(collection).and_then(super::collection::Collection::last_dimension);
-        match separate(&record.value) {
+        match separate(&record.value, [collection, partition, segment]) {
             Ok((_, logs)) if logs.is_empty() => writing.put(key, record.value.clone()),
             Ok((rest, logs)) => put_separate(&mut writing, &key, &info, rest, logs, dimension, layout),
             Err(what) => writing.problems.push(Problem::new(&key, what, LOST)),
@@ -79,7 +79,7 @@ pub fn convert(records: &Records, collections: &Collections, layout: Layout) -> 
 }
 
 /// The record without its lists, and what was in these.
-fn separate(record: &[u8]) -> Result<(Vec<u8>, Vec<FieldLogs>), String> {
+fn separate(record: &[u8], ids: [i64; 3]) -> Result<(Vec<u8>, Vec<FieldLogs>), String> {
     let wrong = |error: WireError| format!("the value does not decode as protobuf ({error})");
     let mut rest = Vec::with_capacity(record.len());
     let mut lists: BTreeMap<(Family, i64), (Vec<Log>, Vec<u8>)> = BTreeMap::new();
@@ -88,6 +88,7 @@ fn separate(record: &[u8]) -> Result<(Vec<u8>, Vec<FieldLogs>), String> {
         match LISTS.iter().find(|(number, _)| *number == field.number) {
             Some((_, family)) => {
                 let (id, logs, unknown) = read_logs(&record[field.payload])?;
+                logs.iter().try_for_each(|log| log.is_in_its_place(*family, ids, id))?;
                 let (all, rest) = lists.entry((*family, id)).or_default();
                 all.extend(logs);
                 rest.extend(unknown);
@@ -130,6 +131,29 @@ impl Log {
             }
         };
         Ok(Self { info, raw: raw.to_vec(), id })
+    }
+
+    /// Newer versions build the whole path from the IDs (`metautil.BuildInsertLogPath` and its kin): a file anywhere else would not be
+    /// found, and its rows be gone without a word.
+    fn is_in_its_place(
+        &self,
+        family: Family,
+        [collection, partition, segment]: [i64; 3],
+        field: i64,
+    ) -> Result<(), String> {
+        let path = &self.info.log_path;
+        let segment = format!("{collection}/{partition}/{segment}");
+        let place = match family {
+            Family::Binlog => format!("insert_log/{segment}/{field}/{}", self.id),
+            Family::Statslog => format!("stats_log/{segment}/{field}/{}", self.id),
+            // The only ones without a field.
+            _ => format!("delta_log/{segment}/{}", self.id),
+        };
+        let is_there = path.strip_suffix(&place).is_some_and(|root| root.is_empty() || root.ends_with('/'));
+        if path.is_empty() || is_there {
+            return Ok(());
+        }
+        Err(format!("its file {path:?} is not where newer versions look for it: …/{place}"))
     }
 
     /// As newer versions write it: the ID in the stead of the path, and this number of rows.

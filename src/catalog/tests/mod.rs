@@ -39,11 +39,13 @@ pub(crate) fn alias_record(name: &str, collection: i64) -> Vec<u8> {
 
 /// A list of files as 2.1 embeds it: of each the ID and the number of rows; the sizes are a hundred times that.
 pub(crate) fn files(kind: &str, field_id: i64, logs: &[(i64, i64)]) -> FieldBinlog {
+    // The files of deletes are of no field.
+    let field = if kind == "delta_log" { String::new() } else { format!("{field_id}/") };
     let log = |(id, entries_num): &(i64, i64)| Binlog {
         entries_num: *entries_num,
         timestamp_from: 3,
         timestamp_to: 4,
-        log_path: format!("files/{kind}/1/10/9/{field_id}/{id}"),
+        log_path: format!("files/{kind}/1/10/9/{field}{id}"),
         log_size: entries_num * 100,
         log_id: 0,
     };
@@ -62,6 +64,12 @@ fn with_files(info: &mut SegmentInfo) {
     info.binlogs = vec![files("insert_log", 100, &[(41, 10), (42, 20)]), files("insert_log", 0, &[(43, 10), (44, 20)])];
     info.statslogs = vec![files("stats_log", 100, &[(45, 30)])];
     info.deltalogs = vec![files("delta_log", 0, &[(46, 2)])];
+    // In the folder of this segment.
+    let here = format!("/{}/{}/{}/", info.collection_id, info.partition_id, info.id);
+    let lists = [&mut info.binlogs, &mut info.statslogs, &mut info.deltalogs];
+    for log in lists.into_iter().flatten().flat_map(|list| &mut list.binlogs) {
+        log.log_path = log.log_path.replace("/1/10/9/", &here);
+    }
     info.dml_position = position(&info.insert_channel, b"abcdefgh", 50);
 }
 

@@ -118,7 +118,7 @@ fn a_record_without_lists_stays_as_it_is() {
 fn fields_that_the_tool_does_not_know_survive_in_record_list_and_log() {
     const UNKNOWN: &[u8] = b"\xa0\x1f\x05\xb2\x1f\x02\xff\xfe";
     let delimited = |number: u8, payload: &[u8]| [&[number << 3 | 2, payload.len() as u8], payload].concat();
-    let log = [UNKNOWN, b"\x22\x03a/5\x08\x07", UNKNOWN].concat();
+    let log = [UNKNOWN, b"\x22\x17insert_log/1/10/9/100/5\x08\x07", UNKNOWN].concat();
     let list = [b"\x08\x64", UNKNOWN, &delimited(2, &log)].concat();
     let record = [with(|_| ()).value(KEY), UNKNOWN, &delimited(11, &list), UNKNOWN].concat();
     let done = with(|_| ()).put(KEY, record).migrate();
@@ -152,11 +152,39 @@ fn a_file_whose_path_does_not_end_in_a_number_is_a_problem_and_the_segment_is_le
         assert!(done.only_problem(KEY).contains("does not end in a number"), "{:?}", done.problems());
         assert_eq!((done.after.has(KEY), log_keys(&done)), (false, vec![]));
     }
-    let plain = with(|info| {
-        info.binlogs = vec![files("insert_log", 100, &[(41, 10)])];
-        info.binlogs[0].binlogs[0].log_path = "41".into();
+}
+
+#[test]
+fn a_file_that_is_not_where_newer_versions_look_is_a_problem_and_the_segment_is_left_out() {
+    let place = "insert_log/1/10/9/100/41";
+    let others = [
+        "41",
+        "files/insert_log/2/10/9/100/41",
+        "files/insert_log/1/10/9/101/41",
+        "files/insert_log/1/10/9/41",
+        "files/stats_log/1/10/9/100/41",
+        "files/my_insert_log/1/10/9/100/41",
+    ];
+    let at = |path: &str| {
+        with(|info| {
+            info.binlogs = vec![files("insert_log", 100, &[(41, 10)])];
+            info.binlogs[0].binlogs[0].log_path = path.into();
+        })
+    };
+    for path in others {
+        let done = at(path).migrate_without_invalid();
+        assert!(done.only_problem(KEY).contains("is not where newer versions look for it"), "{:?}", done.problems());
+        assert_eq!((done.after.has(KEY), log_keys(&done)), (false, vec![]), "{path}");
+    }
+    // Whatever the root path of the object storage is.
+    for root in ["", "files/", "/var/lib/milvus/data/"] {
+        assert_eq!(logs(&at(&format!("{root}{place}")).migrate(), "binlog", 100).binlogs[0].log_id, 41);
+    }
+    let field = with(|info| {
+        info.deltalogs = vec![files("delta_log", 0, &[(46, 2)])];
+        info.deltalogs[0].binlogs[0].log_path = "files/delta_log/1/10/9/0/46".into();
     });
-    assert_eq!(logs(&plain.migrate(), "binlog", 100).binlogs[0].log_id, 41);
+    assert!(field.migrate_without_invalid().only_problem(KEY).contains("…/delta_log/1/10/9/46"));
 }
 
 #[test]

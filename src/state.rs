@@ -12,12 +12,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::catalog::collection::{self, Collections, Form, Standing};
+use crate::catalog::collection_record;
 use crate::catalog::records::Records;
 use crate::catalog::{Precedence, alias};
 use crate::history::{History, HistoryError, Operation, Progress};
+use crate::layout::Found;
 use crate::layout::families::Family;
 use crate::layout::messages::target::FieldIndex;
-use crate::layout::{Found, is_tombstone};
 
 /// The states that metadata can be in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -189,9 +190,9 @@ impl Facts {
         for family in [Family::Collection, Family::DatabaseCollection] {
             for (_, versions) in records.versions_of(family) {
                 facts.collections = true;
-                if let Some(plain) = versions.plain.filter(|plain| !is_tombstone(plain)) {
+                if let Some(plain) = versions.plain.filter(|plain| collection_record::is_living(plain)) {
                     facts.live += 1;
-                    facts.embedded += usize::from(collection::has_embedded(&plain));
+                    facts.embedded += usize::from(collection_record::has_embedded(&plain));
                 }
             }
         }
@@ -249,7 +250,7 @@ fn dropped(records: &Records, collections: &Collections) -> Vec<String> {
     for (key, versions) in records.versions_of(Family::Collection) {
         let [id] = key.ids();
         if matches!(collections.standing(id), Standing::Passing) {
-            dropped.push(collection::name_of(&versions).unwrap_or_else(|| id.to_string()));
+            dropped.push(collection_record::name_of(&versions).unwrap_or_else(|| id.to_string()));
         }
     }
     dropped

@@ -9,6 +9,7 @@ pub mod alias;
 pub mod channel;
 pub mod check;
 pub mod collection;
+pub mod collection_record;
 pub mod index;
 mod limits;
 pub mod load_state;

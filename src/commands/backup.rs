@@ -2,7 +2,7 @@
 
 use anyhow::{Result, anyhow};
 
-use super::{Context, Halt, take};
+use super::{Context, take};
 use crate::cli::BackupOptions;
 use crate::course;
 use crate::etcd::Etcd;
@@ -68,7 +68,7 @@ async fn look(context: &Context, etcd: &Etcd, options: &BackupOptions) -> Result
     ));
     let course = course::of_backup(&situation, context.config.source_version.as_ref(), options.force);
     match take(course)? {
-        Some(Halt::Nothing(why)) => Err(anyhow!("{why}")),
+        Some(why) => Err(anyhow!("{why}")),
         None => Ok(situation),
     }
 }

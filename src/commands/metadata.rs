@@ -25,7 +25,26 @@ const ATTEMPTS: usize = 3;
 impl Context {
     /// All metadata at one revision.
     pub(super) async fn read_records(&self, etcd: &Etcd) -> Result<Reading> {
-        let read = self.starting_over(async || self.try_read_records(etcd).await);
+        let read = self.starting_over(async || self.try_read_records(etcd, "reading the metadata", |_, _| ()).await);
+        self.unless_stopped(read).await.with_context(|| format!("cannot read {}", self.config.meta_root))
+    }
+
+    /// The same, held against what should be while it is read.
+    pub(super) async fn read_records_against<I: Iterator<Item = (Bytes, Bytes)>>(
+        &self,
+        etcd: &Etcd,
+        should: impl Fn() -> I,
+    ) -> Result<(Reading, Diff)> {
+        let read = self.starting_over(async || {
+            let mut differ = Differ::new(should());
+            let each = |key: &Bytes, value: &Bytes| {
+                if is_metadata(key) {
+                    differ.add(key.clone(), value);
+                }
+            };
+            let reading = self.try_read_records(etcd, "comparing with the backup", each).await?;
+            Ok((reading, differ.finish()))
+        });
         self.unless_stopped(read).await.with_context(|| format!("cannot read {}", self.config.meta_root))
     }
 
@@ -40,10 +59,10 @@ impl Context {
         read().await
     }
 
-    async fn try_read_records(&self, etcd: &Etcd) -> Result<Reading> {
+    async fn try_read_records(&self, etcd: &Etcd, name: &str, mut each: impl FnMut(&Bytes, &Bytes)) -> Result<Reading> {
         let (mut records, mut content) = (Records::default(), Content::default());
         let mut snapshot = etcd.snapshot(self.root.as_str()).await?;
-        let bar = self.progress.reading("reading the metadata", snapshot.total());
+        let bar = self.progress.reading(name, snapshot.total());
         while let Some(page) = snapshot.next_page().await? {
             self.stop.check()?;
             bar.read(page.len() as u64);
@@ -52,6 +71,7 @@ impl Context {
                 if entry.lease == 0 {
                     content.add(&key, &entry.value);
                 }
+                each(&key, &entry.value);
                 records.add(key, entry.value);
             }
         }
@@ -60,11 +80,11 @@ impl Context {
     }
 
     /// Holds what is in etcd now against what should be. `is_part` says which keys (relative to the meta root) take part.
-    pub(super) async fn compare(
+    pub(super) async fn compare<I: Iterator<Item = (Bytes, Bytes)>>(
         &self,
         etcd: &Etcd,
         name: &str,
-        should: impl Fn() -> BoxedEntries,
+        should: impl Fn() -> I,
         is_part: impl Fn(&[u8]) -> bool,
     ) -> Result<Compared> {
         self.starting_over(async || {
@@ -216,9 +236,6 @@ pub(super) struct Reading {
     pub(super) revision: i64,
     pub(super) cluster_id: u64,
 }
-
-/// Keys and values that should be there, in ascending order.
-pub(super) type BoxedEntries = Box<dyn Iterator<Item = (Bytes, Bytes)> + Send>;
 
 fn is_compacted(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref::<EtcdError>(), Some(EtcdError::Compacted { .. }))

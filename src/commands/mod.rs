@@ -160,16 +160,11 @@ fn refusal(why: &str, next: &Next) -> anyhow::Error {
     anyhow::anyhow!("{why}. Nothing was written.\nNext: {}", next.text)
 }
 
-/// What keeps a command from doing its work.
-enum Halt {
-    Nothing(String),
-}
-
-/// Goes on only where there is something to do.
-fn take(course: Course) -> Result<Option<Halt>> {
+/// Why there is nothing to do, if so; what is refused is an error.
+fn take(course: Course) -> Result<Option<String>> {
     match course {
         Course::Convert => Ok(None),
-        Course::Nothing(why) => Ok(Some(Halt::Nothing(why))),
+        Course::Nothing(why) => Ok(Some(why)),
         Course::Refuse(why, next) => Err(refusal(&why, &next)),
     }
 }

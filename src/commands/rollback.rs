@@ -8,13 +8,12 @@ use anyhow::{Result, bail};
 use bytes::Bytes;
 use time::OffsetDateTime;
 
-use super::metadata::{BoxedEntries, Compared};
 use super::way_back::{other_cluster, record_of};
 use super::{Context, describe, interrupted, log_changes};
 use crate::backup::Backup;
 use crate::catalog::records::Records;
 use crate::catalog::tripwire::all_tripwires;
-use crate::catalog::{collection, records::Versions};
+use crate::catalog::{collection_record, records::Versions};
 use crate::cli::RollbackOptions;
 use crate::diff::Diff;
 use crate::etcd::Etcd;
@@ -22,7 +21,6 @@ use crate::exit::{Exit, Failure};
 use crate::guard::Guard;
 use crate::history::{History, Operation, Progress};
 use crate::layout::families::Family;
-use crate::layout::is_tombstone;
 use crate::layout::keys::{HISTORY, family_of, is_metadata};
 use crate::outcome::backed_up::BackupFile;
 use crate::outcome::rolled_back::{CollectionChanges, RollbackOutcome};
@@ -91,12 +89,11 @@ struct Job<'a> {
 impl Job<'_> {
     async fn guarded(&self) -> Result<RollbackOutcome, Failure> {
         let context = self.context;
-        let reading = context.read_records(self.etcd).await?;
+        let expected = || self.entries.iter().cloned();
+        let (reading, diff) = context.read_records_against(self.etcd, expected).await?;
         self.same_cluster(reading.cluster_id)?;
         let previous = reading.records.history().cloned();
-        let compared = context.compare(self.etcd, "comparing with the backup", || self.expected(), is_metadata);
-        let Compared { diff, revision, .. } = context.unless_stopped(compared).await?;
-        let plan = Plan::of_rollback(&diff, revision);
+        let plan = Plan::of_rollback(&diff, reading.revision);
         let frame = self.frame(&reading.records);
         let mut outcome = RollbackOutcome {
             header: context.header("rollback", Ended::NothingToDo, None, Some(next(context))),
@@ -169,11 +166,6 @@ impl Job<'_> {
         }
     }
 
-    /// What should be there.
-    fn expected(&self) -> BoxedEntries {
-        Box::new(self.entries.clone().into_iter())
-    }
-
     /// The tripwires that the first transaction puts, and the changes of the last one.
     fn frame(&self, records: &Records) -> (Vec<Change>, Vec<Change>) {
         let tripwires = all_tripwires();
@@ -227,9 +219,7 @@ impl Job<'_> {
         }
         let is_part = |key: &[u8]| is_metadata(key) && family_of(key) != Family::Tripwire;
         let extra = closing.len() as u64;
-        let should = || -> BoxedEntries {
-            Box::new(self.entries.clone().into_iter().filter(|(key, _)| family_of(key) != Family::Tripwire))
-        };
+        let should = || self.entries.iter().filter(|(key, _)| family_of(key) != Family::Tripwire).cloned();
         let revision = context.read_back(self.etcd, should, is_part, keys + extra, &way_on).await?;
         if let Err(error) = applier.turn(&closing, revision, None).await {
             return Err(fail(error, &applier));
@@ -264,10 +254,10 @@ fn in_words(outcome: &RollbackOutcome) -> String {
 fn names(records: &Records) -> BTreeMap<i64, String> {
     let mut names = BTreeMap::new();
     for family in [Family::Collection, Family::DatabaseCollection] {
-        for (key, record) in records.of(family).filter(|(_, record)| !is_tombstone(&record.value)) {
+        for (key, record) in records.of(family).filter(|(_, record)| collection_record::is_living(&record.value)) {
             let id = if family == Family::Collection { key.ids::<1>()[0] } else { key.ids::<2>()[1] };
             let versions = Versions { plain: Some(record.value.clone()), ..Versions::default() };
-            names.insert(id, collection::name_of(&versions).unwrap_or_else(|| id.to_string()));
+            names.insert(id, collection_record::name_of(&versions).unwrap_or_else(|| id.to_string()));
         }
     }
     names

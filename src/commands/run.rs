@@ -7,8 +7,8 @@ use anyhow::{Result, anyhow, bail};
 use bytes::Bytes;
 use semver::Version;
 
-use super::metadata::{BoxedEntries, Compared, Reading};
-use super::{Context, Halt, course_of, interrupted, log_changes, refusal, take};
+use super::metadata::{Compared, Reading};
+use super::{Context, course_of, interrupted, log_changes, refusal, take};
 use crate::apply::transactions;
 use crate::backup::write::Written;
 use crate::catalog::{self, Conversion, check};
@@ -22,7 +22,7 @@ use crate::history::{BackupRecord, Choices, History, Operation};
 use crate::layout::families::Family;
 use crate::layout::keys::{family_of, is_metadata};
 use crate::outcome::backed_up::BackupFile;
-use crate::outcome::migration::{MigrationSummary, summary, wrongs};
+use crate::outcome::migration::{MigrationSummary, headline, summary, wrongs};
 use crate::outcome::ran::RunOutcome;
 use crate::outcome::words::{self, refusals, thousands};
 use crate::outcome::{Ended, Next, Step};
@@ -184,7 +184,7 @@ impl Job<'_> {
         }
         let choices = self.choices();
         let course = course_of(context, &situation, self.operation, self.target, self.options);
-        if let Some(Halt::Nothing(why)) = take(course)? {
+        if let Some(why) = take(course)? {
             context.say(format!("nothing to do: {why}"));
             outcome.header.next = Some(course::next(&situation));
             return Ok(());
@@ -264,7 +264,11 @@ impl Job<'_> {
             Some(_) => Failure::interrupted(failure.error),
             None => failure,
         })?;
-        context.say(format!("done: {}", summary(&worked.summary, context.details)));
+        context.say(format!(
+            "done: {}\n{}",
+            headline(&worked.conversion.report),
+            summary(&worked.summary, context.details)
+        ));
         if !worked.conversion.problems.is_empty() {
             let problems = words::problems(&worked.conversion.problems);
             context.console.warn(&format!("left out, as --skip-invalid says: {problems}"));
@@ -366,8 +370,7 @@ impl Job<'_> {
         reading: &Reading,
         way_on: &str,
     ) -> Result<i64, Failure> {
-        let entries = should.clone();
-        let expected = move || -> BoxedEntries { Box::new(entries.clone().into_iter()) };
+        let expected = || should.iter().map(|(key, value)| (key.clone(), value.clone()));
         let others: u64 = reading.records.others().values().sum();
         self.context.read_back(self.etcd, expected, is_converted, should.len() as u64 + others, way_on).await
     }
@@ -380,10 +383,10 @@ fn is_converted(key: &[u8]) -> bool {
 
 impl Context {
     /// Reads everything back and compares: what takes part is as it should be, and nothing came or went besides.
-    pub(super) async fn read_back(
+    pub(super) async fn read_back<I: Iterator<Item = (Bytes, Bytes)>>(
         &self,
         etcd: &Etcd,
-        should: impl Fn() -> BoxedEntries,
+        should: impl Fn() -> I,
         is_part: impl Fn(&[u8]) -> bool,
         keys: u64,
         way_on: &str,

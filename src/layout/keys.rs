@@ -145,14 +145,6 @@ pub fn is_history(key: &[u8]) -> bool {
     key.starts_with(HISTORY_PREFIX.as_bytes())
 }
 
-/// Prefixes of the keys that only 2.2 and later have. Whoever sees a key under one of them does not look at a wholly 2.1 layout;
-/// but a tripwire is none.
-pub fn target_prefixes() -> impl Iterator<Item = String> {
-    let target = || TABLE.iter().filter(|row| row.side == Side::Target);
-    let snapshots = target().filter(|row| row.has_snapshots).map(|row| format!("{SNAPSHOTS}{}", row.prefix));
-    target().map(|row| row.prefix.to_owned()).chain(snapshots)
-}
-
 fn parse_plain(key: &str) -> Option<Result<Key, KeyError>> {
     let row = TABLE.iter().find(|row| match row.parts {
         [] => key == row.prefix,

@@ -50,7 +50,6 @@ pub fn headline(report: &Report) -> String {
 pub fn summary(migration: &MigrationSummary, details: bool) -> String {
     let report = &migration.report;
     let mut text = Text::new(details);
-    text.line(headline(report));
     text.line(format!(
         "{} collection(s) with {} partitions, {} fields and {} index(es); {} alias(es), {} dropped alias(es)",
         report.collections.len(),

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::migration::{MigrationSummary, headline, summary, wrongs};
 use super::words::{Text, bytes, refusals, thousands};
-use super::{Ended, Header};
+use super::{Ended, Header, Step};
 use crate::guard::Session;
 
 /// What `plan` found.
@@ -68,7 +68,10 @@ pub fn text(outcome: &PlanOutcome, details: bool) -> String {
         text.line(wrongs);
     }
     text.list("Milvus components that have to stop first", outcome.sessions.iter().map(ToString::to_string));
-    if outcome.header.ended != Ended::NothingToDo {
+    // Where it is refused for what this is, what a conversion would do means nothing.
+    let is_meant = outcome.header.ended != Ended::NotOk
+        || outcome.header.next.as_ref().is_some_and(|next| next.code == Step::Mend);
+    if is_meant && outcome.header.ended != Ended::NothingToDo {
         text.line(summary(migration, details));
         text.list("before and after", outcome.advice.iter().cloned());
         for change in outcome.diff.iter().flatten() {

@@ -335,3 +335,38 @@ fn a_folder_that_cannot_be_written_to_is_refused_and_stays_as_it_is() {
         check(WITH_OWN_MOUNTS, &script, &["file.partial: Read-only file system", "--backup-file"]);
     }
 }
+
+/// A FIFO waits for ever to be opened, and a device would be renamed.
+#[test]
+fn what_is_no_regular_file_is_refused_and_left_alone() {
+    let etcd = loaded(Version::V3_5);
+    let before = etcd.dump();
+    let tool = Tool::new(&etcd);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    assert!(Command::new("mkfifo").arg(path("fifo")).status().unwrap().success());
+    let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+    // Links, never the device itself: a tool that is wrong must not rename that of the machine.
+    std::os::unix::fs::symlink("/dev/null", path("link-to-device")).unwrap();
+    std::os::unix::fs::symlink("fifo", path("link-to-fifo")).unwrap();
+    let names = names_in(folder.path());
+    for (name, what) in
+        [("fifo", "a FIFO"), ("link-to-fifo", "a FIFO"), ("socket", "a socket"), ("link-to-device", "a device")]
+    {
+        let file = path(name).display().to_string();
+        for args in [
+            &["backup", "--backup-file", &file][..],
+            &["run", "--with-backup", "--backup-file", &file],
+            &["run", "--with-backup=false", "--backup-file", &file],
+            &["rollback", "--backup-file", &file],
+            &["verify", "--target-version=2.2.0", "--backup", &file],
+            &["plan", "--from-backup", &file],
+            &["inspect", &file],
+        ] {
+            let text = said(&tool.call(args).code(1));
+            assert!(text.contains(&format!("{file} is no regular file but {what}")), "{args:?}: {text}");
+            assert_eq!(names_in(folder.path()), names, "{args:?}");
+        }
+    }
+    assert_same(&before, &etcd.dump(), "refused");
+}

@@ -125,6 +125,7 @@ pub struct Damage {
 /// # Errors
 /// There is no file, the file system refuses, it is no backup at all or one of a later version, or `each` fails.
 pub fn examine(path: &Path, each: &mut dyn FnMut(&Record) -> Result<()>) -> Result<Examination> {
+    super::regular(path)?;
     let file = File::open(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => BackupError::Missing(path.to_owned()),
         _ => BackupError::Io { action: "open the backup file", path: path.to_owned(), source },

@@ -12,6 +12,7 @@ mod stream;
 pub mod write;
 
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -32,6 +33,18 @@ pub enum BackupError {
         path: PathBuf,
         /// What the system says.
         source: io::Error,
+    },
+    /// There is something at the path that is no file: a device, a FIFO, a socket, or a link to one.
+    #[error(
+        "{} is no regular file but {what}: a backup written there would be lost, and the thing itself renamed. Nothing was done; give \
+         the path of a file (--backup-file, config.backupFilePath)",
+        path.display()
+    )]
+    NotRegular {
+        /// Which path.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
     },
     /// There is no file at the path.
     #[error(
@@ -97,6 +110,24 @@ impl BackupError {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
     }
+}
+
+/// Makes sure that a path is that of a file, of a directory (which has an error of its own), or of nothing yet. Asked before it is
+/// opened: opening a FIFO waits for somebody at its other end, for ever.
+///
+/// # Errors
+/// It is something else.
+pub fn regular(path: &Path) -> Result<(), BackupError> {
+    // What cannot be looked at cannot be opened either, and that has its own error.
+    let Ok(metadata) = std::fs::metadata(path) else { return Ok(()) };
+    let kind = metadata.file_type();
+    let what = match kind {
+        _ if kind.is_file() || kind.is_dir() => return Ok(()),
+        _ if kind.is_fifo() => "a FIFO",
+        _ if kind.is_socket() => "a socket",
+        _ => "a device",
+    };
+    Err(BackupError::NotRegular { path: path.to_owned(), what })
 }
 
 fn io_hint(error: &io::Error) -> &'static str {

@@ -51,6 +51,7 @@ impl Backup {
     /// # Errors
     /// The file is missing, is no backup, is cut off, damaged, or does not hold what it says.
     pub fn read(path: &Path, each: impl FnMut(Vec<u8>, Vec<u8>)) -> Result<Self, BackupError> {
+        super::regular(path)?;
         let file = File::open(path).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => BackupError::Missing(path.to_owned()),
             _ => BackupError::Io { action: "open the backup file", path: path.to_owned(), source },

@@ -68,6 +68,7 @@ impl Writer {
     /// # Errors
     /// The folder does not exist, is not writable or is full.
     pub fn create(path: &Path, origin: Origin, entries: u64) -> Result<Self, BackupError> {
+        super::regular(path)?;
         if path.is_dir() {
             let source = io::Error::from(io::ErrorKind::IsADirectory);
             return Err(BackupError::Io { action: "write the backup file", path: path.to_owned(), source });

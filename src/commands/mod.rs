@@ -116,10 +116,11 @@ impl Context {
     }
 
     fn backup_file(&self) -> Result<PathBuf> {
-        self.config
-            .backup_file
-            .clone()
-            .context("no backup file: set config.backupFilePath in the configuration file, or give --backup-file FILE")
+        let file = self.config.backup_file.clone().context(
+            "no backup file: set config.backupFilePath in the configuration file, or give --backup-file FILE",
+        )?;
+        crate::backup::regular(&file)?;
+        Ok(file)
     }
 
     fn source_version(&self) -> Option<String> {

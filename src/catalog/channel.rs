@@ -64,6 +64,8 @@ impl ChannelStart {
 pub struct Positions {
     /// The earliest position of each virtual channel, with its timestamp, as it stands in the segment's record.
     earliest: BTreeMap<String, (u64, Bytes)>,
+    /// Channels with segments that were dropped.
+    dropped: BTreeSet<String>,
     /// Whether every message ID seen looks like an offset of Kafka, and whether there was any.
     ids: MessageIds,
 }
@@ -87,6 +89,9 @@ impl MessageIds {
 impl Positions {
     /// Takes in a segment with its record. Segments that were dropped, never existed or are being imported read nothing more.
     pub fn take(&mut self, info: &SegmentInfo, record: &[u8]) {
+        if info.state == SegmentState::SegmentDropped as i32 {
+            self.dropped.insert(info.insert_channel.clone());
+        }
         let positions = [(&info.dml_position, DML_POSITION), (&info.start_position, START_POSITION)];
         let known = positions.iter().filter_map(|(position, number)| Some((position.as_ref()?, *number)));
         let mut known = known.filter(|(position, _)| !position.msg_id.is_empty());
@@ -142,7 +147,11 @@ pub fn write(
                     writing.put(key, position.clone());
                 }
                 None => {
-                    summary.never_flushed.push(format!("{} / {}", collection.name, start.channel));
+                    let name = format!("{} / {}", collection.name, start.channel);
+                    if positions.dropped.contains(&start.channel) {
+                        summary.only_dropped.push(name.clone());
+                    }
+                    summary.never_flushed.push(name);
                     write_start(&mut writing, collection, start, on_kafka);
                 }
             }

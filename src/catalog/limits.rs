@@ -39,6 +39,13 @@ pub fn of(report: &Report) -> Vec<Limit> {
         effect: "its name is refused by everything but a search",
         remedy: format!("--rename-alias {}", renaming(alias, &taken)),
     }));
+    limits.extend(report.checkpoints.only_dropped.iter().map(|channel| Limit {
+        versions: ONLY_2_2,
+        what: format!("channel {channel}, of which every segment was dropped"),
+        effect: "2.2.16 forgets its checkpoint once it has removed the last of them (three hours after its start, as it is set by default), \
+                 reads the channel from its beginning at the next start, and can end in a crash loop over what 2.1 had dropped",
+        remedy: "insert and flush a row into that collection soon after the first start; or take 2.3.5 or later".into(),
+    }));
     limits.sort();
     limits
 }

@@ -159,6 +159,8 @@ pub struct CheckpointSummary {
     pub unknown: u64,
     /// Channels without any segment position: what their collection was given and 2.1 never flushed comes from the message log.
     pub never_flushed: Vec<String>,
+    /// Channels of which every segment was dropped.
+    pub only_dropped: Vec<String>,
 }
 
 impl CheckpointSummary {
@@ -334,5 +336,6 @@ impl CheckpointSummary {
         self.from_first_left += other.from_first_left;
         self.unknown += other.unknown;
         self.never_flushed.extend(other.never_flushed);
+        self.only_dropped.extend(other.only_dropped);
     }
 }

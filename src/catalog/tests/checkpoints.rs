@@ -240,3 +240,26 @@ fn a_checkpoint_of_a_newer_milvus_stands_where_its_records_count() {
     assert_eq!(checkpoint(&cluster.migrate_with(&options), CHANNEL), own);
     assert_eq!(checkpoint(&cluster.migrate(), CHANNEL).timestamp, 2007, "else it is of an interrupted run");
 }
+
+/// Seen on a real 2.2.16, which removes such a checkpoint itself.
+#[test]
+fn a_channel_of_which_every_segment_was_dropped_is_named_and_one_with_a_living_segment_is_not() {
+    let with = |state: SegmentState| {
+        sharded(Some(b"abcdefgh")).segment(5, move |info: &mut SegmentInfo| {
+            info.insert_channel = "dml_0_7v0".into();
+            info.state = state as i32;
+            info.dml_position = position("dml_0", b"01234567", 50);
+        })
+    };
+    let named = |state| {
+        let done = with(state).migrate();
+        let limits = &done.report().limits;
+        limits
+            .iter()
+            .filter(|limit| limit.what.contains("every segment was dropped"))
+            .map(|one| one.what.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(named(SegmentState::SegmentDropped), ["channel c / dml_0_7v0, of which every segment was dropped"]);
+    assert_eq!(named(SegmentState::Flushed), Vec::<String>::new());
+}

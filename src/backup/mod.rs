@@ -6,6 +6,7 @@
 pub mod content;
 pub mod examine;
 pub mod export;
+mod hashing;
 pub mod manifest;
 pub mod read;
 mod stream;

@@ -100,11 +100,6 @@ pub(super) fn read_header(from: &mut impl Read) -> Result<Header, StreamError> {
     })
 }
 
-/// Reads the next entry; `None` at the end.
-pub(super) fn read_entry(from: &mut impl Read) -> Result<Option<Entry>, StreamError> {
-    read_record(from, MAX_RECORD_BYTES)?.map(|bytes| decode_entry(&bytes)).transpose()
-}
-
 /// The entry in a record.
 pub(super) fn decode_entry(record: &[u8]) -> Result<Entry, StreamError> {
     let entry =

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::legacy::{Header, record, stream};
 use super::*;
-use crate::backup::stream::read_entry;
+use crate::backup::stream::{MAX_RECORD_BYTES, read_record};
 
 const MANIFEST_MAGIC: u32 = 0x184D_2A5D;
 
@@ -262,6 +262,6 @@ fn what_is_announced_is_not_allocated() {
     }
     let bytes = [&(200_u64 << 20).to_le_bytes()[..], b"abc"].concat();
     let mut short = Short { bytes: std::io::Cursor::new(bytes), largest: 0 };
-    assert!(read_entry(&mut short).is_err());
+    assert!(read_record(&mut short, MAX_RECORD_BYTES).is_err());
     assert!(short.largest < 1 << 20, "{} bytes at once", short.largest);
 }

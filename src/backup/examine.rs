@@ -162,7 +162,7 @@ pub(super) fn walk<E: From<BackupError>>(
     if start.is_empty() {
         return Err(BackupError::Empty(path.to_owned()).into());
     }
-    let source = Source { path, file_bytes, mode };
+    let source = FileSource { path, file_bytes, mode };
     if start.starts_with(&GZIP_MAGIC) {
         birdwatcher::read(&source, reader, each)
     } else if start.starts_with(&ZSTD_MAGIC) || (mode == Mode::GoOn && ours::has_manifest_at_end(&source)?) {
@@ -173,13 +173,13 @@ pub(super) fn walk<E: From<BackupError>>(
 }
 
 /// The file that is being read.
-struct Source<'a> {
+struct FileSource<'a> {
     path: &'a Path,
     file_bytes: u64,
     mode: Mode,
 }
 
-impl Source<'_> {
+impl FileSource<'_> {
     fn no_backup(&self, why: impl Into<String>) -> BackupError {
         BackupError::NoBackup { path: self.path.to_owned(), why: why.into() }
     }

@@ -21,7 +21,7 @@ const EXTRA: &str = r#"{"entry_include_root_path":true}"#;
 
 /// The header of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Header {
+pub struct StreamHeader {
     /// Meta root, without a slash at the end.
     pub meta_root: String,
     /// Number of entries that the stream should have.
@@ -76,7 +76,7 @@ impl From<io::Error> for StreamError {
 }
 
 /// Reads the header.
-pub(super) fn read_header(from: &mut impl Read) -> Result<Header, StreamError> {
+pub(super) fn read_header(from: &mut impl Read) -> Result<StreamHeader, StreamError> {
     let bytes =
         read_record(from, MAX_HEADER_BYTES)?.ok_or_else(|| StreamError::Cut("it ends before its header".into()))?;
     let header = BackupHeader::decode(&*bytes)
@@ -93,7 +93,7 @@ pub(super) fn read_header(from: &mut impl Read) -> Result<Header, StreamError> {
         return Err(StreamError::Bad("its header names a root path with control characters in it".into()));
     }
     let extra: Value = serde_json::from_slice(&header.extra).unwrap_or_default();
-    Ok(Header {
+    Ok(StreamHeader {
         meta_root,
         entries: header.entries,
         absolute_keys: extra.get("entry_include_root_path").and_then(Value::as_bool).unwrap_or(false),

@@ -13,7 +13,7 @@ use prost::Message;
 use serde_json::Value;
 
 use super::tally::{End, Tally, describe};
-use super::{Check, Examination, FileFormat, HeaderFacts, Mode, Record, Source, Verdict};
+use super::{Check, Examination, FileFormat, FileSource, HeaderFacts, Mode, Record, Verdict};
 use crate::backup::BackupError;
 use crate::backup::hashing::HashingReader;
 use crate::backup::stream::{self, StreamError};
@@ -33,7 +33,7 @@ struct PartHeader {
 }
 
 pub(super) fn read<E: From<BackupError>>(
-    source: &Source,
+    source: &FileSource,
     reader: BufReader<File>,
     each: &mut dyn FnMut(&Record) -> Result<(), E>,
 ) -> Result<Examination, E> {
@@ -91,7 +91,7 @@ fn checks<E: From<BackupError>>(tally: &Tally<E>, rest: Option<String>) -> Resul
 }
 
 /// The header record. Any gzip file may come here, so what does not fit is no backup rather than a damaged one.
-fn read_version(source: &Source, stream: &mut HashingReader<impl BufRead>) -> Result<BackupHeader, BackupError> {
+fn read_version(source: &FileSource, stream: &mut HashingReader<impl BufRead>) -> Result<BackupHeader, BackupError> {
     let no_backup = |why: &str| source.no_backup(format!("it is a gzip file, but not of Birdwatcher: {why}"));
     let record = match stream::read_record(stream, stream::MAX_HEADER_BYTES) {
         Ok(record) => record.unwrap_or_default(),
@@ -110,7 +110,7 @@ fn facts(instance: &str, meta_path: &str, entries: i64) -> HeaderFacts {
 
 /// The part with the keys comes first.
 fn read_keys_part<E: From<BackupError>>(
-    source: &Source,
+    source: &FileSource,
     stream: &mut HashingReader<impl BufRead>,
     tally: &mut Tally<E>,
 ) -> Result<(), E> {
@@ -140,7 +140,7 @@ fn read_keys_part<E: From<BackupError>>(
 
 /// Unpacks what follows the keys without looking at it. Birdwatcher does not flush its last parts (it writes them through a
 /// buffer and closes the file), so a record that is cut off there is usual and no damage.
-fn skip(source: &Source, stream: &mut HashingReader<impl BufRead>) -> Result<Option<String>, BackupError> {
+fn skip(source: &FileSource, stream: &mut HashingReader<impl BufRead>) -> Result<Option<String>, BackupError> {
     let mut buffer = [0; 4096];
     loop {
         match stream.read(&mut buffer) {

@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 
 use super::tally::{End, Tally};
-use super::{Examination, FileFormat, Record, Source};
+use super::{Examination, FileFormat, FileSource, Record};
 use crate::backup::BackupError;
 use crate::backup::hashing::HashingReader;
 use crate::backup::stream::{self, StreamError};
 
 pub(super) fn read<E: From<BackupError>>(
-    source: &Source,
+    source: &FileSource,
     mut reader: BufReader<File>,
     each: &mut dyn FnMut(&Record) -> Result<(), E>,
 ) -> Result<Examination, E> {

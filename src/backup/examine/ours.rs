@@ -6,7 +6,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use zstd::stream::read::Decoder;
 
 use super::tally::{End, Tally};
-use super::{Check, Examination, FileFormat, Mode, Record, Source};
+use super::{Check, Examination, FileFormat, FileSource, Mode, Record};
 use crate::backup::BackupError;
 use crate::backup::hashing::HashingReader;
 use crate::backup::manifest::{MAGIC, MAX_BYTES, Manifest, ManifestError, hex};
@@ -15,7 +15,7 @@ use crate::backup::manifest::{MAGIC, MAX_BYTES, Manifest, ManifestError, hex};
 const FRAME_HEADER_BYTES: usize = 8;
 
 pub(super) fn read<E: From<BackupError>>(
-    source: &Source,
+    source: &FileSource,
     reader: BufReader<File>,
     each: &mut dyn FnMut(&Record) -> Result<(), E>,
 ) -> Result<Examination, E> {
@@ -71,7 +71,7 @@ struct Claim {
 /// # Errors
 /// Something does not hold, and nothing may be wrong.
 fn checks<E: From<BackupError>>(
-    source: &Source,
+    source: &FileSource,
     tally: &Tally<E>,
     data: Option<&Data>,
     found: &FoundManifest,
@@ -158,7 +158,7 @@ struct FoundManifest {
 ///
 /// # Errors
 /// The file system refuses, a later version of this tool wrote it; or something is wrong, and nothing may be.
-fn find_manifest(source: &Source, frame_end: Option<u64>, keys: u64) -> Result<FoundManifest, BackupError> {
+fn find_manifest(source: &FileSource, frame_end: Option<u64>, keys: u64) -> Result<FoundManifest, BackupError> {
     let Some(start) = frame_end else {
         let tail = tail(source)?;
         return Ok(match at_end(&tail) {
@@ -199,17 +199,17 @@ fn find_manifest(source: &Source, frame_end: Option<u64>, keys: u64) -> Result<F
 }
 
 /// Whether a file whose beginning is damaged is one of ours.
-pub(super) fn has_manifest_at_end(source: &Source) -> Result<bool, BackupError> {
+pub(super) fn has_manifest_at_end(source: &FileSource) -> Result<bool, BackupError> {
     Ok(at_end(&tail(source)?).is_some())
 }
 
 /// The end of the file, as much of it as a manifest can take.
-fn tail(source: &Source) -> Result<Vec<u8>, BackupError> {
+fn tail(source: &FileSource) -> Result<Vec<u8>, BackupError> {
     let longest = u64::from(MAX_BYTES) + FRAME_HEADER_BYTES as u64;
     read_at(source, source.file_bytes.saturating_sub(longest))
 }
 
-fn read_at(source: &Source, start: u64) -> Result<Vec<u8>, BackupError> {
+fn read_at(source: &FileSource, start: u64) -> Result<Vec<u8>, BackupError> {
     let mut file = File::open(source.path).map_err(BackupError::io("open the backup file", source.path))?;
     file.seek(SeekFrom::Start(start)).map_err(BackupError::io("read", source.path))?;
     let mut bytes = Vec::new();

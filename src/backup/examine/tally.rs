@@ -5,7 +5,7 @@ use std::io::{self, BufRead};
 
 use sha2::{Digest, Sha256};
 
-use super::{Check, Damage, HeaderFacts, Mode, Source};
+use super::{Check, Damage, FileSource, HeaderFacts, Mode};
 use crate::backup::BackupError;
 use crate::backup::hashing::HashingReader;
 use crate::backup::stream::{self, StreamError};
@@ -48,7 +48,7 @@ enum Place {
 
 /// What has been read so far.
 pub(super) struct Tally<'e, E> {
-    source: &'e Source<'e>,
+    source: &'e FileSource<'e>,
     each: &'e mut dyn FnMut(&Record) -> Result<(), E>,
     pub(super) header: Option<HeaderFacts>,
     /// Our own files are sorted by key.
@@ -71,7 +71,11 @@ pub(super) struct Tally<'e, E> {
 }
 
 impl<'e, E: From<BackupError>> Tally<'e, E> {
-    pub(super) fn new(source: &'e Source<'e>, sorted: bool, each: &'e mut dyn FnMut(&Record) -> Result<(), E>) -> Self {
+    pub(super) fn new(
+        source: &'e FileSource<'e>,
+        sorted: bool,
+        each: &'e mut dyn FnMut(&Record) -> Result<(), E>,
+    ) -> Self {
         Self {
             source,
             each,
@@ -304,7 +308,7 @@ impl<'e, E: From<BackupError>> Tally<'e, E> {
 ///
 /// # Errors
 /// It says nothing of the file: the file system refuses.
-pub(super) fn describe(error: StreamError, source: &Source) -> Result<String, BackupError> {
+pub(super) fn describe(error: StreamError, source: &FileSource) -> Result<String, BackupError> {
     Ok(match error {
         StreamError::Cut(what) | StreamError::Bad(what) => what,
         StreamError::Version(version) => format!("its header has format version {version}; this tool reads version 0"),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::legacy::{Header, record, stream};
+use super::legacy::{StreamHeader, record, stream};
 use super::*;
 use crate::backup::stream::{MAX_RECORD_BYTES, read_record};
 
@@ -65,7 +65,10 @@ fn forged(stream: &[u8], keys: u64, change: impl FnOnce(&mut Value)) -> Vec<u8> 
 }
 
 fn two_keys() -> Vec<u8> {
-    stream(&Header { entries: 2, ..Header::default() }, &entries(&[("by-dev/meta/a/1", "x"), ("by-dev/meta/a/2", "y")]))
+    stream(
+        &StreamHeader { entries: 2, ..StreamHeader::default() },
+        &entries(&[("by-dev/meta/a/1", "x"), ("by-dev/meta/a/2", "y")]),
+    )
 }
 
 #[test]
@@ -152,7 +155,7 @@ fn a_newer_file_is_called_so_whatever_else_its_manifest_has_or_lacks() {
 fn a_wrong_number_of_keys_in_the_header_is_refused() {
     for announced in [0, 1, 3, -1, i64::MIN, i64::MAX] {
         let keys = entries(&[("by-dev/meta/a/1", "x"), ("by-dev/meta/a/2", "y")]);
-        let stream = stream(&Header { entries: announced, ..Header::default() }, &keys);
+        let stream = stream(&StreamHeader { entries: announced, ..StreamHeader::default() }, &keys);
         assert_refused(&forged(&stream, 2, |_| {}), "Count", &format!("{announced} keys, but holds 2"));
     }
 }
@@ -169,7 +172,7 @@ fn keys_that_we_would_not_have_written_so_are_refused() {
         (["by-dev/meta/a/1", ""], "a record has no key"),
     ] {
         let keys = entries(&keys.map(|key| (key, "value")));
-        let stream = stream(&Header { entries: 2, ..Header::default() }, &keys);
+        let stream = stream(&StreamHeader { entries: 2, ..StreamHeader::default() }, &keys);
         assert_refused(&forged(&stream, 2, |_| {}), "Damaged", words);
     }
 }
@@ -205,8 +208,8 @@ fn what_follows_the_data_must_be_the_manifest_and_nothing_else() {
 
 #[test]
 fn a_stream_that_is_none_is_refused_although_all_checksums_are_right() {
-    let header = record(&Header::default().encode());
-    let other = record(&Header { version: 1, ..Header::default() }.encode());
+    let header = record(&StreamHeader::default().encode());
+    let other = record(&StreamHeader { version: 1, ..StreamHeader::default() }.encode());
     for (stream, kind, words) in [
         (Vec::new(), "Cut", "before its header"),
         (b"abc".to_vec(), "Cut", "within the length of a record"),

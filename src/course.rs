@@ -6,7 +6,7 @@ use semver::Version;
 use crate::history::{Choices, History, Operation};
 use crate::outcome::{Next, Step};
 use crate::state::{Situation, State};
-use crate::version::{Layout, has_21_layout};
+use crate::version::{Layout, Way, has_21_layout, way};
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,9 @@ pub enum Course {
 /// What `run` and `plan` do.
 pub fn of_run(situation: &Situation, source: Option<&Version>, target: &Version, choices: &Choices) -> Course {
     let refuse = |why: String| Course::Refuse(why, next(situation));
+    if let Some(source) = source.filter(|source| matches!(way(source, target), Ok(Way::NothingToDo))) {
+        return of_one_layout(situation, source, target);
+    }
     match (situation.state, &situation.history) {
         (State::RunInterrupted, Some(history)) => of_interrupted(history, target, choices),
         (State::Migrated, Some(history)) => of_migrated(history, target),
@@ -36,6 +39,26 @@ pub fn of_run(situation: &Situation, source: Option<&Version>, target: &Version,
         (State::NewerStartedFirst, _) => refuse(newer_first(situation)),
         _ => refuse(format!("{}: {}", situation.headline(), why_not(situation.state))),
     }
+}
+
+/// Both versions read the same layout: nothing is to be done, if it is the one that is here.
+fn of_one_layout(situation: &Situation, source: &Version, target: &Version) -> Course {
+    let is_here = match situation.state {
+        State::NothingToMigrate => true,
+        State::Ready => has_21_layout(source),
+        State::Migrated | State::MigratedByOriginalTool | State::MigratedWithoutHistory | State::Newer => {
+            !has_21_layout(source)
+        }
+        _ => false,
+    };
+    if is_here {
+        return Course::Nothing(format!("Milvus {source} and {target} read the same layout"));
+    }
+    let why = format!(
+        "the source version is {source}, whose layout is that of {target} already, but what is here is something else: {}",
+        situation.headline()
+    );
+    Course::Refuse(why, next(situation))
 }
 
 /// What `repair` does.

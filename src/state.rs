@@ -183,7 +183,7 @@ impl Facts {
     fn of(records: &Records) -> Self {
         let mut facts = Self {
             keys: records.keys(),
-            source: !records.source_keys().is_empty(),
+            source: has_source(records),
             target: !records.target_keys().is_empty(),
             ..Self::default()
         };
@@ -223,6 +223,11 @@ impl Facts {
             (false, true) => Found::Target,
         }
     }
+}
+
+/// Whether there are records that only 2.1 has. Its replicas do not count: the original tool leaves them where they are.
+fn has_source(records: &Records) -> bool {
+    records.source_keys().keys().any(|prefix| prefix != Family::SourceReplica.prefix())
 }
 
 fn made_by_newer(records: &Records) -> MadeByNewer {

@@ -51,7 +51,8 @@ pub(super) async fn execute(context: &Context, options: &PlanOptions) -> Result<
         ..RunOptions::default()
     };
     let target = versions(context, Operation::Run)?;
-    let is_needless = is_needless(context, Operation::Run, &target)?;
+    // A target that there is no way to is refused before anything is asked.
+    is_needless(context, Operation::Run, &target)?;
     let origin = match &options.from_backup {
         Some(file) => from_backup(file)?,
         None => from_etcd(context).await?,
@@ -64,12 +65,6 @@ pub(super) async fn execute(context: &Context, options: &PlanOptions) -> Result<
         _ => None,
     };
     let mut outcome = plan(context, &run, Operation::Run, &target, origin, options.diff).await?;
-    if is_needless {
-        outcome.header.ended = Ended::NothingToDo;
-        outcome.refusals.clear();
-        outcome.header.next =
-            Some(Next::new(Step::Nothing, "both versions read the same layout: there is nothing to migrate"));
-    }
     if let Some(unexpected) = unexpected {
         outcome.header.ended = Ended::NotOk;
         outcome.refusals.insert(0, unexpected);

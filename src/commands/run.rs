@@ -13,7 +13,7 @@ use crate::apply::transactions;
 use crate::backup::write::Written;
 use crate::catalog::{self, Conversion, check};
 use crate::cli::RunOptions;
-use crate::course;
+use crate::course::{self, Course};
 use crate::diff::{Diff, Differ};
 use crate::etcd::Etcd;
 use crate::exit::{Exit, Failure};
@@ -51,8 +51,10 @@ pub(super) async fn execute(context: &Context, options: &RunOptions, operation: 
         seconds: 0.0,
     };
     if is_needless(context, operation, &target)? {
-        let source = context.source_version().unwrap_or_default();
-        context.say(format!("nothing to do: Milvus {source} and {target} read the same layout"));
+        // Nothing is written, so nothing is locked. But it is looked at: whoever is told that there is nothing to do starts the target.
+        let etcd = context.connect().await?;
+        let (_, situation) = look(context, &etcd, &mut outcome).await?;
+        nothing_to_do(context, course_of(context, &situation, operation, &target, options), &situation, &mut outcome)?;
     } else {
         check_backup_is_named(context, options)?;
         let from = context.source_version().map_or_else(String::new, |source| format!("from Milvus {source} "));
@@ -93,6 +95,39 @@ pub(super) fn versions(context: &Context, operation: Operation) -> Result<Versio
              or give --source-version and --target-version"
         ),
     }
+}
+
+/// Reads everything, and says what state it is in.
+async fn look(context: &Context, etcd: &Etcd, outcome: &mut RunOutcome) -> Result<(Reading, Situation), Failure> {
+    let reading = context.read_records(etcd).await?;
+    let situation = Situation::of(&reading.records)?;
+    outcome.header.state = Some(situation.state);
+    context.say(format!(
+        "found {} metadata keys at revision {}: {}",
+        thousands(reading.records.keys()),
+        reading.revision,
+        situation.headline()
+    ));
+    if situation.state == State::NoMilvus {
+        return Err(anyhow!("{}", context.nothing_here(etcd).await).into());
+    }
+    Ok((reading, situation))
+}
+
+/// Says so where there is nothing to do.
+///
+/// # Errors
+/// It is refused.
+fn nothing_to_do(
+    context: &Context,
+    course: Course,
+    situation: &Situation,
+    outcome: &mut RunOutcome,
+) -> Result<bool, Failure> {
+    let Some(why) = take(course)? else { return Ok(false) };
+    context.say(format!("nothing to do: {why}"));
+    outcome.header.next = Some(course::next(situation));
+    Ok(true)
 }
 
 /// Whether the versions say that there is nothing to migrate.
@@ -170,23 +205,10 @@ struct Job<'a> {
 impl Job<'_> {
     async fn guarded(&self, outcome: &mut RunOutcome) -> Result<(), Failure> {
         let context = self.context;
-        let reading = context.read_records(self.etcd).await?;
-        let situation = Situation::of(&reading.records)?;
-        outcome.header.state = Some(situation.state);
-        context.say(format!(
-            "found {} metadata keys at revision {}: {}",
-            thousands(reading.records.keys()),
-            reading.revision,
-            situation.headline()
-        ));
-        if situation.state == State::NoMilvus {
-            return Err(anyhow!("{}", context.nothing_here(self.etcd).await).into());
-        }
+        let (reading, situation) = look(context, self.etcd, outcome).await?;
         let choices = self.choices();
         let course = course_of(context, &situation, self.operation, self.target, self.options);
-        if let Some(why) = take(course)? {
-            context.say(format!("nothing to do: {why}"));
-            outcome.header.next = Some(course::next(&situation));
+        if nothing_to_do(context, course, &situation, outcome)? {
             return Ok(());
         }
         let worked = context.work_out(&reading, &situation, self.options, self.operation, self.target);

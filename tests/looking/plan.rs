@@ -98,7 +98,7 @@ fn there_is_nothing_to_do_between_versions_of_one_layout() {
     let tool = Tool::new(&etcd);
     let plan = tool.call(&["plan", "--target-version", "2.1.5"]).code(0);
     assert!(stdout(&plan).starts_with("`run` would find nothing to do\n"), "{}", stdout(&plan));
-    assert!(stdout(&plan).contains("both versions read the same layout"), "{}", stdout(&plan));
+    assert!(stdout(&plan).contains("Milvus 2.1.4 and 2.1.5 read the same layout"), "{}", stdout(&plan));
     let plan = json_of(&tool, &["plan", "--target-version", "2.1.5"], 0);
     assert_eq!(plan["ended"], json!("nothing-to-do"));
     assert_eq!(plan["keys"], json!(392));

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use anyhow::{Result, anyhow, bail};
 
-use super::{YamlContent, Document, Node, NodeId, boolean};
+use super::{Document, Node, NodeId, YamlContent, boolean};
 use crate::config::source::{Setting, Source};
 
 impl Document {

@@ -68,9 +68,7 @@ pub enum ApplyError {
         key: String,
     },
     /// A single key with its value is more than etcd takes.
-    #[error(
-        "cannot write the key {key} ({bytes} bytes with its value): {source}. Start etcd with a larger --max-request-bytes"
-    )]
+    #[error("cannot write the key {key} ({bytes} bytes with its value): {source}")]
     TooLarge {
         /// The key.
         key: String,

@@ -1,7 +1,10 @@
 //! The command line. It only declares; what the values mean is decided in [`crate::config`].
 
+mod applies;
+mod asked;
 mod documents;
 mod environment;
+mod manual;
 mod options;
 
 use std::collections::BTreeSet;
@@ -18,10 +21,11 @@ use semver::Version;
 
 use crate::config::{self, CommandType, Config, Overrides, PASSWORD_VARIABLE, Password, files};
 use crate::exit::Exit;
-use crate::terminal::console::{LogFormat, OutputFormat};
+use crate::terminal::console::{LogFormat, OutputFormat, Volume};
 use crate::version;
+pub use asked::{Asked, text_of};
 pub use options::{
-    BackupOptions, ConversionOptions, InspectOptions, PlanOptions, RepairOptions, RollbackOptions, RunArgs,
+    BackupOptions, ConversionOptions, InspectOptions, ManOptions, PlanOptions, RepairOptions, RollbackOptions, RunArgs,
     VerifyOptions,
 };
 
@@ -70,15 +74,31 @@ pub struct Common {
     pub milvus_config: Vec<PathBuf>,
 
     /// How results are given out: text for people, or one JSON object on standard output (docs/json.md)
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t, env = "META_MIGRATION_OUTPUT", global = true)]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        env = "META_MIGRATION_OUTPUT",
+        global = true,
+        help_heading = GENERAL
+    )]
     pub output: OutputFormat,
 
     /// How log lines are written, for log collectors
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t, env = "META_MIGRATION_LOG_FORMAT", global = true)]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        env = "META_MIGRATION_LOG_FORMAT",
+        global = true,
+        help_heading = GENERAL
+    )]
     pub log_format: LogFormat,
 
     /// Wait so long (90s, 5m) until the last Milvus component and any other migration has ended, instead of refusing at once
-    #[arg(long, value_name = "TIME", env = "META_MIGRATION_WAIT_FOR_SESSIONS", global = true)]
+    #[arg(long, value_name = "TIME", env = "META_MIGRATION_WAIT_FOR_SESSIONS", global = true, help_heading = MIGRATION)]
     pub wait_for_sessions: Option<humantime::Duration>,
 
     /// Show lists whole, however long
@@ -90,6 +110,18 @@ pub struct Common {
         help_heading = GENERAL
     )]
     pub details: bool,
+
+    /// Say only what went wrong or wants attention, as in a pod whose log is kept; results are given out all the same
+    #[arg(
+        short,
+        long,
+        env = "META_MIGRATION_QUIET",
+        value_parser = BoolishValueParser::new(),
+        global = true,
+        conflicts_with = "verbose",
+        help_heading = GENERAL
+    )]
+    pub quiet: bool,
 
     /// Write one line per key that is changed
     #[arg(short, long, env = "META_MIGRATION_VERBOSE", value_parser = BoolishValueParser::new(), global = true, help_heading = GENERAL)]
@@ -202,7 +234,7 @@ pub struct Common {
     )]
     pub target_version: Option<Version>,
 
-    /// The backup file to write or to restore
+    /// The backup file to write, to restore or to look into
     #[arg(long, value_name = "FILE", env = "META_MIGRATION_BACKUP_FILE", global = true, help_heading = MIGRATION)]
     pub backup_file: Option<PathBuf>,
 }
@@ -235,9 +267,21 @@ pub enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
-    /// Write the man pages to standard output
-    Man,
+    /// Write man pages: all, or that of one command, to standard output; or all into a folder
+    Man(ManOptions),
 }
+
+/// Said to whoever names no command.
+pub const WAY_IN: &str = "no command. The way, each step with --help:
+
+  meta-migration status    what there is, and what to do next; writes nothing
+  meta-migration plan      what run would do, by name; writes nothing, Milvus may be up
+  meta-migration backup    with Milvus stopped: the way back, into a file
+  meta-migration run       migrate
+  meta-migration verify    whether the new Milvus can be started on it
+
+`rollback` goes back, `meta-migration --help` has all commands. Where etcd is, say --endpoints (and --root-path), --milvus-config FILE
+or --config FILE; a --config FILE with cmd.type says what to do, too";
 
 /// What is to be done, with all that was said about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -263,6 +307,22 @@ pub enum Job {
     Verify(VerifyOptions),
     /// Look into a backup.
     Inspect(InspectOptions),
+}
+
+impl Job {
+    /// The name of its command.
+    pub fn command(&self) -> &'static str {
+        match self {
+            Self::Backup(_) => "backup",
+            Self::Run(_) => "run",
+            Self::Repair { .. } => "repair",
+            Self::Rollback(_) => "rollback",
+            Self::Plan(_) => "plan",
+            Self::Status => "status",
+            Self::Verify(_) => "verify",
+            Self::Inspect(_) => "inspect",
+        }
+    }
 }
 
 /// Options of `run`, from the command line and the file.
@@ -313,10 +373,15 @@ pub fn exit_of(error: &clap::Error) -> Exit {
 
 /// An environment variable that is set to nothing, as manifests do, counts as not set.
 fn declaration() -> clap::Command {
-    Cli::command().mut_args(|arg| {
+    let declaration = Cli::command().mut_args(|arg| {
         let is_empty = |name: &OsStr| env::var_os(name).is_some_and(|value| value.is_empty());
         if arg.get_env().is_some_and(is_empty) { arg.env(None::<&str>) } else { arg }
-    })
+    });
+    let declaration = declaration.after_help(manual::examples_in_help("")).mut_subcommands(|command| {
+        let examples = manual::examples_in_help(command.get_name());
+        command.after_help(examples)
+    });
+    applies::narrowed(declaration)
 }
 
 /// `-config` is how the original tool spells it, and `migrate.sh` and the operator with it.
@@ -348,8 +413,22 @@ impl Cli {
             Some(Command::Verify(_)) => "verify",
             Some(Command::Inspect(_)) => "inspect",
             Some(Command::Completions { .. }) => "completions",
-            Some(Command::Man) => "man",
+            Some(Command::Man(_)) => "man",
         }
+    }
+
+    /// How much is to be said on the way.
+    pub fn volume(&self) -> Volume {
+        match (self.common.quiet, self.common.verbose) {
+            (true, _) => Volume::Quiet,
+            (false, true) => Volume::Verbose,
+            (false, false) => Volume::Normal,
+        }
+    }
+
+    /// Whether nothing at all says what to do: neither a command nor a configuration file that might.
+    pub fn is_bare(&self) -> bool {
+        self.command.is_none() && self.common.config.is_none()
     }
 
     /// What the flags and the environment say in place of the file, the password read.
@@ -403,9 +482,7 @@ impl Cli {
                     path.display()
                 ),
                 None => {
-                    bail!(
-                        "no command: say backup, run, rollback or verify, or give a --config FILE with cmd.type (see --help)"
-                    )
+                    bail!("{WAY_IN}")
                 }
             },
         };
@@ -415,7 +492,7 @@ impl Cli {
             Command::Plan(options) => Job::Plan(options),
             Command::Status => Job::Status,
             // Written before any configuration is looked at.
-            Command::Completions { .. } | Command::Man => bail!("this command takes no configuration"),
+            Command::Completions { .. } | Command::Man(_) => bail!("this command takes no configuration"),
             Command::Verify(options) => Job::Verify(options),
             Command::Inspect(options) => Job::Inspect(options),
             Command::Run(typed) => Job::Run(run_options(typed, config)),

@@ -231,6 +231,7 @@ pub fn next(situation: &Situation) -> Next {
              and etcd.metaSubPath",
         ),
         State::NoMilvus => Next::new(Step::Correct, "correct the etcd endpoints, etcd.rootPath and etcd.metaSubPath"),
+        State::Unknown => Next::new(Step::Status, "look with `status`"),
     }
 }
 

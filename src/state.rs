@@ -48,6 +48,8 @@ pub enum State {
     InMysql,
     /// No metadata at all.
     NoMilvus,
+    /// It was not looked at, or could not be: no command finds it there.
+    Unknown,
 }
 
 impl fmt::Display for State {
@@ -65,6 +67,7 @@ impl fmt::Display for State {
             Self::NothingToMigrate => "Milvus without any collection: nothing to migrate",
             Self::InMysql => "segments or index builds without any collection: the catalog is in MySQL",
             Self::NoMilvus => "no Milvus metadata",
+            Self::Unknown => "not looked at",
         })
     }
 }

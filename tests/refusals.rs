@@ -167,7 +167,7 @@ fn a_configuration_file_that_is_missing_or_a_directory_is_refused_with_its_name(
 #[test]
 fn bad_usage_is_refused_with_a_way_to_the_help() {
     for (args, words) in [
-        (&[][..], &["no command", "backup, run, rollback", "--help"][..]),
+        (&[][..], &["no command", "meta-migration plan", "--help"][..]),
         (&["--nope"], &["'--nope'", "--help"]),
         (&["backup", "--nope"], &["'--nope'", "--help"]),
         (&["migrate"], &["'migrate'", "--help"]),

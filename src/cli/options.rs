@@ -10,6 +10,9 @@ use crate::catalog::{self, Precedence};
 use crate::expect::ExpectedAddress;
 use crate::history::Choices;
 
+/// The heading in help of what can be chosen about the conversion.
+const CONVERSION: &str = "Conversion";
+
 /// Options of `backup`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct BackupOptions {
@@ -61,33 +64,34 @@ pub struct RepairOptions {
 /// What can be chosen about the conversion.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct ConversionOptions {
-    /// Have the new Milvus build indexes of this type anew (ANNOY, IVF_PQ, ...); comma-separated or repeated
-    #[arg(long, value_name = "TYPE", value_delimiter = ',', value_parser = index_type)]
+    /// Have the new Milvus rebuild indexes of this type (ANNOY, IVF_PQ, ...); comma-separated or repeated
+    #[arg(long, value_name = "TYPE", value_delimiter = ',', value_parser = index_type, help_heading = CONVERSION)]
     pub rebuild_index: Vec<String>,
 
-    /// Have no index built anew, not even those on whose files the new Milvus is known to crash or to answer wrongly
-    #[arg(long, conflicts_with = "rebuild_index")]
+    /// Have no index rebuilt, not even those on whose files the new Milvus is known to crash or to answer wrongly
+    #[arg(long, conflicts_with = "rebuild_index", help_heading = CONVERSION)]
     pub keep_index_files: bool,
 
     /// Give a collection another name, one that the new Milvus takes ('pri$es=prices'); repeat it for more
-    #[arg(long, value_name = "OLD=NEW")]
+    #[arg(long, value_name = "OLD=NEW", help_heading = CONVERSION)]
     pub rename_collection: Vec<Rename>,
 
     /// Give an alias another name; repeat it for more
-    #[arg(long, value_name = "OLD=NEW")]
+    #[arg(long, value_name = "OLD=NEW", help_heading = CONVERSION)]
     pub rename_alias: Vec<Rename>,
 
     /// Give a partition another name, collection and partition by name or ID; repeat it for more
-    #[arg(long, value_name = "COLLECTION/PARTITION=NEW")]
+    #[arg(long, value_name = "COLLECTION/PARTITION=NEW", help_heading = CONVERSION)]
     pub rename_partition: Vec<Rename>,
 }
 
 /// Options of `plan`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct PlanOptions {
-    /// Make the plan from a backup file; no etcd is needed
-    #[arg(long, value_name = "FILE")]
-    pub from_backup: Option<PathBuf>,
+    /// Make the plan from the backup file (--backup-file); no etcd is needed
+    // The file after this flag is how it was spelt first.
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    pub from_backup: Option<Option<PathBuf>>,
 
     /// Show every change key by key, decoded
     #[arg(long)]
@@ -138,15 +142,16 @@ pub struct RollbackOptions {
 /// Options of `verify`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct VerifyOptions {
-    /// Work the migration out again from this backup, and compare etcd with it value by value
-    #[arg(long, value_name = "FILE")]
-    pub backup: Option<PathBuf>,
+    /// Work the migration out again from the backup file (--backup-file), and compare etcd with it value by value
+    // `--backup FILE` is how it was spelt first.
+    #[arg(long, alias = "backup", value_name = "FILE", num_args = 0..=1)]
+    pub against_backup: Option<Option<PathBuf>>,
 
-    /// With --backup: as given to the run that is compared with [default: cmd.skipInvalid]
+    /// With --against-backup: as given to the run that is compared with [default: cmd.skipInvalid]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub skip_invalid: Option<bool>,
 
-    /// With --backup: as given to the run that is compared with.
+    /// With --against-backup: as given to the run that is compared with.
     #[command(flatten)]
     pub conversion: ConversionOptions,
 }
@@ -154,8 +159,8 @@ pub struct VerifyOptions {
 /// Options of `inspect`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct InspectOptions {
-    /// Backup file of this tool, of the original tool or of Birdwatcher (bw_etcd_*.bak.gz)
-    pub file: PathBuf,
+    /// Backup file of this tool, of the original tool or of Birdwatcher (bw_etcd_*.bak.gz); or give it with --backup-file
+    pub file: Option<PathBuf>,
 
     /// List the keys with the sizes of their values, all or those that begin with PREFIX
     #[arg(long, value_name = "PREFIX", num_args = 0..=1, default_missing_value = "", group = "view")]
@@ -168,6 +173,17 @@ pub struct InspectOptions {
     /// Write all keys as JSON lines into a new file in DIR, or - for standard output
     #[arg(long, value_name = "DIR|-", group = "view")]
     pub export: Option<PathBuf>,
+}
+
+/// Options of `man`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct ManOptions {
+    /// The command whose page is wanted
+    pub command: Option<String>,
+
+    /// Write all pages into this folder, each into a file of its own
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub dir: Option<PathBuf>,
 }
 
 impl ConversionOptions {

@@ -187,7 +187,7 @@ fn inspect_shows_one_thing_of_one_file() {
         Job::Inspect(options) => options,
         other => panic!("{other:?}"),
     };
-    let file = InspectOptions { file: "f".into(), ..InspectOptions::default() };
+    let file = InspectOptions { file: Some("f".into()), ..InspectOptions::default() };
     assert_eq!(options("x inspect f"), file);
     assert_eq!(options("x inspect f --list"), InspectOptions { list: Some("".into()), ..file.clone() });
     assert_eq!(options("x inspect f --list p/"), InspectOptions { list: Some("p/".into()), ..file.clone() });

@@ -6,8 +6,9 @@ use super::{Context, take};
 use crate::cli::BackupOptions;
 use crate::course;
 use crate::etcd::Etcd;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 use crate::outcome::backed_up::{BackupFile, BackupOutcome};
+use crate::outcome::failed::Failure;
 use crate::outcome::words::thousands;
 use crate::outcome::{Ended, Next, Step};
 use crate::state::{Situation, State};
@@ -30,10 +31,9 @@ pub(super) async fn execute(context: &Context, options: &BackupOptions) -> Resul
     context.say_backup(&written);
     if let Err(error) = still_guarded {
         // The backup is sound, but it may not be the newest state any more.
-        return Err(Failure::interrupted(
-            anyhow::Error::new(error)
-                .context("the backup was written, but Milvus came back meanwhile: make it again before migrating"),
-        ));
+        let next = Next::new(Step::Backup, "stop Milvus, and make the backup again before migrating");
+        let error = anyhow::Error::new(error).context("the backup was written, but Milvus came back meanwhile");
+        return Err(Failure::interrupted(error).with_next(next));
     }
     let next = match situation.state {
         State::Ready => Next::new(
@@ -47,7 +47,7 @@ pub(super) async fn execute(context: &Context, options: &BackupOptions) -> Resul
     };
     context.say(format!("next: {}", next.text));
     context.console.object(&BackupOutcome {
-        header: context.header("backup", Ended::Done, Some(situation.state), Some(next)),
+        header: context.header("backup", Ended::Done, situation.state, next),
         backup: BackupFile::from(&written),
     });
     Ok(Exit::Done)
@@ -56,7 +56,7 @@ pub(super) async fn execute(context: &Context, options: &BackupOptions) -> Resul
 /// Refuses to back up what would be no way back.
 async fn look(context: &Context, etcd: &Etcd, options: &BackupOptions) -> Result<Situation> {
     let reading = context.read_records(etcd).await?;
-    let situation = Situation::of(&reading.records)?;
+    let situation = context.situation(&reading.records)?;
     if situation.state == State::NoMilvus {
         return Err(anyhow!("{}", context.nothing_here(etcd).await));
     }

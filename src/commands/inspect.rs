@@ -1,6 +1,7 @@
 //! `inspect`: what a backup file holds, and whether it is sound.
 
 use std::io::{BufWriter, Write};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
@@ -8,14 +9,16 @@ use crate::backup::examine::{Record, examine};
 use crate::backup::export::{Export, write_line};
 use crate::cli::InspectOptions;
 use crate::decode;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 use crate::layout::keys::printable;
+use crate::outcome::failed::Failure;
 use crate::outcome::inspected::{InspectOutcome, ListedKey, ShownKey, View, not_found, text, warning};
 use crate::terminal::console::Console;
 use crate::terminal::output::product;
 
-pub(super) fn execute(console: &Console, options: &InspectOptions) -> Result<Exit, Failure> {
-    let outcome = inspect(options)?;
+pub(super) fn execute(console: &Console, options: &InspectOptions, file: Option<&Path>) -> Result<Exit, Failure> {
+    let file = file.context("no backup file to look into: name it behind `inspect`, or with --backup-file")?;
+    let outcome = inspect(options, file)?;
     if let Some(warning) = warning(&outcome) {
         console.warn(&warning);
     }
@@ -29,15 +32,15 @@ pub(super) fn execute(console: &Console, options: &InspectOptions) -> Result<Exi
     Ok(if outcome.file.sound { Exit::Done } else { Exit::NothingWritten })
 }
 
-fn inspect(options: &InspectOptions) -> Result<InspectOutcome> {
+fn inspect(options: &InspectOptions, file: &Path) -> Result<InspectOutcome> {
     if let Some(prefix) = &options.list {
-        list(options, prefix)
+        list(file, prefix)
     } else if let Some(key) = &options.key {
-        show(options, key)
+        show(file, key)
     } else if let Some(folder) = &options.export {
-        if folder.as_os_str() == "-" { export_to_stdout(options) } else { export(options) }
+        if folder.as_os_str() == "-" { export_to_stdout(file) } else { export(file, folder) }
     } else {
-        Ok(InspectOutcome::new(examine(&options.file, &mut |_| Ok(()))?, View::Summary))
+        Ok(InspectOutcome::new(examine(file, &mut |_| Ok(()))?, View::Summary))
     }
 }
 
@@ -46,9 +49,9 @@ fn names(record: &Record) -> [String; 2] {
     [printable(record.relative), printable(record.absolute)]
 }
 
-fn list(options: &InspectOptions, prefix: &str) -> Result<InspectOutcome> {
+fn list(path: &Path, prefix: &str) -> Result<InspectOutcome> {
     let mut keys = Vec::new();
-    let file = examine(&options.file, &mut |record| {
+    let file = examine(path, &mut |record| {
         let [relative, absolute] = names(record);
         if relative.starts_with(prefix) || absolute.starts_with(prefix) {
             keys.push(ListedKey { key: relative, value_bytes: record.value.len() as u64 });
@@ -58,9 +61,9 @@ fn list(options: &InspectOptions, prefix: &str) -> Result<InspectOutcome> {
     Ok(InspectOutcome::new(file, View::List { prefix: prefix.to_owned(), keys }))
 }
 
-fn show(options: &InspectOptions, key: &str) -> Result<InspectOutcome> {
+fn show(path: &Path, key: &str) -> Result<InspectOutcome> {
     let mut shown = None;
-    let file = examine(&options.file, &mut |record| {
+    let file = examine(path, &mut |record| {
         let [relative, absolute] = names(record);
         if shown.is_none() && (relative == key || absolute == key) {
             let decoded = decode::value(record.relative, record.value);
@@ -77,19 +80,17 @@ fn show(options: &InspectOptions, key: &str) -> Result<InspectOutcome> {
     Ok(InspectOutcome::new(file, View::Key { key: key.to_owned(), shown }))
 }
 
-fn export(options: &InspectOptions) -> Result<InspectOutcome> {
-    let folder = options.export.as_deref().context("no folder to export to")?;
-    let mut export = Export::create(folder, &options.file)?;
-    let examination = examine(&options.file, &mut |record| export.add(record))?;
+fn export(path: &Path, folder: &Path) -> Result<InspectOutcome> {
+    let mut export = Export::create(folder, path)?;
+    let examination = examine(path, &mut |record| export.add(record))?;
     let file = Some(export.finish()?);
     let keys = examination.keys;
     Ok(InspectOutcome::new(examination, View::Export { file, keys }))
 }
 
-fn export_to_stdout(options: &InspectOptions) -> Result<InspectOutcome> {
+fn export_to_stdout(path: &Path) -> Result<InspectOutcome> {
     let mut out = BufWriter::new(product());
-    let file =
-        examine(&options.file, &mut |record| write_line(&mut out, record).context("cannot write to standard output"))?;
+    let file = examine(path, &mut |record| write_line(&mut out, record).context("cannot write to standard output"))?;
     out.flush().context("cannot write to standard output")?;
     let keys = file.keys;
     Ok(InspectOutcome::new(file, View::Export { file: None, keys }))

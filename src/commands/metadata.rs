@@ -1,5 +1,6 @@
 //! Reading and backing up the metadata under the meta root, for the commands that do.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -65,7 +66,7 @@ impl Context {
         let bar = self.progress.reading(name, snapshot.total());
         while let Some(page) = snapshot.next_page().await? {
             self.stop.check()?;
-            bar.read(page.len() as u64);
+            bar.read(page.len() as u64, self.metadata_keys(&page));
             for entry in page {
                 let key = entry.key.slice(self.root.len()..);
                 if entry.lease == 0 {
@@ -93,7 +94,7 @@ impl Context {
             let mut snapshot = etcd.snapshot(self.root.as_str()).await?;
             let bar = self.progress.reading(name, snapshot.total());
             while let Some(page) = snapshot.next_page().await? {
-                bar.read(page.len() as u64);
+                bar.read(page.len() as u64, self.metadata_keys(&page));
                 for entry in page {
                     let key = entry.key.slice(self.root.len()..);
                     keys += u64::from(is_metadata(&key));
@@ -186,10 +187,15 @@ impl Context {
                     writer.add(relative, value)?;
                 }
             }
-            bar.read(page.len() as u64);
+            bar.read(page.len() as u64, self.metadata_keys(&page));
         }
         bar.finish();
         Ok(())
+    }
+
+    /// How many of these are keys of metadata: without sessions, lock and history.
+    pub(super) fn metadata_keys(&self, page: &[Entry]) -> u64 {
+        page.iter().filter(|entry| is_metadata(&entry.key[self.root.len()..])).count() as u64
     }
 
     fn origin(&self, snapshot: &Snapshot) -> Result<Origin> {
@@ -203,21 +209,29 @@ impl Context {
         })
     }
 
-    /// Tells what was backed up where.
+    /// Says what was backed up where.
     pub(super) fn say_backup(&self, written: &Written) {
         if let Some(moved) = &written.moved {
             self.say(format!("the file that was there before is now {}", moved.display()));
         }
         self.say(format!(
-            "backup {}: {} keys at revision {}, {} ({} uncompressed), SHA-256 of the data {}",
+            "backup {}: {} at revision {}, {} ({} uncompressed), SHA-256 of the data {}",
             written.path.display(),
-            thousands(written.manifest.keys),
+            keys_in_words(&written.manifest.counts),
             written.manifest.etcd_revision,
             words::bytes(written.file_bytes),
             words::bytes(written.manifest.stream_bytes),
             written.manifest.stream_sha256
         ));
     }
+}
+
+/// How many keys of metadata there are among those counted by prefix, and whether Milvus's counter of sessions is with them: it is no
+/// metadata, but a backup has it.
+pub(super) fn keys_in_words(by_prefix: &BTreeMap<String, u64>) -> String {
+    let keys: u64 = by_prefix.iter().filter(|(prefix, _)| is_metadata(prefix.as_bytes())).map(|(_, keys)| keys).sum();
+    let with_counter = by_prefix.keys().any(|prefix| !is_metadata(prefix.as_bytes()));
+    format!("{} metadata keys{}", thousands(keys), if with_counter { " and the counter of sessions" } else { "" })
 }
 
 /// How what is in etcd differs from what should be.

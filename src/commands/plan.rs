@@ -18,15 +18,16 @@ use crate::cli::{PlanOptions, RunOptions};
 use crate::course::{self, Course};
 use crate::diff::Diff;
 use crate::etcd::Etcd;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 use crate::expect;
 use crate::guard::{Session, sessions};
 use crate::history::Operation;
 use crate::layout::keys::printable;
+use crate::outcome::failed::Failure;
 use crate::outcome::planned::{KeyChange, PlanOutcome, text};
+use crate::outcome::surveyed::ConfiguredBackup;
 use crate::outcome::{Ended, Next, Step};
 use crate::plan::Plan;
-use crate::state::Situation;
 
 /// Keys that are read in a second, at the least: measured, see docs/performance.md.
 const KEYS_A_SECOND: f64 = 100_000.0;
@@ -54,7 +55,7 @@ pub(super) async fn execute(context: &Context, options: &PlanOptions) -> Result<
     // A target that there is no way to is refused before anything is asked.
     is_needless(context, Operation::Run, &target)?;
     let origin = match &options.from_backup {
-        Some(file) => from_backup(file)?,
+        Some(file) => from_backup(&context.named_backup(file)?)?,
         None => from_etcd(context).await?,
     };
     let unexpected = match &origin.etcd {
@@ -68,8 +69,7 @@ pub(super) async fn execute(context: &Context, options: &PlanOptions) -> Result<
     if let Some(unexpected) = unexpected {
         outcome.header.ended = Ended::NotOk;
         outcome.refusals.insert(0, unexpected);
-        outcome.header.next =
-            Some(Next::new(Step::Correct, "correct the root path or the addresses, then `plan` again"));
+        outcome.header.next = Next::new(Step::Correct, "correct the root path or the addresses, then `plan` again");
     }
     context.console.result(&outcome, || text(&outcome, context.details));
     Ok(match (outcome.header.ended, options.detailed_exitcode) {
@@ -97,12 +97,14 @@ async fn plan(
     with_diff: bool,
 ) -> Result<PlanOutcome> {
     let Origin { name, meta_root, reading, sessions, etcd } = origin;
-    let situation = Situation::of(&reading.records)?;
+    let situation = context.situation(&reading.records)?;
     let course = course_of(context, &situation, operation, target, options);
     let worked = context.work_out(&reading, &situation, options, operation, target);
     let mut refusals = worked.conversion.refusals.clone();
     let mut ended = Ended::Done;
-    let mut next = next(context, target);
+    let history = situation.history.as_ref();
+    let backup = etcd.as_ref().and_then(|_| context.configured_backup(&reading, history));
+    let mut next = next(backup.as_ref(), target);
     match course {
         Course::Convert => {
             if let Some(etcd) = &etcd
@@ -129,19 +131,23 @@ async fn plan(
     if !sessions.is_empty() && ended == Ended::Done {
         next.code = Step::StopMilvus;
     }
+    let command = if operation == Operation::Repair { "repair" } else { "plan" };
     let diff = with_diff.then(|| differences(&worked.diff, &reading.records));
     Ok(PlanOutcome {
         header: crate::outcome::Header {
             meta_root: Some(meta_root),
-            ..context.header("plan", ended, Some(situation.state), Some(next))
+            ..context.header(command, ended, situation.state, next)
         },
         source: name,
+        source_version: context.source_version(),
+        target_version: target.to_string(),
         found: situation.headline(),
         keys: reading.records.keys(),
         sessions,
         advice: advice(context, &reading.records, target),
         estimated_seconds: estimate(reading.records.keys(), &worked.plan, worked.summary.transactions),
         migration: worked.summary,
+        backup,
         refusals,
         diff,
     })
@@ -155,11 +161,11 @@ fn way_around(problems: bool) -> &'static str {
     }
 }
 
-fn next(context: &Context, target: &Version) -> Next {
+fn next(backup: Option<&ConfiguredBackup>, target: &Version) -> Next {
     let step = format!(
         "flush all collections, stop Milvus, `backup`, then `run`; afterwards `verify`, then start Milvus {target}"
     );
-    let has_backup = context.config.backup_file.as_ref().is_some_and(|file| file.exists());
+    let has_backup = backup.is_some_and(|backup| backup.is_way_back);
     Next::new(if has_backup { Step::Run } else { Step::Backup }, step)
 }
 
@@ -169,7 +175,7 @@ fn advice(context: &Context, records: &Records, target: &Version) -> Vec<String>
         "flush all collections before Milvus 2.1 is stopped: what is only in the message log has to be read from there again".to_owned(),
         "2.1 clients ask for indexes by the name _default_idx, which newer versions do not have: upgrade clients with the servers".to_owned(),
         "the way back is open until the new Milvus collects files that only the old metadata names: some ten minutes after its first start \
-         for indexes that it builds anew, three hours after the first compaction for rows. To keep it open, set indexCoord.gc.interval, \
+         for indexes that it rebuilds, three hours after the first compaction for rows. To keep it open, set indexCoord.gc.interval, \
          dataCoord.gc.interval and dataCoord.gc.dropTolerance to days and dataCoord.compaction.enableAutoCompaction to false before that start"
             .to_owned(),
     ];

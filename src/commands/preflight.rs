@@ -42,7 +42,7 @@ impl Context {
         let what =
             format!("let etcd see the largest value, that of {} ({})", printable(key), bytes(value.len() as u64));
         let asked = etcd.kv(&what, async |mut kv| kv.txn(txn.clone()).await).await;
-        asked.map(drop).context("the largest value would not be taken. Start etcd with a larger --max-request-bytes")
+        asked.map(drop).context("the largest value would not be taken")
     }
 
     /// Asks etcd to delete, for every kind of key that the plan writes, a key that cannot exist because it ends in a slash: it

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use time::OffsetDateTime;
 
 use super::way_back::{other_cluster, record_of};
-use super::{Context, describe, interrupted, log_changes};
+use super::{Context, describe, interrupted, log_changes, refusal};
 use crate::backup::Backup;
 use crate::catalog::records::Records;
 use crate::catalog::tripwire::all_tripwires;
@@ -17,17 +17,18 @@ use crate::catalog::{collection_record, records::Versions};
 use crate::cli::RollbackOptions;
 use crate::diff::Diff;
 use crate::etcd::Etcd;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 use crate::guard::Guard;
 use crate::history::{History, Operation, Progress};
 use crate::layout::families::Family;
 use crate::layout::keys::{HISTORY, family_of, is_metadata};
 use crate::outcome::backed_up::BackupFile;
-use crate::outcome::rolled_back::{CollectionChanges, RollbackOutcome};
+use crate::outcome::failed::Failure;
+use crate::outcome::rolled_back::{CollectionChanges, RestoredBackup, RollbackOutcome};
 use crate::outcome::words::{bytes, thousands};
 use crate::outcome::{Ended, Next, Step};
 use crate::plan::{Change, Plan, closing_of_rollback};
-use crate::state::Situation;
+use crate::state::{Situation, State};
 
 type Entries = Vec<(Bytes, Bytes)>;
 
@@ -47,9 +48,7 @@ pub(super) async fn execute(context: &Context, options: &RollbackOptions) -> Res
     if let Some(revision) = outcome.verified_revision {
         context.say(format!("rolled back at revision {revision} in {:.1} s", outcome.seconds));
     }
-    if let Some(next) = &outcome.header.next {
-        context.say(format!("next: {}", next.text));
-    }
+    context.say(format!("next: {}", outcome.header.next.text));
     context.console.object(&outcome);
     Ok(Exit::Done)
 }
@@ -92,14 +91,20 @@ impl Job<'_> {
         let expected = || self.entries.iter().cloned();
         let (reading, diff) = context.read_records_against(self.etcd, expected).await?;
         self.same_cluster(reading.cluster_id)?;
+        // What is there may be anything, a history key that cannot be read too: it is overwritten all the same.
+        let situation = context.situation(&reading.records);
         let previous = reading.records.history().cloned();
         let plan = Plan::of_rollback(&diff, reading.revision);
         let frame = self.frame(&reading.records);
         let mut outcome = RollbackOutcome {
-            header: context.header("rollback", Ended::NothingToDo, None, Some(next(context))),
-            backup: self.backup.path.display().to_string(),
+            header: context.header("rollback", Ended::NothingToDo, self.state_of_backup(), next(context)),
+            backup: RestoredBackup {
+                path: self.backup.path.display().to_string(),
+                keys: self.entries.len() as u64,
+                revision: record_of(self.backup).revision,
+            },
             copy: None,
-            collections: self.collections(&reading.records),
+            collection_changes: self.collections(&reading.records),
             differences: diff.counts(),
             totals: plan.totals(),
             verified_revision: None,
@@ -110,18 +115,19 @@ impl Job<'_> {
             context.say(format!("nothing to do: all {keys} metadata keys are as in the backup"));
             return Ok(outcome);
         }
-        context.say(outcome.collections.in_words());
+        context.say(outcome.collection_changes.in_words());
         let changes = in_words(&outcome);
         context.say(format!("plan: {changes}"));
         context.check_room_and_rights(self.etcd, &plan, &Records::default()).await?;
-        let situation = Situation::of(&reading.records);
         let question = format!(
-            "This will be written now: {} in the etcd cluster {:x} becomes what {} holds.",
-            context.config.meta_root,
+            "This will be written now:\n  etcd cluster {:x} at {}\n  meta root    {}\n  becomes      what {} holds: {}\n",
             reading.cluster_id,
-            self.backup.path.display()
+            self.etcd.endpoint(),
+            context.config.meta_root,
+            self.backup.path.display(),
+            describe(self.backup)
         );
-        context.ask(self.options.yes, &outcome.collections.in_words(), &question).await?;
+        context.ask(self.options.yes, "", &question).await?;
         // Half a restored backup is worth no copy: the copy was made when this began.
         let is_resumed = situation.as_ref().is_ok_and(|found| {
             found
@@ -138,7 +144,7 @@ impl Job<'_> {
         }
         let keys = self.entries.len() as u64;
         let revision = self.write(&plan, &diff, frame, previous, keys).await.map_err(|failure| match outcome.copy {
-            Some(_) => Failure::interrupted(failure.error),
+            Some(_) => Failure { exit: Exit::Interrupted, ..failure },
             None => failure,
         })?;
         context.say(format!("done: {changes}"));
@@ -153,10 +159,17 @@ impl Job<'_> {
         Ok(outcome)
     }
 
+    /// The state that the metadata is in afterwards.
+    fn state_of_backup(&self) -> State {
+        let records: Records = self.entries.iter().cloned().collect();
+        Situation::of(&records).map_or(State::Unknown, |situation| situation.state)
+    }
+
     fn same_cluster(&self, cluster_id: u64) -> Result<()> {
         match other_cluster(self.backup, cluster_id) {
             Some(what) if !self.options.other_cluster => {
-                bail!("{what}. If this is the etcd that is meant, say so with --other-cluster. Nothing was written")
+                let next = "correct the etcd endpoints or the backup file; if this is the etcd that is meant, say so with --other-cluster";
+                Err(refusal(what, Next::new(Step::Correct, next)))
             }
             Some(what) => {
                 self.context.console.warn(&format!("{what}; going on, as --other-cluster says"));
@@ -200,17 +213,20 @@ impl Job<'_> {
     ) -> Result<i64, Failure> {
         let context = self.context;
         let way_on = format!(
-            "Run `rollback --backup-file {}` again: it goes on where this one ended. Do not start Milvus before it is done",
+            "run `rollback --backup-file {}` again: it goes on where this one ended. Do not start Milvus before it is done",
             self.backup.path.display()
         );
+        let way_on = Next::new(Step::RollbackAgain, way_on);
+        let state = State::RollbackInterrupted;
         log_changes(plan);
         let read_back = diff.equal.values().sum::<u64>() + plan.totals().puts;
         context.progress.expect(plan, read_back);
         let mut applier = context.applier(self.etcd, self.guard);
         applier.history = previous;
         let history = History { backup: Some(record_of(self.backup)), ..History::begin(Operation::Rollback) };
-        let fail =
-            |error, applier: &crate::apply::Applier| interrupted(error, applier.done().may_have_written(), &way_on);
+        let fail = |error, applier: &crate::apply::Applier| {
+            interrupted(error, applier.done().may_have_written(), state, &way_on)
+        };
         if let Err(error) = applier.turn(&opening, plan.revision, Some(history.write())).await {
             return Err(fail(error, &applier));
         }
@@ -220,7 +236,8 @@ impl Job<'_> {
         let is_part = |key: &[u8]| is_metadata(key) && family_of(key) != Family::Tripwire;
         let extra = closing.len() as u64;
         let should = || self.entries.iter().filter(|(key, _)| family_of(key) != Family::Tripwire).cloned();
-        let revision = context.read_back(self.etcd, should, is_part, keys + extra, &way_on).await?;
+        let read_back = context.read_back(self.etcd, should, is_part, keys + extra, &way_on).await;
+        let revision = read_back.map_err(|failure| Failure { state: Some(state), ..failure })?;
         if let Err(error) = applier.turn(&closing, revision, None).await {
             return Err(fail(error, &applier));
         }

@@ -16,12 +16,13 @@ use crate::cli::RunOptions;
 use crate::course::{self, Course};
 use crate::diff::{Diff, Differ};
 use crate::etcd::Etcd;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 use crate::guard::Guard;
 use crate::history::{BackupRecord, Choices, History, Operation};
 use crate::layout::families::Family;
 use crate::layout::keys::{family_of, is_metadata};
 use crate::outcome::backed_up::BackupFile;
+use crate::outcome::failed::Failure;
 use crate::outcome::migration::{MigrationSummary, headline, summary, wrongs};
 use crate::outcome::ran::RunOutcome;
 use crate::outcome::words::{self, refusals, thousands};
@@ -42,7 +43,7 @@ pub(super) async fn execute(context: &Context, options: &RunOptions, operation: 
     let target = versions(context, operation)?;
     let begun = Instant::now();
     let mut outcome = RunOutcome {
-        header: context.header(operation.command(), Ended::NothingToDo, None, None),
+        header: context.header(operation.command(), Ended::NothingToDo, State::Unknown, nothing_needed()),
         source_version: context.source_version(),
         target_version: target.to_string(),
         backup: None,
@@ -78,7 +79,7 @@ pub(super) async fn execute(context: &Context, options: &RunOptions, operation: 
             "`verify`, then start Milvus {target}; before that, see docs/operating.md for how long the way back is open"
         );
         context.say(format!("next: {text}"));
-        outcome.header.next = Some(Next::new(Step::Verify, text));
+        outcome.header.next = Next::new(Step::Verify, text);
     }
     context.console.object(&outcome);
     Ok(Exit::Done)
@@ -100,8 +101,8 @@ pub(super) fn versions(context: &Context, operation: Operation) -> Result<Versio
 /// Reads everything, and says what state it is in.
 async fn look(context: &Context, etcd: &Etcd, outcome: &mut RunOutcome) -> Result<(Reading, Situation), Failure> {
     let reading = context.read_records(etcd).await?;
-    let situation = Situation::of(&reading.records)?;
-    outcome.header.state = Some(situation.state);
+    let situation = context.situation(&reading.records)?;
+    outcome.header.state = situation.state;
     context.say(format!(
         "found {} metadata keys at revision {}: {}",
         thousands(reading.records.keys()),
@@ -126,7 +127,7 @@ fn nothing_to_do(
 ) -> Result<bool, Failure> {
     let Some(why) = take(course)? else { return Ok(false) };
     context.say(format!("nothing to do: {why}"));
-    outcome.header.next = Some(course::next(situation));
+    outcome.header.next = course::next(situation);
     Ok(true)
 }
 
@@ -138,16 +139,20 @@ pub(super) fn is_needless(context: &Context, operation: Operation, target: &Vers
     }
 }
 
+/// Both versions read the same layout.
+pub(super) fn nothing_needed() -> Next {
+    Next::new(Step::Nothing, "both versions read the same layout: there is nothing to migrate")
+}
+
 /// No backup, no run, unless that is said.
 fn check_backup_is_named(context: &Context, options: &RunOptions) -> Result<()> {
     if options.with_backup {
         return context.backup_file().map(drop);
     }
     if context.config.backup_file.is_none() && !options.no_backup {
-        bail!(
-            "there is no backup, and so no way back: give --with-backup --backup-file FILE (cmd.runWithBackup, config.backupFilePath), or \
-             the --backup-file that `backup` made. To go on without any on purpose, --no-backup. Nothing was written"
-        );
+        let next = "give --with-backup --backup-file FILE (cmd.runWithBackup, config.backupFilePath), or the --backup-file that `backup` \
+                    made; to go on without any on purpose, --no-backup";
+        return Err(refusal("there is no backup, and so no way back", Next::new(Step::Backup, next)));
     }
     Ok(())
 }
@@ -192,6 +197,10 @@ impl Context {
     }
 }
 
+fn mend(text: &str) -> Next {
+    Next::new(Step::Mend, text)
+}
+
 /// A run or repair under the lock.
 struct Job<'a> {
     context: &'a Context,
@@ -225,10 +234,11 @@ impl Job<'_> {
     fn check_problems(&self, worked: &Worked) -> Result<()> {
         let conversion = &worked.conversion;
         if !conversion.refusals.is_empty() {
-            bail!("{}\nNothing was written", refusals(&conversion.refusals));
+            return Err(refusal(refusals(&conversion.refusals), mend("choose another way, as named above")));
         }
         if !worked.summary.findings.is_empty() {
-            bail!("{}\nNothing was written", wrongs(&worked.summary).unwrap_or_default());
+            let wrongs = wrongs(&worked.summary).unwrap_or_default();
+            return Err(refusal(wrongs, mend("mend these records, each as named above")));
         }
         if conversion.problems.is_empty() {
             return Ok(());
@@ -238,10 +248,12 @@ impl Job<'_> {
             self.context.console.warn(&format!("{list}\ngoing on without these records, as --skip-invalid says"));
             return Ok(());
         }
-        bail!(
-            "{list}\nNothing was written. Mend these records, or go on without exactly them with --skip-invalid \
-             (cmd.skipInvalid: true); make a backup first"
-        )
+        Err(refusal(
+            list,
+            mend(
+                "mend these records, or go on without exactly them with --skip-invalid (cmd.skipInvalid: true); make a backup first",
+            ),
+        ))
     }
 
     async fn carry_out(
@@ -258,6 +270,8 @@ impl Job<'_> {
         let is_resumed = situation.history.is_some();
         if worked.plan.is_empty() && opening.is_empty() && !is_resumed {
             context.say("nothing to do: everything is as it should be already");
+            outcome.header.next =
+                Next::new(Step::Verify, format!("check the metadata with `verify`, then start Milvus {}", self.target));
             return Ok(());
         }
         context.say(format!(
@@ -272,7 +286,9 @@ impl Job<'_> {
         if way_back.is_none() && (!self.options.with_backup || is_resumed) {
             context.console.warn("there is no backup: there is no way back from here");
         }
-        context.ask(self.options.yes, &summary(&worked.summary, context.details), &self.question(reading)).await?;
+        let report = summary(&worked.summary, context.details);
+        let question = self.question(reading, situation, way_back.as_ref());
+        let is_shown = context.ask(self.options.yes, &report, &question).await?;
         let (written, record) = self.back_up(reading, situation, way_back).await?;
         outcome.backup = written.as_ref().map(BackupFile::from);
         let source = context.config.source_version.as_ref();
@@ -283,28 +299,39 @@ impl Job<'_> {
         };
         let done = self.write(reading, worked, opening, history).await;
         let revision = done.map_err(|failure| match outcome.backup {
-            Some(_) => Failure::interrupted(failure.error),
+            Some(_) => Failure { exit: Exit::Interrupted, ..failure },
             None => failure,
         })?;
-        context.say(format!(
-            "done: {}\n{}",
-            headline(&worked.conversion.report),
-            summary(&worked.summary, context.details)
-        ));
+        context.say(format!("done: {}", headline(&worked.conversion.report)));
+        if !is_shown {
+            context.say(report);
+        }
         if !worked.conversion.problems.is_empty() {
             let problems = words::problems(&worked.conversion.problems);
             context.console.warn(&format!("left out, as --skip-invalid says: {problems}"));
         }
         outcome.header.ended = Ended::Done;
-        outcome.header.state = Some(State::Migrated);
+        outcome.header.state = State::Migrated;
         outcome.verified_revision = Some(revision);
         Ok(())
     }
 
-    fn question(&self, reading: &Reading) -> String {
+    /// Names all that a slip could have made another than is meant.
+    fn question(&self, reading: &Reading, situation: &Situation, way_back: Option<&BackupRecord>) -> String {
+        let config = &self.context.config;
+        let from = config.source_version.as_ref().map_or_else(String::new, |version| format!(" from {version}"));
+        let makes_one = self.options.with_backup && situation.history.is_none();
+        let backup = match (way_back, &config.backup_file) {
+            (None, Some(file)) if makes_one => format!("{}, written first", file.display()),
+            (Some(backup), _) => backup.file.clone(),
+            (None, _) => "NONE".to_owned(),
+        };
         format!(
-            "This will be written now: {} in the etcd cluster {:x}, for Milvus {}.",
-            self.context.config.meta_root, reading.cluster_id, self.target
+            "This will be written now:\n  etcd cluster {:x} at {}\n  meta root    {}\n  Milvus      {from} to {}\n  way back     {backup}\n",
+            reading.cluster_id,
+            self.etcd.endpoint(),
+            config.meta_root,
+            self.target
         )
     }
 
@@ -318,7 +345,8 @@ impl Job<'_> {
                         Step::RunAgain,
                         "give the backup that is on record with --backup-file, or go on without it on purpose with --no-backup",
                     );
-                    refusal(&format!("this run was interrupted, and the way back has to be there while it is finished: {error:#}"), &next)
+                    let why = "this run was interrupted, and the way back has to be there while it is finished";
+                    refusal(format!("{why}: {error:#}"), next)
                 })?;
                 self.context.say(format!("the way back is {}, made before this was interrupted", file.display()));
                 Ok(Some(recorded))
@@ -361,24 +389,31 @@ impl Job<'_> {
         history: History,
     ) -> Result<i64, Failure> {
         let context = self.context;
+        let (state, code) = match self.operation {
+            Operation::Repair => (State::RepairInterrupted, Step::Repair),
+            _ => (State::RunInterrupted, Step::RunAgain),
+        };
         let way_on = format!(
-            "Run again with {}: it goes on where this one ended. Or go back with {}. Do not start Milvus before one of the two is done",
+            "run again with {}: it goes on where this one ended. Or go back with {}. Do not start Milvus before one of the two is done",
             history.way_on(),
             history.way_back()
         );
+        let way_on = Next::new(code, way_on);
         log_changes(&worked.plan);
         context.progress.expect(&worked.plan, reading.records.keys() + worked.plan.totals().puts);
         let mut applier = context.applier(self.etcd, self.guard);
         applier.history = reading.records.history().cloned();
-        let fail =
-            |error, applier: &crate::apply::Applier| interrupted(error, applier.done().may_have_written(), &way_on);
+        let fail = |error, applier: &crate::apply::Applier| {
+            interrupted(error, applier.done().may_have_written(), state, &way_on)
+        };
         if let Err(error) = applier.turn(&opening, reading.revision, Some(history.write())).await {
             return Err(fail(error, &applier));
         }
         if let Err(error) = applier.apply(&worked.plan).await {
             return Err(fail(error, &applier));
         }
-        let revision = self.read_back(&worked.conversion.should, reading, &way_on).await?;
+        let read_back = self.read_back(&worked.conversion.should, reading, &way_on).await;
+        let revision = read_back.map_err(|failure| Failure { state: Some(state), ..failure })?;
         if let Err(error) = applier.turn(&[], revision, Some(history.end().write())).await {
             return Err(fail(error, &applier));
         }
@@ -390,7 +425,7 @@ impl Job<'_> {
         &self,
         should: &BTreeMap<Bytes, Bytes>,
         reading: &Reading,
-        way_on: &str,
+        way_on: &Next,
     ) -> Result<i64, Failure> {
         let expected = || should.iter().map(|(key, value)| (key.clone(), value.clone()));
         let others: u64 = reading.records.others().values().sum();
@@ -411,12 +446,12 @@ impl Context {
         should: impl Fn() -> I,
         is_part: impl Fn(&[u8]) -> bool,
         keys: u64,
-        way_on: &str,
+        way_on: &Next,
     ) -> Result<i64, Failure> {
         let compared = self.compare(etcd, "reading back and comparing", should, is_part).await;
         let Compared { diff, revision, keys: found } = compared.map_err(|error| {
             let error = error.context("everything was written, but could not be read back and compared");
-            Failure::interrupted(error.context(way_on.to_owned()))
+            Failure::interrupted(error).with_next(way_on.clone())
         })?;
         let mut wrong: Vec<String> = diff.in_words().collect();
         if wrong.is_empty() && found != keys {
@@ -431,9 +466,10 @@ impl Context {
         }
         const LISTED: usize = 20;
         let list = wrong.iter().take(LISTED).cloned().collect::<Vec<_>>().join("\n  ");
-        Err(Failure::interrupted(anyhow!(
-            "everything was written, but {} key(s) are not as planned at revision {revision}:\n  {list}\n{way_on}",
+        let error = anyhow!(
+            "everything was written, but {} key(s) are not as planned at revision {revision}:\n  {list}",
             thousands(wrong.len() as u64)
-        )))
+        );
+        Err(Failure::interrupted(error).with_next(way_on.clone()))
     }
 }

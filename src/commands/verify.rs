@@ -16,11 +16,12 @@ use crate::cli::{ConversionOptions, VerifyOptions};
 use crate::course;
 use crate::diff::{Diff, Differ};
 use crate::etcd::Etcd;
-use crate::exit::{Exit, Failure};
-use crate::guard::sessions;
+use crate::exit::Exit;
+use crate::guard::{Session, sessions};
 use crate::history::{History, Operation};
 use crate::layout::families::Family;
 use crate::layout::keys::{MIGRATION_SESSION, family_of, is_metadata, printable};
+use crate::outcome::failed::Failure;
 use crate::outcome::verified::{ComparisonOutcome, VerifyOutcome, ended, text};
 use crate::outcome::words::refusals;
 use crate::outcome::{Next, Step};
@@ -35,21 +36,22 @@ struct Expected {
 }
 
 pub(super) async fn execute(context: &Context, options: &VerifyOptions) -> Result<Exit, Failure> {
-    if options.backup.is_none()
+    if options.against_backup.is_none()
         && (options.skip_invalid.is_some() || options.conversion != ConversionOptions::default())
     {
         let error = anyhow!(
-            "--skip-invalid, --rebuild-index, --keep-index-files and the --rename options mean something with --backup <FILE> only"
+            "--skip-invalid, --rebuild-index, --keep-index-files and the --rename options mean something with --against-backup only"
         );
         return Err(error.into());
     }
     // The file is read and checked before etcd is even asked.
-    let backup = options.backup.as_deref().map(|file| read_backup(context, file)).transpose()?;
+    let file = options.against_backup.as_ref().map(|file| context.named_backup(file)).transpose()?;
+    let backup = file.as_deref().map(|file| read_backup(context, file)).transpose()?;
     let etcd = context.connect().await?;
-    let live_sessions = live_sessions(context, &etcd).await?;
+    let sessions = live_sessions(context, &etcd).await?;
     let (mut all, mut records) = (Vec::new(), Records::default());
     let revision = read(context, &etcd, &mut all, &mut records).await?;
-    let situation = Situation::of(&records)?;
+    let situation = context.situation(&records)?;
     if situation.state == State::NoMilvus {
         context.console.warn(&context.nothing_here(&etcd).await);
     }
@@ -60,7 +62,7 @@ pub(super) async fn execute(context: &Context, options: &VerifyOptions) -> Resul
     let kept_newer = situation.history.as_ref().is_some_and(keeps_newer);
     let expected = backup.map(|backup| work_out(options, kept_newer, backup, target.as_ref())).transpose()?;
     let comparison = expected.map(|expected| compared(expected, &all));
-    let outcome = judge(context, &situation, target.as_ref(), checked, comparison, live_sessions, revision);
+    let outcome = judge(context, &situation, target.as_ref(), checked, comparison, sessions, revision);
     context.console.result(&outcome, || text(&outcome, context.details));
     Ok(if outcome.consistent { Exit::Done } else { Exit::NothingWritten })
 }
@@ -71,7 +73,7 @@ fn judge(
     target: Option<&Version>,
     checked: Checked,
     comparison: Option<ComparisonOutcome>,
-    live_sessions: Vec<String>,
+    sessions: Vec<Session>,
     revision: i64,
 ) -> VerifyOutcome {
     let errors = checked.errors().count();
@@ -87,7 +89,7 @@ fn judge(
     let consistent = errors == 0 && !differs && is_whole;
     let verdict = match (consistent, target) {
         (true, _) if checked.collections == 0 => "no collections: nothing to migrate, and nothing to verify".to_owned(),
-        (true, Some(target)) if live_sessions.is_empty() => {
+        (true, Some(target)) if sessions.is_empty() => {
             format!("complete and consistent: Milvus {target} can be started on it")
         }
         (true, Some(target)) => {
@@ -101,7 +103,7 @@ fn judge(
         (false, _) => "NOT what the migration of the backup gives".to_owned(),
     };
     let next = match (consistent, target) {
-        (true, Some(target)) if live_sessions.is_empty() && checked.collections > 0 => {
+        (true, Some(target)) if sessions.is_empty() && checked.collections > 0 => {
             Next::new(Step::StartNew, format!("start Milvus {target}"))
         }
         (true, _) => Next::new(Step::Nothing, "nothing"),
@@ -115,13 +117,13 @@ fn judge(
         ),
     };
     VerifyOutcome {
-        header: context.header("verify", ended(consistent), Some(situation.state), Some(next)),
+        header: context.header("verify", ended(consistent), situation.state, next),
         found: situation.headline(),
         target_version: target.map(ToString::to_string),
         revision,
         keys: checked.keys,
         collections: checked.collections,
-        live_sessions,
+        sessions,
         consistent,
         source_keys: checked.source_keys,
         findings: checked.findings,
@@ -184,7 +186,7 @@ fn compared(expected: Expected, all: &[(Bytes, Bytes)]) -> ComparisonOutcome {
     all.iter().for_each(|(key, value)| differ.add(key.clone(), value));
     let diff: Diff = differ.finish();
     let mut outcome = ComparisonOutcome {
-        backup: expected.file,
+        path: expected.file,
         problems: expected.problems,
         equal: diff.equal.values().sum(),
         missing: Vec::new(),
@@ -202,12 +204,12 @@ fn compared(expected: Expected, all: &[(Bytes, Bytes)]) -> ComparisonOutcome {
     outcome
 }
 
-async fn live_sessions(context: &Context, etcd: &Etcd) -> Result<Vec<String>> {
+async fn live_sessions(context: &Context, etcd: &Etcd) -> Result<Vec<Session>> {
     let sessions = sessions(etcd, &context.root).await?;
     if sessions.iter().any(|session| session.key.ends_with(MIGRATION_SESSION)) {
         context.console.warn("a migration is under way: what it has not written yet is missing here");
     }
-    Ok(sessions.into_iter().map(|session| session.key[context.root.len()..].to_owned()).collect())
+    Ok(sessions)
 }
 
 /// Reads everything at one revision.
@@ -219,7 +221,7 @@ async fn read(context: &Context, etcd: &Etcd, all: &mut Vec<(Bytes, Bytes)>, rec
         let bar = context.progress.reading("verifying", snapshot.total());
         while let Some(page) = snapshot.next_page().await? {
             context.stop.check()?;
-            bar.read(page.len() as u64);
+            bar.read(page.len() as u64, context.metadata_keys(&page));
             for entry in page.into_iter().filter(|entry| entry.lease == 0) {
                 let key = entry.key.slice(context.root.len()..);
                 records.add(key.clone(), entry.value.clone());

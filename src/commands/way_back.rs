@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use super::metadata::Reading;
-use super::{Context, describe};
+use super::{Context, describe, refusal};
 use crate::backup::content::Content;
 use crate::backup::{Backup, Format};
 use crate::history::{BackupRecord, History};
+use crate::outcome::surveyed::ConfiguredBackup;
 use crate::outcome::words::thousands;
+use crate::outcome::{Next, Step};
 
 /// Says what to do where a backup is no way back.
 const REMEDY: &str = "make one with `backup` or `run --with-backup`, correct config.backupFilePath (is the volume mounted?), or go on \
@@ -31,8 +33,9 @@ impl Context {
             }
             Ok(backup)
         });
-        let backup =
-            checked.with_context(|| format!("the backup that is to be the way back cannot be used: {REMEDY}"))?;
+        let backup = checked.map_err(|error| {
+            refusal(format!("there is no way back from here: {error:#}"), Next::new(Step::Backup, REMEDY))
+        })?;
         self.say(format!("the way back is {}: {}", file.display(), describe(&backup)));
         Ok(record_of(&backup))
     }
@@ -81,28 +84,35 @@ impl Context {
         other_cluster(backup, cluster_id).map_or(Ok(()), |what| bail!("{what}"))
     }
 
-    /// Whether the configured backup is the way back from what is there, in words.
-    pub(super) fn backup_in_words(&self, reading: &Reading, history: Option<&History>) -> Option<String> {
+    /// Whether the configured backup is the way back from what is there.
+    pub(super) fn configured_backup(&self, reading: &Reading, history: Option<&History>) -> Option<ConfiguredBackup> {
         let file = self.config.backup_file.as_ref()?;
+        let (is_way_back, text) = self.judge_backup(file, reading, history);
+        Some(ConfiguredBackup { path: file.display().to_string(), is_way_back, text })
+    }
+
+    fn judge_backup(&self, file: &Path, reading: &Reading, history: Option<&History>) -> (bool, String) {
         let shown = file.display();
         if !file.exists() {
-            return Some(format!("{shown} does not exist yet"));
+            return (false, format!("{shown} does not exist yet"));
         }
         if let Some(history) = history {
-            return Some(match self.recorded_backup(file, history) {
-                Ok(_) => format!("{shown} is the way back that is on record"),
-                Err(error) => format!("NOT the way back: {error:#}"),
-            });
+            return match self.recorded_backup(file, history) {
+                Ok(_) => (true, format!("{shown} is the way back that is on record")),
+                Err(error) => (false, format!("NOT the way back: {error:#}")),
+            };
         }
         let judged = self.read_content(file).and_then(|(backup, content)| {
             self.same_place(&backup, reading.cluster_id)?;
             Ok((describe(&backup), content))
         });
-        Some(match judged {
-            Ok((what, content)) if content == reading.content => format!("{shown} holds just what is here: {what}"),
-            Ok((what, _)) => format!("{shown} does NOT hold what is here now: {what}"),
-            Err(error) => format!("NOT a way back from here: {error:#}"),
-        })
+        match judged {
+            Ok((what, content)) if content == reading.content => {
+                (true, format!("{shown} holds just what is here: {what}"))
+            }
+            Ok((what, _)) => (false, format!("{shown} does NOT hold what is here now: {what}")),
+            Err(error) => (false, format!("NOT a way back from here: {error:#}")),
+        }
     }
 }
 

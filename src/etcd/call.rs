@@ -36,7 +36,10 @@ impl Etcd {
         loop {
             let (index, link) = self.link();
             let failure = match self.attempt(link, what, &request).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.shared.trouble.is_over();
+                    return Ok(answer);
+                }
                 Err(Retry::Final(error)) => return Err(error),
                 Err(Retry::LogIn(failure)) => failure,
                 Err(Retry::Again(failure)) => {
@@ -49,7 +52,7 @@ impl Etcd {
             let Some(pause) = tries.next_pause() else {
                 return Err(self.give_up(what, tries).await);
             };
-            tracing::warn!("cannot {what} on {}: {brief}; trying again on {}", link.name(), self.endpoint());
+            self.shared.trouble.begins(&format!("cannot {what} on {}: {brief}", link.name()));
             tokio::time::sleep(pause).await;
         }
     }

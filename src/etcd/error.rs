@@ -247,13 +247,21 @@ fn user_name(user: Option<&str>) -> String {
     user.map_or_else(|| "clients without a user".to_owned(), |user| format!("user {user:?}"))
 }
 
-/// One endpoint goes on the same line, several one below the other.
+/// One endpoint goes on the same line, several one below the other; those of which the same is wrong go together.
 fn list(endpoints: &[EndpointCause]) -> String {
-    match endpoints {
-        [one] => format!(" at {}: {}", one.endpoint, one.cause),
-        many => many
-            .iter()
-            .fold("; the endpoints:".to_owned(), |text, one| format!("{text}\n  {}: {}", one.endpoint, one.cause)),
+    let mut causes: Vec<(Vec<&str>, String)> = Vec::new();
+    for one in endpoints {
+        let cause = one.cause.to_string();
+        match causes.iter_mut().find(|(_, known)| *known == cause) {
+            Some((names, _)) => names.push(&one.endpoint),
+            None => causes.push((vec![&one.endpoint], cause)),
+        }
+    }
+    match causes.as_slice() {
+        [(names, cause)] => format!(" at {}: {cause}", names.join(", ")),
+        many => many.iter().fold("; the endpoints:".to_owned(), |text, (names, cause)| {
+            format!("{text}\n  {}: {cause}", names.join(", "))
+        }),
     }
 }
 

@@ -72,6 +72,15 @@ pub(super) fn all(config: &EtcdConfig) -> Result<Vec<Link>, ConnectError> {
 }
 
 impl Link {
+    /// A link to another member of the cluster, with the same login and TLS; none if it wants TLS and there is none.
+    pub(super) fn sibling(&self, url: &str) -> Option<Self> {
+        let endpoint = Endpoint::parse(url, false).ok()?;
+        let tls = self.tls.clone().filter(|_| endpoint.tls);
+        let is_possible = !endpoint.tls || tls.is_some();
+        let (auth, timeout) = (self.auth.clone(), self.timeout);
+        is_possible.then(|| Self { endpoint, tls, auth, timeout, state: Mutex::default() })
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.endpoint.uri
     }

@@ -8,10 +8,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::words::{bytes, thousands};
-use super::{Ended, Header};
+use super::{Ended, Header, Next, Step};
 use crate::backup::Manifest;
 use crate::backup::examine::{Check, Damage, Examination, FileFormat, Verdict};
 use crate::layout::keys::printable;
+use crate::state::State;
 
 /// The outcome of `inspect`: the file, and what was asked of it.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -28,8 +29,11 @@ pub struct InspectOutcome {
 impl InspectOutcome {
     /// A file that is not sound is not ok, whatever was asked of it.
     pub fn new(file: Examination, view: View) -> Self {
-        let ended = if file.sound { Ended::Done } else { Ended::NotOk };
-        Self { header: Header::new("inspect", ended), file, view }
+        let (ended, next) = match file.sound {
+            true => (Ended::Done, Next::new(Step::Nothing, "nothing: the file is sound")),
+            false => (Ended::NotOk, Next::new(Step::Correct, "look for another copy: `rollback` refuses this one")),
+        };
+        Self { header: Header::new("inspect", ended, State::Unknown, next), file, view }
     }
 }
 
@@ -199,7 +203,7 @@ fn facts(text: &mut String, file: &Examination) {
 fn manifest_facts(text: &mut String, manifest: &Manifest) {
     fact(text, "made", &manifest.created);
     fact(text, "etcd", format!("cluster {}, revision {}", manifest.etcd_cluster_id, manifest.etcd_revision));
-    let version = manifest.source_version.as_deref().unwrap_or("not told");
+    let version = manifest.source_version.as_deref().unwrap_or("not recorded");
     fact(text, "Milvus", format!("version {version}, layout {}", manifest.layout));
     fact(text, "SHA-256", &manifest.stream_sha256);
 }

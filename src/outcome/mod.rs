@@ -3,6 +3,7 @@
 //! docs/json.md describes the objects; docs/outcome.schema.json is written from [`AnyOutcome`].
 
 pub mod backed_up;
+pub mod failed;
 pub mod inspected;
 pub mod migration;
 pub mod planned;
@@ -15,7 +16,6 @@ pub mod words;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::exit::Exit;
 use crate::state::State;
 
 /// How a command ended.
@@ -40,8 +40,12 @@ pub enum Ended {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
-    /// Correct the configuration: wrong root, wrong etcd, wrong version.
+    /// Correct what is named (command line, configuration, file, disk), then the same command again.
     Correct,
+    /// The same command again.
+    Again,
+    /// `status`.
+    Status,
     /// Mend etcd.
     MendEtcd,
     /// Wait until another migration has ended.
@@ -74,7 +78,7 @@ pub enum Step {
     Nothing,
 }
 
-/// The next sensible step.
+/// The next sensible step, as a code and as text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Next {
     /// For scripts.
@@ -99,45 +103,18 @@ pub struct Header {
     pub tool_version: &'static str,
     /// How it ended.
     pub ended: Ended,
-    /// The meta root, without a slash at the end.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The meta root, without a slash at the end; none where the command has none, or failed before it was known.
     pub meta_root: Option<String>,
-    /// What was done to the metadata before, where that was looked at.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<State>,
-    /// The next sensible step, where there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next: Option<Next>,
+    /// The state that the metadata is in now.
+    pub state: State,
+    /// The next sensible step.
+    pub next: Next,
 }
 
 impl Header {
-    /// The header of a command.
-    pub fn new(command: &'static str, ended: Ended) -> Self {
-        Self { command, tool_version: env!("CARGO_PKG_VERSION"), ended, meta_root: None, state: None, next: None }
-    }
-}
-
-/// A command that failed, or was not understood.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct FailureOutcome {
-    /// What all outcomes begin with.
-    #[serde(flatten)]
-    pub header: Header,
-    /// The exit code.
-    pub exit_code: u8,
-    /// What was attempted, what is wrong, what to do.
-    pub error: String,
-}
-
-impl FailureOutcome {
-    /// The object for an error.
-    pub fn new(command: &'static str, exit: Exit, error: String) -> Self {
-        let ended = match exit {
-            Exit::Interrupted => Ended::Interrupted,
-            Exit::Unexpected => Ended::Defect,
-            _ => Ended::Failed,
-        };
-        Self { header: Header::new(command, ended), exit_code: exit as u8, error }
+    /// The header of a command without a meta root.
+    pub fn new(command: &'static str, ended: Ended, state: State, next: Next) -> Self {
+        Self { command, tool_version: env!("CARGO_PKG_VERSION"), ended, meta_root: None, state, next }
     }
 }
 
@@ -159,6 +136,6 @@ pub enum AnyOutcome {
     Verified(verified::VerifyOutcome),
     /// `inspect`
     Inspected(Box<inspected::InspectOutcome>),
-    /// Any command that failed
-    Failed(FailureOutcome),
+    /// Any command that failed, or was not understood
+    Failed(failed::FailureOutcome),
 }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::migration::{MigrationSummary, headline, summary, wrongs};
+use super::surveyed::ConfiguredBackup;
 use super::words::{Text, bytes, refusals, thousands};
 use super::{Ended, Header, Step};
 use crate::guard::Session;
@@ -18,6 +19,10 @@ pub struct PlanOutcome {
     pub header: Header,
     /// Where the metadata was read: an etcd endpoint or a backup file.
     pub source: String,
+    /// The version of Milvus that the metadata comes from.
+    pub source_version: Option<String>,
+    /// The version of Milvus that it is for.
+    pub target_version: String,
     /// The state in one line, with what is on record.
     pub found: String,
     /// Number of metadata keys: without sessions, lock and history.
@@ -26,6 +31,8 @@ pub struct PlanOutcome {
     pub sessions: Vec<Session>,
     /// What `run` would do.
     pub migration: MigrationSummary,
+    /// The backup file that is configured; none for a plan that is made from a backup.
+    pub backup: Option<ConfiguredBackup>,
     /// Why `run` would refuse, beside what is wrong in the metadata.
     pub refusals: Vec<String>,
     /// What a person has to do that metadata cannot.
@@ -69,8 +76,7 @@ pub fn text(outcome: &PlanOutcome, details: bool) -> String {
     }
     text.list("Milvus components that have to stop first", outcome.sessions.iter().map(ToString::to_string));
     // Where it is refused for what this is, what a conversion would do means nothing.
-    let is_meant = outcome.header.ended != Ended::NotOk
-        || outcome.header.next.as_ref().is_some_and(|next| next.code == Step::Mend);
+    let is_meant = outcome.header.ended != Ended::NotOk || outcome.header.next.code == Step::Mend;
     if is_meant && outcome.header.ended != Ended::NothingToDo {
         text.line(summary(migration, details));
         text.list("before and after", outcome.advice.iter().cloned());
@@ -86,9 +92,7 @@ pub fn text(outcome: &PlanOutcome, details: bool) -> String {
             outcome.estimated_seconds.ceil()
         ));
     }
-    if let Some(next) = &outcome.header.next {
-        text.line(format!("nothing was written. next: {}", next.text));
-    }
+    text.line(format!("nothing was written. next: {}", outcome.header.next.text));
     text.finish()
 }
 
@@ -97,8 +101,18 @@ fn verdict(outcome: &PlanOutcome) -> String {
     match outcome.header.ended {
         Ended::NotOk => "`run` would refuse, and write nothing".to_owned(),
         Ended::NothingToDo => "`run` would find nothing to do".to_owned(),
-        _ if outcome.sessions.is_empty() => format!("`run` would go through: {}", headline(report)),
-        _ => format!("`run` would go through once Milvus has stopped: {}", headline(report)),
+        _ => {
+            let when = if outcome.sessions.is_empty() { "" } else { " once Milvus has stopped" };
+            format!("`run` would go through{when}: {}; {}", headline(report), way_back(outcome.backup.as_ref()))
+        }
+    }
+}
+
+fn way_back(backup: Option<&ConfiguredBackup>) -> String {
+    match backup {
+        Some(backup) if backup.is_way_back => format!("way back: {}", backup.path),
+        Some(backup) => format!("way back: none yet ({})", backup.text),
+        None => "way back: none yet".to_owned(),
     }
 }
 

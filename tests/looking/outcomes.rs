@@ -59,6 +59,7 @@ impl Tour {
         self.call(tool, &["inspect", "migration.bak", "--key", "none"], 1);
         self.call(tool, &[&["run", "--with-backup"][..], &renames].concat(), 0);
         self.call(tool, &["run"], 0);
+        self.call(tool, &["repair", "--dry-run"], 0);
         self.call(tool, &["run", "--source-version", "2.2.0", "--target-version", "2.3.0"], 0);
         self.call(tool, &[&["verify", "--backup", "migration.bak"][..], &renames].concat(), 0);
         etcd.put("by-dev/meta/root-coord/fields/470605839296564545/100", "no protobuf");

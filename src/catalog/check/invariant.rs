@@ -312,7 +312,7 @@ impl Invariant {
             _ => (
                 "segment-index-rows",
                 "the rows of a finished segment index are those of its segment",
-                "index progress is told wrong, and may never complete",
+                "index progress is shown wrong, and may never complete",
             ),
         }
     }

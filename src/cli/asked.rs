@@ -51,7 +51,8 @@ fn choice<T: ValueEnum + Default>(args: &[String], flag: &str, variable: &str) -
 pub fn text_of(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let text = text.trim().strip_prefix("error: ").unwrap_or(&text);
-    text.split("\n\nFor more information").next().unwrap_or(text).trim().to_owned()
+    let text = text.split("\n\nFor more information").next().unwrap_or(text);
+    text.lines().filter(|line| !line.trim().is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

@@ -88,6 +88,8 @@ fn page(name: &str, command: clap::Command) -> io::Result<Page> {
         man.render_subcommands_section(&mut text)?;
     }
     text.extend(sections.render().into_bytes());
-    man.render_version_section(&mut text)?;
+    if name.is_empty() {
+        man.render_version_section(&mut text)?;
+    }
     Ok(Page { command: name.to_owned(), file, text })
 }

@@ -129,8 +129,10 @@ fn bad_usage_has_an_object_too() {
         assert!(!ended.get_output().stderr.is_empty(), "{args:?}: a person sees it, too");
     }
     let log = tool.call(&["--log-format", "json", "run", "--no-such-flag"]).code(1);
-    let line: Value = serde_json::from_slice(&log.get_output().stderr).unwrap();
-    assert_eq!(line["level"], "ERROR");
+    for line in String::from_utf8(log.get_output().stderr.clone()).unwrap().lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["level"], "ERROR");
+    }
     assert!(log.get_output().stdout.is_empty());
 }
 

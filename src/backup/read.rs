@@ -35,6 +35,8 @@ pub struct Backup {
     pub format: Format,
     /// The meta root that it was made of, without a slash at the end.
     pub meta_root: String,
+    /// Whether it was made while Milvus may have been running: a look at one moment, and no way back.
+    pub while_running: bool,
     /// Number of keys.
     pub keys: u64,
     /// Number of keys by prefix.
@@ -114,6 +116,7 @@ impl<'a, F: FnMut(Vec<u8>, Vec<u8>)> Checker<'a, F> {
             ("the size of its compressed data", manifest.frame_bytes == frame.bytes),
             ("the checksum of its compressed data", manifest.frame_sha256 == hex(frame.hash)),
             ("its meta root", manifest.meta_root == header.meta_root),
+            ("the mark of a backup made while Milvus was running", manifest.while_running == header.while_running),
             ("the number of keys by kind", manifest.counts == self.counts),
         ];
         let announced = i64::try_from(manifest.keys).unwrap_or(i64::MAX);
@@ -208,7 +211,8 @@ impl<'a, F: FnMut(Vec<u8>, Vec<u8>)> Checker<'a, F> {
 
     fn finish(self, format: Format, header: Header) -> Backup {
         let Self { path, keys, left_out, counts, .. } = self;
-        Backup { path: path.to_owned(), format, meta_root: header.meta_root, keys, counts, left_out }
+        let Header { meta_root, while_running, .. } = header;
+        Backup { path: path.to_owned(), format, meta_root, while_running, keys, counts, left_out }
     }
 
     fn no_backup(&self, why: String) -> BackupError {

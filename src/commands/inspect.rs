@@ -1,15 +1,21 @@
 //! `inspect`: what a backup file holds, and whether it is sound.
 
 use std::io::{BufWriter, Write};
+use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
 
-use crate::backup::examine::{Record, examine};
+use crate::backup::examine::{Examination, Record, examine};
 use crate::backup::export::{Export, write_line};
+use crate::catalog::inventory::Inventory;
 use crate::cli::InspectOptions;
 use crate::decode;
+use crate::diff::Differ;
 use crate::exit::{Exit, Failure};
-use crate::layout::keys::printable;
+use crate::layout::keys::{is_metadata, printable};
+use crate::outcome::Ended;
+use crate::outcome::against::{Against, KeyDifferences};
 use crate::outcome::inspected::{InspectOutcome, ListedKey, ShownKey, View, not_found, text, warning};
 use crate::terminal::console::Console;
 use crate::terminal::output::product;
@@ -26,7 +32,7 @@ pub(super) fn execute(console: &Console, options: &InspectOptions) -> Result<Exi
     if !matches!(outcome.view, View::Export { file: None, .. }) {
         console.result(&outcome, || text(&outcome));
     }
-    Ok(if outcome.file.sound { Exit::Done } else { Exit::NothingWritten })
+    Ok(if outcome.header.ended == Ended::Done { Exit::Done } else { Exit::NothingWritten })
 }
 
 fn inspect(options: &InspectOptions) -> Result<InspectOutcome> {
@@ -34,6 +40,8 @@ fn inspect(options: &InspectOptions) -> Result<InspectOutcome> {
         list(options, prefix)
     } else if let Some(key) = &options.key {
         show(options, key)
+    } else if let Some(earlier) = &options.against {
+        against(options, earlier)
     } else if let Some(folder) = &options.export {
         if folder.as_os_str() == "-" { export_to_stdout(options) } else { export(options) }
     } else {
@@ -75,6 +83,40 @@ fn show(options: &InspectOptions, key: &str) -> Result<InspectOutcome> {
         Ok(())
     })?;
     Ok(InspectOutcome::new(file, View::Key { key: key.to_owned(), shown }))
+}
+
+/// Sound files only: what a damaged one has lost would count as gone.
+fn against(options: &InspectOptions, earlier: &Path) -> Result<InspectOutcome> {
+    let (file, now) = whole(&options.file)?;
+    let (earlier, before) = whole(earlier)?;
+    let mut differ = Differ::new(now.iter().cloned());
+    before.iter().for_each(|(key, value)| differ.add(key.clone(), value));
+    let diff = differ.finish();
+    let differences = Inventory::of(&now).against(&Inventory::of(&before));
+    let keys = KeyDifferences::of(&diff);
+    let view = View::Against(Against { earlier: Box::new(earlier), same: diff.is_empty(), differences, keys });
+    Ok(InspectOutcome::new(file, view))
+}
+
+/// A file, with its metadata in ascending order of keys.
+fn whole(path: &Path) -> Result<(Examination, Vec<(Bytes, Bytes)>)> {
+    let mut entries = Vec::new();
+    let file = examine(path, &mut |record| {
+        // Birdwatcher's files may hold keys of neighbours.
+        if record.relative.len() < record.absolute.len() && is_metadata(record.relative) {
+            entries.push((Bytes::copy_from_slice(record.relative), Bytes::copy_from_slice(record.value)));
+        }
+        Ok(())
+    })?;
+    if !file.sound {
+        bail!(
+            "{} is damaged, and what it has lost would count as gone: `inspect {}` says what of it can be read. Compare sound files",
+            path.display(),
+            path.display()
+        );
+    }
+    entries.sort();
+    Ok((file, entries))
 }
 
 fn export(options: &InspectOptions) -> Result<InspectOutcome> {

@@ -1,10 +1,12 @@
 //! One file per command, each reading like the steps of a runbook.
 
 mod backup;
+mod from_snapshot;
 mod inspect;
 mod metadata;
 mod plan;
 mod preflight;
+mod report_file;
 mod rollback;
 mod roots;
 mod run;
@@ -12,8 +14,10 @@ mod session;
 mod status;
 mod verify;
 mod way_back;
+mod while_running;
 
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -28,6 +32,7 @@ use crate::etcd::Etcd;
 use crate::exit::{Exit, Failure};
 use crate::guard::Guard;
 use crate::history::Operation;
+use crate::outcome::ticket;
 use crate::outcome::words::thousands;
 use crate::outcome::{Ended, Header, Next};
 use crate::plan::{Change, Plan};
@@ -35,6 +40,7 @@ use crate::state::{Situation, State};
 use crate::stop::Stop;
 use crate::terminal::console::Console;
 use crate::terminal::progress::Progress;
+use report_file::ReportFile;
 
 /// What every command works with.
 struct Context {
@@ -49,6 +55,9 @@ struct Context {
     wait: Option<Duration>,
     /// Whether lists are shown whole.
     details: bool,
+    /// Whether a report is wanted, and what it says so far.
+    has_report: bool,
+    report: Mutex<Option<String>>,
 }
 
 /// Does what the command line says.
@@ -71,17 +80,32 @@ pub async fn execute(cli: &Cli, console: &Console) -> Result<Exit, Failure> {
         root: config.meta_root.prefix(),
         details: cli.common.details || cli.common.verbose,
         wait: cli.common.wait_for_sessions.map(Into::into),
+        has_report: job.report().is_some(),
+        report: Mutex::new(None),
         config,
     };
+    // Before anything is done.
+    let report = job.report().map(|path| ReportFile::begin(&context, path)).transpose()?;
+    let done = carry_out(&context, job).await;
+    if let Some(report) = report {
+        let said = context.report.lock().ok().and_then(|mut text| text.take());
+        let failed =
+            || done.as_ref().err().map(|failure| ticket::of_failure(cli.name(), failure, &context.surroundings()));
+        report.finish(&context, &said.or_else(failed).unwrap_or_default());
+    }
+    done
+}
+
+async fn carry_out(context: &Context, job: Job) -> Result<Exit, Failure> {
     match job {
-        Job::Backup(options) => backup::execute(&context, &options).await,
-        Job::Run(options) => run::execute(&context, &options, Operation::Run).await,
-        Job::Repair { dry_run: true, options } => plan::of_repair(&context, &options).await,
-        Job::Repair { options, .. } => run::execute(&context, &options, Operation::Repair).await,
-        Job::Rollback(options) => rollback::execute(&context, &options).await,
-        Job::Plan(options) => plan::execute(&context, &options).await,
-        Job::Status => status::execute(&context).await,
-        Job::Verify(options) => verify::execute(&context, &options).await,
+        Job::Backup(options) => backup::execute(context, &options).await,
+        Job::Run(options) => run::execute(context, &options, Operation::Run).await,
+        Job::Repair { dry_run: true, options } => plan::of_repair(context, &options).await,
+        Job::Repair { options, .. } => run::execute(context, &options, Operation::Repair).await,
+        Job::Rollback(options) => rollback::execute(context, &options).await,
+        Job::Plan(options) => plan::execute(context, &options).await,
+        Job::Status => status::execute(context).await,
+        Job::Verify(options) => verify::execute(context, &options).await,
         Job::Inspect(options) => inspect::execute(&context.console, &options),
     }
 }
@@ -211,10 +235,11 @@ fn interrupted(error: ApplyError, written: bool, way_on: &str) -> Failure {
 fn describe(backup: &Backup) -> String {
     match &backup.format {
         crate::backup::Format::Ours(manifest) => format!(
-            "{} keys of {}, made {} at revision {}, layout {}",
+            "{} keys of {}, made {}{} at revision {}, layout {}",
             thousands(backup.keys),
             backup.meta_root,
             manifest.created,
+            if backup.while_running { " WHILE MILVUS WAS RUNNING (a look at that moment, no way back)" } else { "" },
             manifest.etcd_revision,
             manifest.layout
         ),
@@ -223,7 +248,12 @@ fn describe(backup: &Backup) -> String {
                 0 => String::new(),
                 keys => format!("; {} key(s) that are not under {} are left alone", thousands(keys), backup.meta_root),
             };
-            format!("{} keys of {}, made by the original tool{left_out}", thousands(backup.keys), backup.meta_root)
+            let made = if backup.while_running {
+                "unpacked from a backup made WHILE MILVUS WAS RUNNING (a look at that moment, no way back)"
+            } else {
+                "made by the original tool"
+            };
+            format!("{} keys of {}, {made}{left_out}", thousands(backup.keys), backup.meta_root)
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod health;
 mod link;
 mod probe;
 mod read;
+pub mod saved;
 mod snapshot;
 mod tls;
 

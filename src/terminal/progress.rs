@@ -44,6 +44,11 @@ impl Progress {
         self.begin(name, total, "keys", Kind::Read)
     }
 
+    /// Begins to read a file of so many MiB.
+    pub fn reading_file(&self, name: &str, mib: u64) -> Bar {
+        self.begin(name, mib, "MiB", Kind::Read)
+    }
+
     /// Begins to write a phase of a plan.
     pub fn writing(&self, phase: &Phase) -> Bar {
         self.begin(phase.name, phase.changes.len() as u64, "changes", Kind::Write)
@@ -128,9 +133,9 @@ struct Lines {
 }
 
 impl Bar {
-    /// So many keys more have been read.
-    pub fn read(&self, keys: u64) {
-        self.advance(keys, keys);
+    /// So many keys (or MiB) more have been read.
+    pub fn read(&self, more: u64) {
+        self.advance(more, more);
     }
 
     /// So many changes more have been written, which cost so much.

@@ -35,6 +35,8 @@ pub(super) fn read(
     let checks = checks(&tally, data.as_ref(), &found);
     let mut examination = source.conclude(FileFormat::MetaMigration, stream.bytes, tally, checks);
     if let Some(manifest) = &found.manifest {
+        // One mark is enough.
+        examination.while_running |= manifest.while_running;
         examination.lost_keys = Some(manifest.keys.saturating_sub(examination.keys));
         for (prefix, announced) in &manifest.counts {
             let there = examination.counts.get(prefix).copied().unwrap_or_default();
@@ -72,7 +74,7 @@ fn checks(tally: &Tally, data: Option<&Data>, found: &FoundManifest) -> Vec<Chec
         }
         (hash != told.1).then(|| "the checksum is another".to_owned())
     };
-    vec![
+    let mut checks = vec![
         tally.check_records("the compressed data can be unpacked to its end, and all records in it can be read"),
         Check::of("the manifest is there and matches its checksum", found.problem.clone()),
         compared("the compressed data has the size and the checksum that the manifest says", &|manifest| {
@@ -93,7 +95,15 @@ fn checks(tally: &Tally, data: Option<&Data>, found: &FoundManifest) -> Vec<Chec
             let same = header.meta_root == manifest.meta_root;
             Some((!same).then(|| format!("{} and {}", header.meta_root, manifest.meta_root)))
         }),
-    ]
+    ];
+    // Said only where it matters: nearly all files are of neither kind.
+    if let (Some(header), Some(manifest)) = (&tally.header, manifest)
+        && header.while_running != manifest.while_running
+    {
+        let what = "header and manifest say the same of Milvus running";
+        checks.push(Check::failed(what, format!("{} and {}", header.while_running, manifest.while_running)));
+    }
+    checks
 }
 
 /// The manifest, or what is wrong with it. Both, if it is readable but not where it should be.

@@ -81,6 +81,7 @@ impl<'e> Tally<'e> {
             meta_root: header.meta_root,
             entries: header.entries,
             absolute_keys: header.absolute_keys,
+            while_running: header.while_running,
         });
         Ok(())
     }

@@ -85,13 +85,14 @@ impl Page {
     }
 }
 
-/// Text in which nothing is markup, whatever names are in it; what stands in backticks stays code.
+/// Text in which nothing is markup, whatever names are in it; what stands in backticks stays code, and names stay as they are spelt
+/// wherever they can.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     // An odd one out is no code.
     let in_pairs = text.matches('`').count() / 2 * 2;
     let (mut ticks, mut is_code) = (0, false);
-    for character in text.chars() {
+    for (at, character) in text.char_indices() {
         match character {
             '`' if ticks < in_pairs => {
                 ticks += 1;
@@ -100,6 +101,7 @@ fn escaped(text: &str) -> String {
             }
             // A cell of a table ends at it even within code.
             '|' => safe.push_str("\\|"),
+            '_' if is_code || is_within_a_word(text, at) => safe.push('_'),
             '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '~' | '&' if !is_code => {
                 safe.push('\\');
                 safe.push(character);
@@ -109,6 +111,13 @@ fn escaped(text: &str) -> String {
         }
     }
     safe
+}
+
+/// Underscores between letters and digits mean nothing in Markdown.
+fn is_within_a_word(text: &str, at: usize) -> bool {
+    let before = text[..at].trim_end_matches('_').chars().next_back();
+    let behind = text[at..].trim_start_matches('_').chars().next();
+    [before, behind].iter().all(|character| character.is_some_and(char::is_alphanumeric))
 }
 
 /// The report of `plan`.
@@ -153,6 +162,7 @@ pub fn of_plan(outcome: &PlanOutcome, surroundings: &Surroundings) -> String {
         ]);
         page.title("After");
         page.steps([
+            "`run` has ended with exit code 0. With 1 nothing was written; with 2, run again or roll back before Milvus is started",
             "`verify --backup FILE` must say that the new Milvus can be started on it",
             "keep the way back open before the first start, as docs/operating.md says",
             "start the new Milvus; look from a client: collections, aliases, indexes, load states, a search",
@@ -304,7 +314,7 @@ mod tests {
     fn no_name_becomes_markup_and_code_stays_code() {
         for (text, expected) in [
             ("plain words, 1 of 2", "plain words, 1 of 2"),
-            ("_default_idx becomes _default_idx_101", "\\_default\\_idx becomes \\_default\\_idx\\_101"),
+            ("_default_idx becomes _default_idx_101", "\\_default_idx becomes \\_default_idx_101"),
             ("`run --no-backup` and *", "`run --no-backup` and \\*"),
             ("`a_b` or a`b", "`a_b` or a\\`b"),
             ("a|b <script>", "a\\|b \\<script\\>"),
@@ -318,6 +328,6 @@ mod tests {
     fn what_is_set_in_belongs_to_the_line_before() {
         let mut page = Page(String::new());
         page.text("loaded: 1\n  c_1\nnext");
-        assert_eq!(page.finish(), "\n- loaded: 1\n  - c\\_1\n- next\n");
+        assert_eq!(page.finish(), "\n- loaded: 1\n  - c_1\n- next\n");
     }
 }

@@ -162,7 +162,7 @@ fn no_secret_is_in_a_report() {
     says(&tool, &["plan", "--report", "plan.md"], 0);
     says(&tool, &["run", "--with-backup", "--report", "run.md"], 0);
     says(&tool, &["verify", "--backup", "migration.bak", "--report", "verify.md"], 0);
-    assert_has(&report(&tool, "plan.md"), &["until they get roles: bob"]);
+    assert_has(&report(&tool, "plan.md"), &["until they get roles: ", "bob"]);
     for name in ["plan.md", "run.md", "verify.md"] {
         let text = report(&tool, name);
         assert!(!text.contains("s3cr3t-pw") && !text.contains("$2a$"), "{text}");

@@ -39,6 +39,7 @@ fn main() -> Result<()> {
         etcd_cluster_id: 0,
         etcd_revision: 0,
         source_version: Some("2.1.4".into()),
+        while_running: false,
     };
     let mut writer = Writer::create(Path::new(&file), origin, keys.len() as u64)?;
     for (key, value) in &keys {

@@ -340,6 +340,20 @@ pub struct RunOptions {
     pub no_backup: bool,
     /// Keep what a newer Milvus wrote.
     pub keep_newer: bool,
+    /// Where a report goes.
+    pub report: Option<PathBuf>,
+}
+
+impl Job {
+    /// Where a report goes, if one is wanted.
+    pub fn report(&self) -> Option<&Path> {
+        match self {
+            Self::Run(options) | Self::Repair { options, .. } => options.report.as_deref(),
+            Self::Plan(options) => options.report.as_deref(),
+            Self::Verify(options) => options.report.as_deref(),
+            Self::Backup(_) | Self::Rollback(_) | Self::Status | Self::Inspect(_) => None,
+        }
+    }
 }
 
 /// Reads the arguments, the program's name first, and the environment.
@@ -509,6 +523,7 @@ fn run_options(typed: RunArgs, config: &Config) -> RunOptions {
         yes: typed.yes,
         no_backup: typed.no_backup,
         keep_newer: typed.keep_newer,
+        report: typed.report,
     }
 }
 

@@ -186,7 +186,7 @@ fn bad_files(etcd: &Etcd, folder: &Path) -> Vec<(PathBuf, &'static str)> {
     let elsewhere: Dump = [(b"by-dev/kv/gid/timestamp".to_vec(), Vec::new())].into();
     let mut flipped = ours.clone();
     flipped[ours.len() / 2] ^= 1;
-    let newer = br#"{"format_version":2}"#;
+    let newer = br#"{"format_version":3}"#;
     let length = u32::try_from(32 + newer.len()).unwrap().to_le_bytes();
     let frame = zstd::encode_all(&of_no_keys[..], 3).unwrap();
     let newer = [&frame[..], b"\x5D\x2A\x4D\x18", &length, &Sha256::digest(newer), newer].concat();
@@ -201,7 +201,7 @@ fn bad_files(etcd: &Etcd, folder: &Path) -> Vec<(PathBuf, &'static str)> {
         ("cut-by-one", ours[..ours.len() - 1].to_vec(), "manifest is missing or incomplete"),
         ("flipped", flipped, "is damaged"),
         ("longer", [&ours[..], b"\n"].concat(), "something follows"),
-        ("newer", newer, "format version 2"),
+        ("newer", newer, "format version 3"),
         ("legacy-cut", legacy_file[..legacy_file.len() - 1].to_vec(), "is cut off"),
         ("legacy-lacking", one_less, "it is incomplete or damaged"),
         ("legacy-elsewhere", legacy(&header(1), &elsewhere), "by-dev/kv/gid/timestamp is not under its meta root"),

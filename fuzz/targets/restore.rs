@@ -78,6 +78,7 @@ fn through_a_file(keys: &Keys) -> Vec<(Bytes, Bytes)> {
         etcd_cluster_id: 1,
         etcd_revision: 2,
         source_version: None,
+        while_running: false,
     };
     let mut writer = Writer::create(&path, origin, keys.len() as u64).expect("a backup can be begun");
     for (key, value) in keys {

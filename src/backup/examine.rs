@@ -44,6 +44,8 @@ pub struct Examination {
     pub format: FileFormat,
     /// Whether every check has passed.
     pub sound: bool,
+    /// Whether it was made while Milvus may have been running: a look at one moment, and no way back.
+    pub while_running: bool,
     /// The header of the data, if that could be read.
     pub header: Option<HeaderFacts>,
     /// The manifest, if the file has one and it could be read.
@@ -96,6 +98,8 @@ pub struct HeaderFacts {
     pub entries: i64,
     /// Whether the keys in the file begin with the meta root.
     pub absolute_keys: bool,
+    /// Whether the header says that Milvus may have been running.
+    pub while_running: bool,
 }
 
 /// One thing that was checked.
@@ -204,11 +208,13 @@ impl FileSource<'_> {
     ) -> Examination {
         let there = tally.keys + tally.left_out;
         let announced = tally.header.as_ref().and_then(|header| u64::try_from(header.entries).ok());
+        let while_running = tally.header.as_ref().is_some_and(|header| header.while_running);
         Examination {
             path: self.path.to_owned(),
             file_bytes: self.file_bytes,
             format,
             sound: checks.iter().all(|check| check.verdict == Verdict::Sound),
+            while_running,
             header: tally.header,
             manifest: None,
             checks,

@@ -9,6 +9,7 @@ pub mod export;
 mod hashing;
 pub mod manifest;
 pub mod read;
+pub mod room;
 mod stream;
 pub mod write;
 
@@ -97,7 +98,7 @@ pub enum BackupError {
     #[error("the backup that was just written cannot be read back and was thrown away; make it again. The reason: {0}")]
     Unsound(#[source] Box<BackupError>),
     /// A later version of this tool wrote the file.
-    #[error("{} has format version {version}; this tool reads version {}: use the tool that wrote it", path.display(), manifest::FORMAT_VERSION)]
+    #[error("{} has format version {version}; this tool reads versions up to {}: use the tool that wrote it", path.display(), manifest::NEWEST_VERSION)]
     Newer {
         /// Which file.
         path: PathBuf,

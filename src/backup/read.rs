@@ -24,6 +24,8 @@ pub struct Backup {
     pub format: Format,
     /// The meta root that it was made of, without a slash at the end.
     pub meta_root: String,
+    /// Whether it was made while Milvus may have been running: a look at one moment, and no way back.
+    pub while_running: bool,
     /// Number of keys.
     pub keys: u64,
     /// Number of keys by prefix.
@@ -58,7 +60,7 @@ impl Backup {
     }
 
     fn of(examination: Examination) -> Result<Self, BackupError> {
-        let Examination { path, format, header, manifest, keys, counts, left_out, .. } = examination;
+        let Examination { path, format, header, manifest, while_running, keys, counts, left_out, .. } = examination;
         let no_backup = |why: &str| BackupError::NoBackup { path: path.clone(), why: why.into() };
         let format = match (format, manifest) {
             (FileFormat::MetaMigration, Some(manifest)) => Format::Ours(Box::new(manifest)),
@@ -69,6 +71,6 @@ impl Backup {
             (FileFormat::MetaMigration, None) => return Err(no_backup("it has no manifest")),
         };
         let Some(header) = header else { return Err(no_backup("it has no header")) };
-        Ok(Self { path, format, meta_root: header.meta_root, keys, counts, left_out })
+        Ok(Self { path, format, meta_root: header.meta_root, while_running, keys, counts, left_out })
     }
 }

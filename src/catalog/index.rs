@@ -341,7 +341,7 @@ fn parameter<'a>(params: &'a [KeyValuePair], key: &str) -> Option<&'a str> {
 ///
 /// Each value keeps its JSON spelling (`1000000`, never `1e+06`); strings lose their quotes. The sort is stable: of two entries
 /// with one key the later one stays the later one, which is the one that Milvus uses.
-fn unfold_params(params: &[KeyValuePair]) -> Result<Vec<KeyValuePair>, String> {
+pub(super) fn unfold_params(params: &[KeyValuePair]) -> Result<Vec<KeyValuePair>, String> {
     let mut unfolded = Vec::new();
     for pair in params {
         if pair.key != PARAMS {

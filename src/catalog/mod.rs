@@ -11,6 +11,7 @@ pub mod check;
 pub mod collection;
 pub mod collection_record;
 pub mod index;
+pub mod inventory;
 mod limits;
 pub mod load_state;
 pub mod names;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 
 use crate::catalog::channel::MessageLog;
 use crate::catalog::names::Rename;
@@ -19,6 +20,14 @@ pub struct BackupOptions {
     /// Back up although the metadata is not wholly in the layout of the source version
     #[arg(long)]
     pub force: bool,
+
+    /// Back up while Milvus runs, for a schedule: at one moment, without the lock. No way back: rollback refuses such a file
+    #[arg(long)]
+    pub while_running: bool,
+
+    /// With --while-running: keep so many such backups, this one and the numbered ones beside it, and remove older ones [default: all]
+    #[arg(long, value_name = "N", requires = "while_running", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    pub keep: Option<usize>,
 }
 
 /// Options of `run` as typed; [`RunOptions`] has the file's settings merged in.
@@ -47,6 +56,11 @@ pub struct RunArgs {
     /// Where a newer Milvus was started before the migration: keep all that it wrote, and migrate the rest
     #[arg(long)]
     pub keep_newer: bool,
+
+    /// Write a Markdown report for a change ticket into this file too: what there is, what will happen or was done, the verdict, the way
+    /// back. An earlier report there is replaced
+    #[arg(long, value_name = "FILE.md")]
+    pub report: Option<PathBuf>,
 }
 
 /// Options of `repair`.
@@ -93,14 +107,23 @@ pub struct PlanOptions {
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     pub from_backup: Option<Option<PathBuf>>,
 
+    /// Make the plan from a file of `etcdctl snapshot save`; no etcd is needed
+    #[arg(long, value_name = "FILE", conflicts_with = "from_backup")]
+    pub from_snapshot: Option<PathBuf>,
+
     /// Show every change key by key, decoded
     #[arg(long)]
     pub diff: bool,
 
     /// Refuse unless the components that are registered under the meta root are at these addresses (host or host:port), and
     /// say under which root these are; comma-separated or repeated
-    #[arg(long, value_name = "HOST,…", value_delimiter = ',', conflicts_with = "from_backup")]
+    #[arg(long, value_name = "HOST,…", value_delimiter = ',', conflicts_with_all = ["from_backup", "from_snapshot"])]
     pub expect_address: Vec<ExpectedAddress>,
+
+    /// Write a Markdown report for a change ticket into this file too: what there is, what will happen or was done, the verdict, the way
+    /// back. An earlier report there is replaced
+    #[arg(long, value_name = "FILE.md")]
+    pub report: Option<PathBuf>,
 
     /// End with 0 if there is nothing to do, 1 if run would refuse, 2 if there is something to do
     #[arg(long)]
@@ -130,6 +153,11 @@ pub struct RollbackOptions {
     #[arg(long)]
     pub other_cluster: bool,
 
+    /// Restore a backup that was made while Milvus was running, although what Milvus has changed since is lost, and something that was
+    /// under way then may come back half done
+    #[arg(long)]
+    pub restore_backup_of_running_milvus: bool,
+
     /// Do not save what is there now before it is overwritten
     #[arg(long)]
     pub no_copy: bool,
@@ -146,6 +174,11 @@ pub struct VerifyOptions {
     // `--backup FILE` is how it was spelt first.
     #[arg(long, alias = "backup", value_name = "FILE", num_args = 0..=1)]
     pub against_backup: Option<Option<PathBuf>>,
+
+    /// Write a Markdown report for a change ticket into this file too: what there is, what will happen or was done, the verdict, the way
+    /// back. An earlier report there is replaced
+    #[arg(long, value_name = "FILE.md")]
+    pub report: Option<PathBuf>,
 
     /// With --against-backup: as given to the run that is compared with [default: cmd.skipInvalid]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -169,6 +202,11 @@ pub struct InspectOptions {
     /// Show the value of a key, decoded; with or without the meta root before it
     #[arg(long, value_name = "KEY", group = "view")]
     pub key: Option<String>,
+
+    /// Show what came, went and changed against another backup, the earlier one: collections, partitions, aliases, indexes, load
+    /// states, users. Ends with 0 if both hold the same, else with 1
+    #[arg(long, value_name = "FILE", group = "view")]
+    pub against: Option<PathBuf>,
 
     /// Write all keys as JSON lines into a new file in DIR, or - for standard output
     #[arg(long, value_name = "DIR|-", group = "view")]

@@ -167,7 +167,10 @@ fn a_password_variable_that_is_empty_counts_as_not_set() {
 fn the_command_line_goes_before_cmd_type() {
     let yaml = "cmd: {type: rollback, runWithBackup: true, skipInvalid: true}";
     assert_eq!(job("x", yaml).unwrap(), Job::Rollback(RollbackOptions::default()));
-    assert_eq!(job("x backup --force", yaml).unwrap(), Job::Backup(BackupOptions { force: true }));
+    assert_eq!(
+        job("x backup --force", yaml).unwrap(),
+        Job::Backup(BackupOptions { force: true, ..BackupOptions::default() })
+    );
     let merged = RunOptions { with_backup: true, skip_invalid: true, ..RunOptions::default() };
     assert_eq!(job("x run", yaml).unwrap(), Job::Run(merged));
     assert_eq!(job("x run --with-backup=false --skip-invalid=false", yaml).unwrap(), Job::Run(RunOptions::default()));

@@ -2,7 +2,8 @@
 
 use anyhow::{Result, anyhow};
 
-use super::{Context, take};
+use super::metadata::{Moment, Reading};
+use super::{Context, take, while_running};
 use crate::cli::BackupOptions;
 use crate::course;
 use crate::etcd::Etcd;
@@ -15,13 +16,18 @@ use crate::state::{Situation, State};
 
 pub(super) async fn execute(context: &Context, options: &BackupOptions) -> Result<Exit, Failure> {
     let file = context.backup_file()?;
+    if options.while_running {
+        return while_running::execute(context, options, &file).await;
+    }
     context.say(format!("backup: every key under {} goes to {}", context.config.meta_root, file.display()));
     let etcd = context.connect().await?;
     let guard = context.lock(&etcd).await?;
     let result = async {
-        let situation = look(context, &etcd, options).await?;
+        let (reading, situation) = look(context, &etcd, options).await?;
+        context.check_room_for_backup(&file, &reading)?;
         // Nothing changes under the lock, so any later revision will do, should etcd compact this one away.
-        let written = context.write_backup(&etcd, &file, None, situation.found).await?;
+        let of = Moment { revision: None, found: situation.found, while_running: false };
+        let written = context.write_backup(&etcd, &file, of).await?;
         Ok::<_, anyhow::Error>((written, situation))
     }
     .await;
@@ -49,12 +55,13 @@ pub(super) async fn execute(context: &Context, options: &BackupOptions) -> Resul
     context.console.object(&BackupOutcome {
         header: context.header("backup", Ended::Done, situation.state, next),
         backup: BackupFile::from(&written),
+        removed: Vec::new(),
     });
     Ok(Exit::Done)
 }
 
 /// Refuses to back up what would be no way back.
-async fn look(context: &Context, etcd: &Etcd, options: &BackupOptions) -> Result<Situation> {
+pub(super) async fn look(context: &Context, etcd: &Etcd, options: &BackupOptions) -> Result<(Reading, Situation)> {
     let reading = context.read_records(etcd).await?;
     let situation = context.situation(&reading.records)?;
     if situation.state == State::NoMilvus {
@@ -69,6 +76,6 @@ async fn look(context: &Context, etcd: &Etcd, options: &BackupOptions) -> Result
     let course = course::of_backup(&situation, context.config.source_version.as_ref(), options.force);
     match take(course)? {
         Some(why) => Err(anyhow!("{why}")),
-        None => Ok(situation),
+        None => Ok((reading, situation)),
     }
 }

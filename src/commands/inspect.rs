@@ -3,14 +3,19 @@
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
 
-use crate::backup::examine::{Record, examine};
+use crate::backup::examine::{Examination, Record, examine};
 use crate::backup::export::{Export, write_line};
+use crate::catalog::inventory::Inventory;
 use crate::cli::InspectOptions;
 use crate::decode;
+use crate::diff::Differ;
 use crate::exit::Exit;
-use crate::layout::keys::printable;
+use crate::layout::keys::{is_metadata, printable};
+use crate::outcome::Ended;
+use crate::outcome::against::{Against, KeyDifferences};
 use crate::outcome::failed::Failure;
 use crate::outcome::inspected::{InspectOutcome, ListedKey, ShownKey, View, not_found, text, warning};
 use crate::terminal::console::Console;
@@ -29,7 +34,7 @@ pub(super) fn execute(console: &Console, options: &InspectOptions, file: Option<
     if !matches!(outcome.view, View::Export { file: None, .. }) {
         console.result(&outcome, || text(&outcome));
     }
-    Ok(if outcome.file.sound { Exit::Done } else { Exit::NothingWritten })
+    Ok(if outcome.header.ended == Ended::Done { Exit::Done } else { Exit::NothingWritten })
 }
 
 fn inspect(options: &InspectOptions, file: &Path) -> Result<InspectOutcome> {
@@ -37,6 +42,8 @@ fn inspect(options: &InspectOptions, file: &Path) -> Result<InspectOutcome> {
         list(file, prefix)
     } else if let Some(key) = &options.key {
         show(file, key)
+    } else if let Some(earlier) = &options.against {
+        against(file, earlier)
     } else if let Some(folder) = &options.export {
         if folder.as_os_str() == "-" { export_to_stdout(file) } else { export(file, folder) }
     } else {
@@ -78,6 +85,40 @@ fn show(path: &Path, key: &str) -> Result<InspectOutcome> {
         Ok(())
     })?;
     Ok(InspectOutcome::new(file, View::Key { key: key.to_owned(), shown }))
+}
+
+/// Sound files only: what a damaged one has lost would count as gone.
+fn against(file: &Path, earlier: &Path) -> Result<InspectOutcome> {
+    let (file, now) = whole(file)?;
+    let (earlier, before) = whole(earlier)?;
+    let mut differ = Differ::new(now.iter().cloned());
+    before.iter().for_each(|(key, value)| differ.add(key.clone(), value));
+    let diff = differ.finish();
+    let differences = Inventory::of(&now).against(&Inventory::of(&before));
+    let keys = KeyDifferences::of(&diff);
+    let view = View::Against(Against { earlier: Box::new(earlier), same: diff.is_empty(), differences, keys });
+    Ok(InspectOutcome::new(file, view))
+}
+
+/// A file, with its metadata in ascending order of keys.
+fn whole(path: &Path) -> Result<(Examination, Vec<(Bytes, Bytes)>)> {
+    let mut entries = Vec::new();
+    let file = examine(path, &mut |record| {
+        // Birdwatcher's files may hold keys of neighbours.
+        if record.relative.len() < record.absolute.len() && is_metadata(record.relative) {
+            entries.push((Bytes::copy_from_slice(record.relative), Bytes::copy_from_slice(record.value)));
+        }
+        Ok(())
+    })?;
+    if !file.sound {
+        bail!(
+            "{} is damaged, and what it has lost would count as gone: `inspect {}` says what of it can be read. Compare sound files",
+            path.display(),
+            path.display()
+        );
+    }
+    entries.sort();
+    Ok((file, entries))
 }
 
 fn export(path: &Path, folder: &Path) -> Result<InspectOutcome> {

@@ -12,6 +12,7 @@ use super::Context;
 use super::roots::meta_roots;
 use crate::backup::Writer;
 use crate::backup::content::Content;
+use crate::backup::room::Amount;
 use crate::backup::write::{Origin, Written};
 use crate::catalog::records::Records;
 use crate::diff::{Diff, Differ};
@@ -62,6 +63,7 @@ impl Context {
 
     async fn try_read_records(&self, etcd: &Etcd, name: &str, mut each: impl FnMut(&Bytes, &Bytes)) -> Result<Reading> {
         let (mut records, mut content) = (Records::default(), Content::default());
+        let mut load = Amount { keys: 0, bytes: 0 };
         let mut snapshot = etcd.snapshot(self.root.as_str()).await?;
         let bar = self.progress.reading(name, snapshot.total());
         while let Some(page) = snapshot.next_page().await? {
@@ -71,13 +73,15 @@ impl Context {
                 let key = entry.key.slice(self.root.len()..);
                 if entry.lease == 0 {
                     content.add(&key, &entry.value);
+                    load.keys += 1;
+                    load.bytes += (entry.key.len() + entry.value.len()) as u64;
                 }
                 each(&key, &entry.value);
                 records.add(key, entry.value);
             }
         }
         bar.finish();
-        Ok(Reading { records, content, revision: snapshot.revision(), cluster_id: snapshot.cluster_id() })
+        Ok(Reading { records, content, load, revision: snapshot.revision(), cluster_id: snapshot.cluster_id() })
     }
 
     /// Holds what is in etcd now against what should be. `is_part` says which keys (relative to the meta root) take part.
@@ -125,18 +129,12 @@ impl Context {
         format!("there is no metadata under {root}: probably the wrong root path. {hint}")
     }
 
-    /// Writes a backup of all keys without a lease, as they were at `revision` (or are now). `found` is their layout.
-    pub(super) async fn write_backup(
-        &self,
-        etcd: &Etcd,
-        file: &Path,
-        revision: Option<i64>,
-        found: Found,
-    ) -> Result<Written> {
-        let write = async || self.try_write_backup(etcd, file, revision, found).await;
+    /// Writes a backup of all keys without a lease.
+    pub(super) async fn write_backup(&self, etcd: &Etcd, file: &Path, of: Moment) -> Result<Written> {
+        let write = async || self.try_write_backup(etcd, file, of).await;
         let written = self.unless_stopped(async {
             // Another revision than the given one would not do.
-            if revision.is_some() { write().await } else { self.starting_over(write).await }
+            if of.revision.is_some() { write().await } else { self.starting_over(write).await }
         });
         match written.await.with_context(|| format!("cannot back up {}", self.config.meta_root))? {
             Some(written) => Ok(written),
@@ -145,15 +143,9 @@ impl Context {
     }
 
     /// `None` if there is nothing but sessions.
-    async fn try_write_backup(
-        &self,
-        etcd: &Etcd,
-        file: &Path,
-        revision: Option<i64>,
-        found: Found,
-    ) -> Result<Option<Written>> {
-        let mut snapshot =
-            etcd.snapshot_with(self.root.as_str(), ReadOptions { revision, ..ReadOptions::default() }).await?;
+    async fn try_write_backup(&self, etcd: &Etcd, file: &Path, of: Moment) -> Result<Option<Written>> {
+        let at = ReadOptions { revision: of.revision, ..ReadOptions::default() };
+        let mut snapshot = etcd.snapshot_with(self.root.as_str(), at).await?;
         let sessions = etcd.get_range(format!("{}{SESSIONS}", self.root)).await?;
         // The migration lock is always among them.
         if snapshot.total() <= sessions.len() as u64 {
@@ -166,10 +158,10 @@ impl Context {
         // know how many have one; sessions are the only ones in practice.
         let mut expected = snapshot.total().saturating_sub(leased);
         loop {
-            let mut writer = Writer::create(file, self.origin(&snapshot)?, expected)?;
+            let mut writer = Writer::create(file, self.origin(&snapshot, of)?, expected)?;
             self.copy(&mut snapshot, &mut writer).await?;
             if writer.keys() == expected {
-                return Ok(Some(writer.finish(found)?));
+                return Ok(Some(writer.finish(of.found)?));
             }
             expected = writer.keys();
             let again = ReadOptions { revision: Some(revision), ..ReadOptions::default() };
@@ -198,7 +190,7 @@ impl Context {
         page.iter().filter(|entry| is_metadata(&entry.key[self.root.len()..])).count() as u64
     }
 
-    fn origin(&self, snapshot: &Snapshot) -> Result<Origin> {
+    fn origin(&self, snapshot: &Snapshot, of: Moment) -> Result<Origin> {
         Ok(Origin {
             created: OffsetDateTime::now_utc().truncate_to_second().format(&Rfc3339).context("cannot tell the time")?,
             root_path: self.config.meta_root.root_path().to_owned(),
@@ -206,6 +198,7 @@ impl Context {
             etcd_cluster_id: snapshot.cluster_id(),
             etcd_revision: snapshot.revision(),
             source_version: self.source_version(),
+            while_running: of.while_running,
         })
     }
 
@@ -234,6 +227,17 @@ pub(super) fn keys_in_words(by_prefix: &BTreeMap<String, u64>) -> String {
     format!("{} metadata keys{}", thousands(keys), if with_counter { " and the counter of sessions" } else { "" })
 }
 
+/// What a backup is made of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    /// At which revision; now, if that does not matter.
+    pub(super) revision: Option<i64>,
+    /// The layout of the metadata.
+    pub(super) found: Found,
+    /// Whether Milvus may be running: nobody holds the lock.
+    pub(super) while_running: bool,
+}
+
 /// How what is in etcd differs from what should be.
 pub(super) struct Compared {
     pub(super) diff: Diff,
@@ -247,6 +251,8 @@ pub(super) struct Reading {
     pub(super) records: Records,
     /// What tells whether a backup holds just this.
     pub(super) content: Content,
+    /// What a backup of it would hold.
+    pub(super) load: Amount,
     pub(super) revision: i64,
     pub(super) cluster_id: u64,
 }

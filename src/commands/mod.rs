@@ -1,10 +1,12 @@
 //! One file per command, each reading like the steps of a runbook.
 
 mod backup;
+mod from_snapshot;
 mod inspect;
 mod metadata;
 mod plan;
 mod preflight;
+mod report_file;
 mod rollback;
 mod roots;
 mod run;
@@ -13,10 +15,11 @@ mod status;
 mod verify;
 mod way_back;
 mod way_out;
+mod while_running;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -33,6 +36,7 @@ use crate::exit::Exit;
 use crate::guard::Guard;
 use crate::history::Operation;
 use crate::outcome::failed::{Failure, FailureOutcome, Refusal};
+use crate::outcome::ticket;
 use crate::outcome::words::thousands;
 use crate::outcome::{Ended, Header, Next};
 use crate::plan::{Change, Plan};
@@ -40,6 +44,7 @@ use crate::state::{Situation, State};
 use crate::stop::Stop;
 use crate::terminal::console::Console;
 use crate::terminal::progress::Progress;
+use report_file::ReportFile;
 
 /// What every command works with.
 struct Context {
@@ -56,6 +61,9 @@ struct Context {
     details: bool,
     /// The state that was found, as soon as it is.
     state: OnceLock<State>,
+    /// Whether a report is wanted, and what it says so far.
+    has_report: bool,
+    report: Mutex<Option<String>>,
 }
 
 /// Does what the command line says.
@@ -87,7 +95,7 @@ async fn prepare_and_execute(cli: &Cli, console: &Console) -> Result<Exit, Box<F
     }
     let (context, job) = prepare(cli, console).map_err(|error| failed(cli.name(), error.into()))?;
     let command = job.command();
-    execute_job(&context, job).await.map_err(|failure| {
+    execute_job(&context, job, command).await.map_err(|failure| {
         let state = context.state.get().copied().unwrap_or(State::Unknown);
         let root = context.config.meta_root.to_string();
         Box::new(FailureOutcome::of_command(command, Some(root), state, &failure, way_out::next_after))
@@ -112,12 +120,27 @@ fn prepare(cli: &Cli, console: &Console) -> Result<(Context, Job)> {
         details: cli.common.details || cli.common.verbose,
         wait: cli.common.wait_for_sessions.map(Into::into),
         state: OnceLock::new(),
+        has_report: job.report().is_some(),
+        report: Mutex::new(None),
         config,
     };
     Ok((context, job))
 }
 
-async fn execute_job(context: &Context, job: Job) -> Result<Exit, Failure> {
+async fn execute_job(context: &Context, job: Job, command: &'static str) -> Result<Exit, Failure> {
+    // Before anything is done.
+    let report = job.report().map(|path| ReportFile::begin(context, path)).transpose()?;
+    let done = carry_out(context, job).await;
+    if let Some(report) = report {
+        let said = context.report.lock().ok().and_then(|mut text| text.take());
+        let failed =
+            || done.as_ref().err().map(|failure| ticket::of_failure(command, failure, &context.surroundings()));
+        report.finish(context, &said.or_else(failed).unwrap_or_default());
+    }
+    done
+}
+
+async fn carry_out(context: &Context, job: Job) -> Result<Exit, Failure> {
     match job {
         Job::Backup(options) => backup::execute(context, &options).await,
         Job::Run(options) => run::execute(context, &options, Operation::Run).await,
@@ -270,10 +293,11 @@ fn interrupted(error: ApplyError, written: bool, state: State, way_on: &Next) ->
 fn describe(backup: &Backup) -> String {
     match &backup.format {
         crate::backup::Format::Ours(manifest) => format!(
-            "{} of {}, made {} at revision {}, layout {}",
+            "{} of {}, made {}{} at revision {}, layout {}",
             metadata::keys_in_words(&backup.counts),
             backup.meta_root,
             manifest.created,
+            if backup.while_running { " WHILE MILVUS WAS RUNNING (a look at that moment, no way back)" } else { "" },
             manifest.etcd_revision,
             manifest.layout
         ),
@@ -282,8 +306,13 @@ fn describe(backup: &Backup) -> String {
                 0 => String::new(),
                 keys => format!("; {} key(s) that are not under {} are left alone", thousands(keys), backup.meta_root),
             };
+            let made = if backup.while_running {
+                "unpacked from a backup made WHILE MILVUS WAS RUNNING (a look at that moment, no way back)"
+            } else {
+                "made by the original tool"
+            };
             let keys = metadata::keys_in_words(&backup.counts);
-            format!("{keys} of {}, made by the original tool{left_out}", backup.meta_root)
+            format!("{keys} of {}, {made}{left_out}", backup.meta_root)
         }
     }
 }

@@ -7,11 +7,13 @@ use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use semver::Version;
 
+use super::from_snapshot::from_snapshot;
 use super::metadata::Reading;
 use super::roots::registered;
 use super::run::{is_needless, versions};
 use super::{Context, course_of};
 use crate::backup::content::Content;
+use crate::backup::room::Amount;
 use crate::backup::{Backup, Format};
 use crate::catalog::records::Records;
 use crate::cli::{PlanOptions, RunOptions};
@@ -26,6 +28,7 @@ use crate::layout::keys::printable;
 use crate::outcome::failed::Failure;
 use crate::outcome::planned::{KeyChange, PlanOutcome, text};
 use crate::outcome::surveyed::ConfiguredBackup;
+use crate::outcome::ticket;
 use crate::outcome::{Ended, Next, Step};
 use crate::plan::Plan;
 
@@ -35,13 +38,15 @@ const KEYS_A_SECOND: f64 = 100_000.0;
 const SECONDS_A_TRANSACTION: f64 = 0.01;
 
 /// What a plan is made from.
-struct Origin {
-    name: String,
-    meta_root: String,
-    reading: Reading,
-    sessions: Vec<Session>,
+pub(super) struct Origin {
+    pub(super) name: String,
+    pub(super) meta_root: String,
+    pub(super) reading: Reading,
+    pub(super) sessions: Vec<Session>,
     /// Where `run` would write.
-    etcd: Option<Etcd>,
+    pub(super) etcd: Option<Etcd>,
+    /// What a person has to know of where it comes from.
+    pub(super) notes: Vec<String>,
 }
 
 pub(super) async fn execute(context: &Context, options: &PlanOptions) -> Result<Exit, Failure> {
@@ -54,9 +59,10 @@ pub(super) async fn execute(context: &Context, options: &PlanOptions) -> Result<
     let target = versions(context, Operation::Run)?;
     // A target that there is no way to is refused before anything is asked.
     is_needless(context, Operation::Run, &target)?;
-    let origin = match &options.from_backup {
-        Some(file) => from_backup(&context.named_backup(file)?)?,
-        None => from_etcd(context).await?,
+    let origin = match (&options.from_backup, &options.from_snapshot) {
+        (Some(file), _) => from_backup(&context.named_backup(file)?)?,
+        (None, Some(file)) => from_snapshot(context, file)?,
+        (None, None) => from_etcd(context).await?,
     };
     let unexpected = match &origin.etcd {
         Some(etcd) if !options.expect_address.is_empty() => {
@@ -71,6 +77,7 @@ pub(super) async fn execute(context: &Context, options: &PlanOptions) -> Result<
         outcome.refusals.insert(0, unexpected);
         outcome.header.next = Next::new(Step::Correct, "correct the root path or the addresses, then `plan` again");
     }
+    context.report(|surroundings| ticket::of_plan(&outcome, surroundings));
     context.console.result(&outcome, || text(&outcome, context.details));
     Ok(match (outcome.header.ended, options.detailed_exitcode) {
         (Ended::NotOk, _) => Exit::NothingWritten,
@@ -84,6 +91,7 @@ pub(super) async fn of_repair(context: &Context, options: &RunOptions) -> Result
     let target = versions(context, Operation::Repair)?;
     let origin = from_etcd(context).await?;
     let outcome = plan(context, options, Operation::Repair, &target, origin, false).await?;
+    context.report(|surroundings| ticket::of_plan(&outcome, surroundings));
     context.console.result(&outcome, || text(&outcome, context.details));
     Ok(if outcome.header.ended == Ended::NotOk { Exit::NothingWritten } else { Exit::Done })
 }
@@ -96,7 +104,7 @@ async fn plan(
     origin: Origin,
     with_diff: bool,
 ) -> Result<PlanOutcome> {
-    let Origin { name, meta_root, reading, sessions, etcd } = origin;
+    let Origin { name, meta_root, reading, sessions, etcd, notes } = origin;
     let situation = context.situation(&reading.records)?;
     let course = course_of(context, &situation, operation, target, options);
     let worked = context.work_out(&reading, &situation, options, operation, target);
@@ -109,6 +117,14 @@ async fn plan(
         Course::Convert => {
             if let Some(etcd) = &etcd
                 && let Err(error) = context.check_room_and_rights(etcd, &worked.plan, &reading.records).await
+            {
+                refusals.push(format!("{error:#}"));
+            }
+            // As `run` will be told by the same configuration.
+            if etcd.is_some()
+                && context.config.run_with_backup
+                && let Some(file) = &context.config.backup_file
+                && let Err(error) = context.check_room_for_backup(file, &reading)
             {
                 refusals.push(format!("{error:#}"));
             }
@@ -144,7 +160,7 @@ async fn plan(
         found: situation.headline(),
         keys: reading.records.keys(),
         sessions,
-        advice: advice(context, &reading.records, target),
+        advice: notes.into_iter().chain(advice(context, &reading.records, target)).collect(),
         estimated_seconds: estimate(reading.records.keys(), &worked.plan, worked.summary.transactions),
         migration: worked.summary,
         backup,
@@ -213,7 +229,7 @@ async fn from_etcd(context: &Context) -> Result<Origin> {
     }
     let name = format!("etcd at {}", etcd.endpoint());
     let meta_root = context.config.meta_root.to_string();
-    Ok(Origin { name, meta_root, reading, sessions, etcd: Some(etcd) })
+    Ok(Origin { name, meta_root, reading, sessions, etcd: Some(etcd), notes: Vec::new() })
 }
 
 fn from_backup(file: &Path) -> Result<Origin> {
@@ -228,8 +244,12 @@ fn from_backup(file: &Path) -> Result<Origin> {
     };
     let records: Records = entries.into_iter().collect();
     let name = format!("backup file {}", file.display());
-    let reading = Reading { records, content: Content::default(), revision, cluster_id: 0 };
-    Ok(Origin { name, meta_root: backup.meta_root, reading, sessions: Vec::new(), etcd: None })
+    let reading =
+        Reading { records, content: Content::default(), load: Amount { keys: 0, bytes: 0 }, revision, cluster_id: 0 };
+    let running = "the backup was made while Milvus was running: what Milvus has changed since is not in this plan, and `run` takes it for \
+                   the way back only if nothing has";
+    let notes = backup.while_running.then(|| running.to_owned()).into_iter().collect();
+    Ok(Origin { name, meta_root: backup.meta_root, reading, sessions: Vec::new(), etcd: None, notes })
 }
 
 /// Reading twice (before and after), and the transactions in between.

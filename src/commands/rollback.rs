@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use time::OffsetDateTime;
 
+use super::metadata::Moment;
 use super::way_back::{other_cluster, record_of};
 use super::{Context, describe, interrupted, log_changes, refusal};
 use crate::backup::Backup;
@@ -93,6 +94,7 @@ impl Job<'_> {
         self.same_cluster(reading.cluster_id)?;
         // What is there may be anything, a history key that cannot be read too: it is overwritten all the same.
         let situation = context.situation(&reading.records);
+        self.is_a_way_back(&reading.records)?;
         let previous = reading.records.history().cloned();
         let plan = Plan::of_rollback(&diff, reading.revision);
         let frame = self.frame(&reading.records);
@@ -138,7 +140,11 @@ impl Job<'_> {
         if !self.options.no_copy && !is_resumed && reading.records.keys() > 0 {
             let found = situation.as_ref().map_or(crate::layout::Found::Mixed, |situation| situation.found);
             let file = copy_name(&self.backup.path);
-            let written = context.write_backup(self.etcd, &file, None, found).await?;
+            context
+                .check_room_for_backup(&file, &reading)
+                .context("the copy of what is there now (--no-copy: none)")?;
+            let of = Moment { revision: None, found, while_running: false };
+            let written = context.write_backup(self.etcd, &file, of).await?;
             context.say(format!("what was there before is saved in {}", file.display()));
             outcome.copy = Some(BackupFile::from(&written));
         }
@@ -177,6 +183,31 @@ impl Job<'_> {
             }
             None => Ok(()),
         }
+    }
+
+    /// A backup that was made while Milvus was running is restored only on purpose; or where it is on record as the way back, because
+    /// `run` found that it held just what was there with Milvus stopped, or because this goes on with such a rollback.
+    fn is_a_way_back(&self, records: &Records) -> Result<()> {
+        if !self.backup.while_running {
+            return Ok(());
+        }
+        let on_record =
+            records.history().and_then(|value| History::read(value).ok()).and_then(|history| history.backup);
+        let found = record_of(self.backup);
+        if on_record.is_some_and(|recorded| found.sha256.is_some() && recorded.sha256 == found.sha256) {
+            return Ok(());
+        }
+        let file = self.backup.path.display();
+        let danger = "was made while Milvus was running: what Milvus has changed since (collections, segments, indexes) would be lost, files \
+                      that only the newer metadata names with it, and something that was under way then may come back half done";
+        if !self.options.restore_backup_of_running_milvus {
+            bail!(
+                "{file} {danger}. Take the backup that was made with Milvus stopped; or, if there is none, restore this one on purpose with \
+                 --restore-backup-of-running-milvus. Nothing was written"
+            );
+        }
+        self.context.console.warn(&format!("{file} {danger}; going on, as --restore-backup-of-running-milvus says"));
+        Ok(())
     }
 
     /// The tripwires that the first transaction puts, and the changes of the last one.

@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow, bail};
 use bytes::Bytes;
 use semver::Version;
 
-use super::metadata::{Compared, Reading};
+use super::metadata::{Compared, Moment, Reading};
 use super::{Context, course_of, interrupted, log_changes, refusal, take};
 use crate::apply::transactions;
 use crate::backup::write::Written;
@@ -25,6 +25,7 @@ use crate::outcome::backed_up::BackupFile;
 use crate::outcome::failed::Failure;
 use crate::outcome::migration::{MigrationSummary, headline, summary, wrongs};
 use crate::outcome::ran::RunOutcome;
+use crate::outcome::ticket;
 use crate::outcome::words::{self, refusals, thousands};
 use crate::outcome::{Ended, Next, Step};
 use crate::plan::{Plan, opening_of_run};
@@ -47,6 +48,7 @@ pub(super) async fn execute(context: &Context, options: &RunOptions, operation: 
         source_version: context.source_version(),
         target_version: target.to_string(),
         backup: None,
+        way_back: None,
         migration: None,
         verified_revision: None,
         seconds: 0.0,
@@ -70,7 +72,10 @@ pub(super) async fn execute(context: &Context, options: &RunOptions, operation: 
             .guarded(&mut outcome)
             .await;
         guard.release().await;
-        result?;
+        result.inspect_err(|failure| {
+            outcome.seconds = begun.elapsed().as_secs_f64();
+            context.report(|surroundings| ticket::of_run(&outcome, Some(failure), surroundings));
+        })?;
     }
     outcome.seconds = begun.elapsed().as_secs_f64();
     if let Some(revision) = outcome.verified_revision {
@@ -81,6 +86,7 @@ pub(super) async fn execute(context: &Context, options: &RunOptions, operation: 
         context.say(format!("next: {text}"));
         outcome.header.next = Next::new(Step::Verify, text);
     }
+    context.report(|surroundings| ticket::of_run(&outcome, None, surroundings));
     context.console.object(&outcome);
     Ok(Exit::Done)
 }
@@ -282,6 +288,9 @@ impl Job<'_> {
             thousands(worked.summary.transactions as u64)
         ));
         context.check_room_and_rights(self.etcd, &worked.plan, &reading.records).await?;
+        if self.options.with_backup && !is_resumed {
+            context.check_room_for_backup(&context.backup_file()?, reading)?;
+        }
         let way_back = self.way_back(reading, situation)?;
         if way_back.is_none() && (!self.options.with_backup || is_resumed) {
             context.console.warn("there is no backup: there is no way back from here");
@@ -297,6 +306,7 @@ impl Job<'_> {
             Some(history) if is_resumed => history.clone(),
             _ => History { backup: record, ..course::begin(self.operation, source, self.target, choices) },
         };
+        outcome.way_back = history.backup.is_some().then(|| history.way_back());
         let done = self.write(reading, worked, opening, history).await;
         let revision = done.map_err(|failure| match outcome.backup {
             Some(_) => Failure { exit: Exit::Interrupted, ..failure },
@@ -369,7 +379,8 @@ impl Job<'_> {
             return Ok((None, way_back));
         }
         let file = self.context.backup_file()?;
-        let written = self.context.write_backup(self.etcd, &file, Some(reading.revision), situation.found).await?;
+        let of = Moment { revision: Some(reading.revision), found: situation.found, while_running: false };
+        let written = self.context.write_backup(self.etcd, &file, of).await?;
         self.context.say_backup(&written);
         let record = BackupRecord {
             file: file.display().to_string(),

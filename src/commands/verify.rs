@@ -22,6 +22,7 @@ use crate::history::{History, Operation};
 use crate::layout::families::Family;
 use crate::layout::keys::{MIGRATION_SESSION, family_of, is_metadata, printable};
 use crate::outcome::failed::Failure;
+use crate::outcome::ticket;
 use crate::outcome::verified::{ComparisonOutcome, VerifyOutcome, ended, text};
 use crate::outcome::words::refusals;
 use crate::outcome::{Next, Step};
@@ -63,6 +64,7 @@ pub(super) async fn execute(context: &Context, options: &VerifyOptions) -> Resul
     let expected = backup.map(|backup| work_out(options, kept_newer, backup, target.as_ref())).transpose()?;
     let comparison = expected.map(|expected| compared(expected, &all));
     let outcome = judge(context, &situation, target.as_ref(), checked, comparison, sessions, revision);
+    context.report(|surroundings| ticket::of_verify(&outcome, surroundings));
     context.console.result(&outcome, || text(&outcome, context.details));
     Ok(if outcome.consistent { Exit::Done } else { Exit::NothingWritten })
 }

@@ -23,8 +23,10 @@ impl Context {
         let checked = self.read_content(file).and_then(|(backup, content)| {
             self.same_place(&backup, reading.cluster_id)?;
             if content != reading.content {
+                // A backup that was made while Milvus was running is one only if nothing has changed since: then it is as good as any.
+                let made = if backup.while_running { "while Milvus was running, " } else { "" };
                 bail!(
-                    "{} does not hold what is in etcd now: {} keys in the backup, {} in etcd, and not the same. It was made before a \
+                    "{} does not hold what is in etcd now: {} keys in the backup, {} in etcd, and not the same. It was made {made}before a \
                      change, or of another Milvus: rolling back to it would lose what changed since",
                     file.display(),
                     thousands(content.keys()),

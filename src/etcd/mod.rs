@@ -15,6 +15,7 @@ mod link;
 pub mod members;
 mod probe;
 mod read;
+pub mod saved;
 mod snapshot;
 mod tls;
 mod trouble;

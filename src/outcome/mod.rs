@@ -2,6 +2,7 @@
 //!
 //! docs/json.md describes the objects; docs/outcome.schema.json is written from [`AnyOutcome`].
 
+pub mod against;
 pub mod backed_up;
 pub mod failed;
 pub mod inspected;
@@ -10,6 +11,7 @@ pub mod planned;
 pub mod ran;
 pub mod rolled_back;
 pub mod surveyed;
+pub mod ticket;
 pub mod verified;
 pub mod words;
 

@@ -59,7 +59,7 @@ pub struct KeyChange {
 pub fn text(outcome: &PlanOutcome, details: bool) -> String {
     let migration = &outcome.migration;
     let mut text = Text::new(details);
-    text.line(verdict(outcome));
+    text.line(outcome.verdict());
     let root = outcome.header.meta_root.as_deref().unwrap_or_default();
     text.line(format!(
         "{root}, from {} at revision {}: {} metadata keys, {}",
@@ -75,9 +75,7 @@ pub fn text(outcome: &PlanOutcome, details: bool) -> String {
         text.line(wrongs);
     }
     text.list("Milvus components that have to stop first", outcome.sessions.iter().map(ToString::to_string));
-    // Where it is refused for what this is, what a conversion would do means nothing.
-    let is_meant = outcome.header.ended != Ended::NotOk || outcome.header.next.code == Step::Mend;
-    if is_meant && outcome.header.ended != Ended::NothingToDo {
+    if outcome.shows_migration() {
         text.line(summary(migration, details));
         text.list("before and after", outcome.advice.iter().cloned());
         for change in outcome.diff.iter().flatten() {
@@ -96,14 +94,23 @@ pub fn text(outcome: &PlanOutcome, details: bool) -> String {
     text.finish()
 }
 
-fn verdict(outcome: &PlanOutcome) -> String {
-    let report = &outcome.migration.report;
-    match outcome.header.ended {
-        Ended::NotOk => "`run` would refuse, and write nothing".to_owned(),
-        Ended::NothingToDo => "`run` would find nothing to do".to_owned(),
-        _ => {
-            let when = if outcome.sessions.is_empty() { "" } else { " once Milvus has stopped" };
-            format!("`run` would go through{when}: {}; {}", headline(report), way_back(outcome.backup.as_ref()))
+impl PlanOutcome {
+    /// Whether what a conversion would do means anything: not where it is refused for what this is.
+    pub fn shows_migration(&self) -> bool {
+        let is_meant = self.header.ended != Ended::NotOk || self.header.next.code == Step::Mend;
+        is_meant && self.header.ended != Ended::NothingToDo
+    }
+
+    /// What it comes down to, in one line.
+    pub fn verdict(&self) -> String {
+        let report = &self.migration.report;
+        match self.header.ended {
+            Ended::NotOk => "`run` would refuse, and write nothing".to_owned(),
+            Ended::NothingToDo => "`run` would find nothing to do".to_owned(),
+            _ => {
+                let when = if self.sessions.is_empty() { "" } else { " once Milvus has stopped" };
+                format!("`run` would go through{when}: {}; {}", headline(report), way_back(self.backup.as_ref()))
+            }
         }
     }
 }

@@ -46,6 +46,11 @@ impl Progress {
         self.begin(name, total, "metadata keys", Kind::Read)
     }
 
+    /// Begins to read a file of so many MiB.
+    pub fn reading_file(&self, name: &str, mib: u64) -> Bar {
+        self.begin(name, mib, "MiB", Kind::Read)
+    }
+
     /// Begins to write a phase of a plan.
     pub fn writing(&self, phase: &Phase) -> Bar {
         self.begin(phase.name, phase.changes.len() as u64, "changes", Kind::Write)

@@ -53,6 +53,8 @@ impl Tour {
         self.call(tool, &["backup"], 0);
         // The file from before is moved.
         self.call(tool, &["backup"], 0);
+        self.call(tool, &["backup", "--while-running", "--backup-file", "running.bak", "--keep=1"], 0);
+        self.call(tool, &["inspect", "migration.bak", "--against", "running.bak"], 0);
         for view in [&[][..], &["--list", "indexes/"], &["--key", "session/id"], &["--export", "."]] {
             self.call(tool, &[&["inspect", "migration.bak"], view].concat(), 0);
         }

@@ -105,7 +105,7 @@ fn read_version(source: &FileSource, stream: &mut HashingReader<impl BufRead>) -
 
 fn facts(instance: &str, meta_path: &str, entries: i64) -> HeaderFacts {
     // Birdwatcher takes keys from etcd as they are.
-    HeaderFacts { meta_root: join_root(instance, meta_path), entries, absolute_keys: true }
+    HeaderFacts { meta_root: join_root(instance, meta_path), entries, absolute_keys: true, while_running: false }
 }
 
 /// The part with the keys comes first.

@@ -34,6 +34,8 @@ pub(super) fn read<E: From<BackupError>>(
     let checks = checks(source, &tally, data.as_ref(), &found)?;
     let mut examination = source.conclude(FileFormat::MetaMigration, stream.bytes, tally, checks);
     if let Some(manifest) = &found.manifest {
+        // One mark is enough.
+        examination.while_running |= manifest.while_running;
         examination.lost_keys = Some(manifest.keys.saturating_sub(examination.keys));
         for (prefix, announced) in &manifest.counts {
             let there = examination.counts.get(prefix).copied().unwrap_or_default();
@@ -109,7 +111,7 @@ fn claims<E: From<BackupError>>(
     data: Option<&Data>,
     manifest: &Manifest,
     number: Option<String>,
-) -> [Claim; 6] {
+) -> [Claim; 7] {
     let size = |there: u64, said: u64| (there != said).then(|| format!("{there} bytes instead of {said}"));
     let sum = |there: &str, said: &str| (there != said).then(|| "the checksum is another".to_owned());
     let root = tally.header.as_ref().map(|header| {
@@ -139,6 +141,14 @@ fn claims<E: From<BackupError>>(
             problem: data.map(|data| sum(&data.stream.1, &manifest.stream_sha256)),
         },
         Claim { what: "header and manifest name the same meta root", subject: "its meta root", problem: root },
+        Claim {
+            what: "header and manifest say the same of Milvus running",
+            subject: "the mark of a backup made while Milvus was running",
+            problem: tally.header.as_ref().map(|header| {
+                let same = header.while_running == manifest.while_running;
+                (!same).then(|| format!("{} and {}", header.while_running, manifest.while_running))
+            }),
+        },
         Claim {
             what: "as many keys of each kind as the manifest says",
             subject: "the number of keys by kind",

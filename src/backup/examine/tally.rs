@@ -103,6 +103,7 @@ impl<'e, E: From<BackupError>> Tally<'e, E> {
             meta_root: header.meta_root,
             entries: header.entries,
             absolute_keys: header.absolute_keys,
+            while_running: header.while_running,
         });
         Ok(())
     }

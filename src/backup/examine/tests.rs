@@ -31,6 +31,7 @@ fn write(path: &Path, pairs: &[Pair]) -> Vec<u8> {
         etcd_cluster_id: 1,
         etcd_revision: 2,
         source_version: None,
+        while_running: false,
     };
     let mut writer = Writer::create(path, origin, pairs.len() as u64).unwrap();
     pairs.iter().for_each(|(key, value)| writer.add(key, value).unwrap());
@@ -41,7 +42,7 @@ fn write(path: &Path, pairs: &[Pair]) -> Vec<u8> {
 fn legacy(pairs: &[Pair]) -> Vec<u8> {
     let entries =
         pairs.iter().map(|(key, value)| stream::encode_entry([b"by-dev/meta/", &**key].concat(), value.clone()));
-    let header = stream::encode_header("by-dev", "meta", pairs.len() as i64);
+    let header = stream::encode_header("by-dev", "meta", pairs.len() as i64, false);
     header.into_iter().chain(entries.flatten()).collect()
 }
 
@@ -141,10 +142,10 @@ fn a_file_of_a_later_version_is_not_called_damaged() {
     let (Examination { manifest, .. }, _) = look(&path, &bytes).unwrap();
     let mut manifest = manifest.unwrap();
     let mut later = bytes[..usize::try_from(manifest.frame_bytes).unwrap()].to_vec();
-    manifest.format_version = 2;
+    manifest.format_version = 3;
     manifest.write(&mut later).unwrap();
     let error = look(&path, &later).unwrap_err().to_string();
-    assert!(error.contains("has format version 2; this tool reads version 1"), "{error}");
+    assert!(error.contains("has format version 3; this tool reads versions up to 2"), "{error}");
 }
 
 #[test]
@@ -194,7 +195,7 @@ fn what_is_no_backup_is_said_to_be_none() {
 /// A backup of the original tool with these whole keys.
 fn of_the_original(root: &str, keys: &[&str]) -> Vec<u8> {
     let entries = keys.iter().map(|key| stream::encode_entry(key.as_bytes().to_vec(), b"value".to_vec()));
-    stream::encode_header(root, "meta", keys.len() as i64).into_iter().chain(entries.flatten()).collect()
+    stream::encode_header(root, "meta", keys.len() as i64, false).into_iter().chain(entries.flatten()).collect()
 }
 
 #[test]

@@ -139,7 +139,10 @@ fn another_manifest_than_belongs_to_the_data_is_refused() {
         ("counts", json!({ "b/": 2 }), "Damaged", "the number of keys by kind"),
         ("counts", json!(null), "Damaged", "its manifest cannot be read"),
         ("format_version", json!("one"), "Damaged", "its manifest cannot be read"),
-        ("format_version", json!(2), "Newer", "format version 2"),
+        ("format_version", json!(3), "Newer", "format version 3"),
+        // A version of its own, and the marks in manifest and header: all or none.
+        ("format_version", json!(2), "Damaged", "of Milvus running"),
+        ("while_running", json!(true), "Damaged", "of Milvus running"),
     ] {
         assert_refused(&forged(&two_keys(), 2, |facts| facts[key] = value), kind, words);
     }

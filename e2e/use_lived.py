@@ -123,7 +123,9 @@ def delete_old_rows() -> None:
         if gone:
             expression = f"pk in {gone}".replace("'", '"')
             expect(f"{case.name}: rows to delete", gone, keys(case.name, expression))
-            Collection(case.name).delete(expression)
+            # A query node of 2.2 drops a delete that names no partition, where the collection is loaded by partition.
+            for partition in partly(case, loaded_partitions(case.name)) or [None]:
+                Collection(case.name).delete(expression, partition_name=partition)
             expect(f"{case.name}: rows after the delete", [], keys(case.name, expression))
     for case in LIVED:
         Collection(case.name).flush(timeout=TIMEOUT)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::load_state::STAYS_RELEASED;
 use super::names::is_legal;
 use super::report::{CollectionSummary, IndexSummary, Limit, Report};
 
@@ -45,6 +46,13 @@ pub fn of(report: &Report) -> Vec<Limit> {
         effect: "2.2.16 forgets its checkpoint once it has removed the last of them (three hours after its start, as it is set by default), \
                  reads the channel from its beginning at the next start, and can end in a crash loop over what 2.1 had dropped",
         remedy: "insert and flush a row into that collection soon after the first start; or take 2.3.5 or later".into(),
+    }));
+    limits.extend(report.released.iter().filter(|one| one.reason == STAYS_RELEASED).map(|one| Limit {
+        versions: ONLY_2_2,
+        what: format!("collection {}, which is loaded by partition from now on", one.collection),
+        // Its query nodes drop what names no loaded partition (`querynode/flow_graph_filter_delete_node.go`).
+        effect: "a delete that names no partition is kept, but not seen before the collection is released and loaded again",
+        remedy: "name the partition in a delete; or load the whole collection".into(),
     }));
     limits.sort();
     limits

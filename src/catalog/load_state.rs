@@ -17,6 +17,8 @@ use crate::layout::messages::target::{self, CollectionLoadInfo, LoadStatus, Part
 use crate::version::Layout;
 
 const FULLY_LOADED: i64 = 100;
+/// Why partitions of a collection that was loaded as a whole are not loaded.
+pub(super) const STAYS_RELEASED: &str = "released in 2.1, and stays so: the others are loaded by partition";
 
 /// What a collection is loaded with, whichever layout said so.
 struct LoadRecord {
@@ -161,7 +163,7 @@ fn loaded_partitions(
                 collection.partitions.keys().copied().partition(|id| released.contains(id));
             if !stay.is_empty() {
                 let names = stay.iter().filter_map(|id| collection.partitions.get(id)).cloned().collect();
-                release(writing, name(), names, "released in 2.1, and stays so: the others are loaded by partition");
+                release(writing, name(), names, STAYS_RELEASED);
             }
             Some((stay.is_empty(), rest))
         }

@@ -41,26 +41,12 @@ pub(super) struct Worked {
 pub(super) async fn execute(context: &Context, options: &RunOptions, operation: Operation) -> Result<Exit, Failure> {
     let target = versions(context, operation)?;
     let begun = Instant::now();
-    let mut outcome = RunOutcome {
-        header: context.header(operation.command(), Ended::NothingToDo, None, None),
-        source_version: context.source_version(),
-        target_version: target.to_string(),
-        backup: None,
-        migration: None,
-        verified_revision: None,
-        seconds: 0.0,
-    };
+    let mut outcome = nothing_done(context, operation.command(), &target);
     if is_needless(context, operation, &target)? {
-        let source = context.source_version().unwrap_or_default();
-        context.say(format!("nothing to do: Milvus {source} and {target} read the same layout"));
+        say_needless(context, &target);
     } else {
         check_backup_is_named(context, options)?;
-        let from = context.source_version().map_or_else(String::new, |source| format!("from Milvus {source} "));
-        context.say(format!(
-            "{}: the metadata under {} goes {from}to {target}",
-            operation.command(),
-            context.config.meta_root
-        ));
+        say_what_is_done(context, operation.command(), &target);
         let etcd = context.connect().await?;
         let guard = context.lock(&etcd).await?;
         let result = Job { context, options, etcd: &etcd, guard: &guard, operation, target: &target }
@@ -80,6 +66,29 @@ pub(super) async fn execute(context: &Context, options: &RunOptions, operation: 
     }
     context.console.object(&outcome);
     Ok(Exit::Done)
+}
+
+/// The outcome of a run that has not begun.
+pub(super) fn nothing_done(context: &Context, command: &'static str, target: &Version) -> RunOutcome {
+    RunOutcome {
+        header: context.header(command, Ended::NothingToDo, None, None),
+        source_version: context.source_version(),
+        target_version: target.to_string(),
+        backup: None,
+        migration: None,
+        verified_revision: None,
+        seconds: 0.0,
+    }
+}
+
+pub(super) fn say_needless(context: &Context, target: &Version) {
+    let source = context.source_version().unwrap_or_default();
+    context.say(format!("nothing to do: Milvus {source} and {target} read the same layout"));
+}
+
+pub(super) fn say_what_is_done(context: &Context, command: &str, target: &Version) {
+    let from = context.source_version().map_or_else(String::new, |source| format!("from Milvus {source} "));
+    context.say(format!("{command}: the metadata under {} goes {from}to {target}", context.config.meta_root));
 }
 
 /// The target version; `run` needs the source version too.
@@ -158,17 +167,18 @@ impl Context {
 }
 
 /// A run or repair under the lock.
-struct Job<'a> {
-    context: &'a Context,
-    options: &'a RunOptions,
-    etcd: &'a Etcd,
-    guard: &'a Guard,
-    operation: Operation,
-    target: &'a Version,
+pub(super) struct Job<'a> {
+    pub(super) context: &'a Context,
+    pub(super) options: &'a RunOptions,
+    pub(super) etcd: &'a Etcd,
+    pub(super) guard: &'a Guard,
+    pub(super) operation: Operation,
+    pub(super) target: &'a Version,
 }
 
 impl Job<'_> {
-    async fn guarded(&self, outcome: &mut RunOutcome) -> Result<(), Failure> {
+    /// Everything that is done under the lock; `outcome` tells what it came to.
+    pub(super) async fn guarded(&self, outcome: &mut RunOutcome) -> Result<(), Failure> {
         let context = self.context;
         let reading = context.read_records(self.etcd).await?;
         let situation = Situation::of(&reading.records)?;

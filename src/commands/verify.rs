@@ -47,11 +47,24 @@ pub(super) async fn execute(context: &Context, options: &VerifyOptions) -> Resul
     let backup = options.backup.as_deref().map(|file| read_backup(context, file)).transpose()?;
     let etcd = context.connect().await?;
     let live_sessions = live_sessions(context, &etcd).await?;
+    let outcome = examine(context, &etcd, options, backup, live_sessions).await?;
+    context.console.result(&outcome, || text(&outcome, context.details));
+    Ok(if outcome.consistent { Exit::Done } else { Exit::NothingWritten })
+}
+
+/// Judges what is in etcd now, and holds it against the migration of a backup.
+pub(super) async fn examine(
+    context: &Context,
+    etcd: &Etcd,
+    options: &VerifyOptions,
+    backup: Option<Entries>,
+    live_sessions: Vec<String>,
+) -> Result<VerifyOutcome> {
     let (mut all, mut records) = (Vec::new(), Records::default());
-    let revision = read(context, &etcd, &mut all, &mut records).await?;
+    let revision = read(context, etcd, &mut all, &mut records).await?;
     let situation = Situation::of(&records)?;
     if situation.state == State::NoMilvus {
-        context.console.warn(&context.nothing_here(&etcd).await);
+        context.console.warn(&context.nothing_here(etcd).await);
     }
     let target = situation.history.as_ref().and_then(|history| history.target());
     let target = target.or_else(|| context.config.target_version.clone());
@@ -60,9 +73,7 @@ pub(super) async fn execute(context: &Context, options: &VerifyOptions) -> Resul
     let kept_newer = situation.history.as_ref().is_some_and(keeps_newer);
     let expected = backup.map(|backup| work_out(options, kept_newer, backup, target.as_ref())).transpose()?;
     let comparison = expected.map(|expected| compared(expected, &all));
-    let outcome = judge(context, &situation, target.as_ref(), checked, comparison, live_sessions, revision);
-    context.console.result(&outcome, || text(&outcome, context.details));
-    Ok(if outcome.consistent { Exit::Done } else { Exit::NothingWritten })
+    Ok(judge(context, &situation, target.as_ref(), checked, comparison, live_sessions, revision))
 }
 
 fn judge(
@@ -131,9 +142,10 @@ fn judge(
 }
 
 /// A backup's file name, and its keys with their values in ascending order.
-type Entries = (String, Vec<(Bytes, Bytes)>);
+pub(super) type Entries = (String, Vec<(Bytes, Bytes)>);
 
-fn read_backup(context: &Context, file: &Path) -> Result<Entries> {
+/// Reads a backup whole, for [`examine`].
+pub(super) fn read_backup(context: &Context, file: &Path) -> Result<Entries> {
     let mut entries = Vec::new();
     let backup = Backup::read(file, |key, value| entries.push((Bytes::from(key), Bytes::from(value))))?;
     context.say(format!("comparing with {}: {}", file.display(), describe(&backup)));

@@ -9,6 +9,7 @@ pub mod planned;
 pub mod ran;
 pub mod rolled_back;
 pub mod surveyed;
+pub mod upgraded;
 pub mod verified;
 pub mod words;
 
@@ -153,6 +154,8 @@ pub enum AnyOutcome {
     BackedUp(backed_up::BackupOutcome),
     /// `run` and `repair`
     Ran(Box<ran::RunOutcome>),
+    /// `upgrade`
+    Upgraded(Box<upgraded::UpgradeOutcome>),
     /// `rollback`
     RolledBack(rolled_back::RollbackOutcome),
     /// `verify`

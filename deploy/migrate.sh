@@ -772,9 +772,8 @@ run_pod() {
         volumes="$volumes, {\"name\": \"etcd-${word%%:*}\", \"secret\": {\"secretName\": $(quoted "${word#*:}"), \"defaultMode\": 288}}"
     done
     create_pod "$what" "$tool_image" "$service_account" \
-        "\"args\": [$args], \"env\": [$(pod_environment "$seconds")], \"volumeMounts\": [${mounts#, }]}], \"volumes\": [${volumes#, }]"
-    follow_pod
-    [ "$pod_exit" = 0 ] && return
+        "\"args\": [$args], \"env\": [$(pod_environment "$seconds")], \"volumeMounts\": [${mounts#, }]}], \"volumes\": [${volumes#, }]" && follow_pod
+    [ "$pod_exit" != 0 ] || return 0
     [ "$pod_exit" != 'not started' ] || remove_stillborn
     return 1
 }

@@ -10,14 +10,14 @@ MIGRATE = [
     ("POST", "/pods$", '-image"', 1),
     ("POST", "/pods$", '-plan"', 1),
     ("POST", "/configmaps$", "replicas", 1),
-    ("PATCH", "/deployments/[^/]+$", '"replicas":0', 2),
+    ("PATCH", "/deployments/[^/]+$", '"replicas": 0', 2),
     ("POST", "/pods$", '-upgrade"', 1),
     ("PATCH", "/deployments/[^/]+$", "v2.2.16", 2),
     ("PATCH", "/deployments/[^/]+$", "v2.2.16", 1),
 ]
 ROLLBACK = [
     ("POST", "/pods$", '-inspect"', 1),
-    ("PATCH", "/deployments/[^/]+$", '"replicas":0', 2),
+    ("PATCH", "/deployments/[^/]+$", '"replicas": 0', 2),
     ("POST", "/pods$", '-rollback"', 1),
     ("PATCH", "/deployments/[^/]+$", "v2.1.0", 2),
 ]

@@ -121,7 +121,8 @@ class Pods(Case):
 
     def test_a_damaged_backup_is_noticed_with_milvus_up(self) -> None:
         self.script()
-        self.break_next("inspect")
+        backup = self.cluster.volume("milvus-meta-migration-backup-my-release") / "migration.bak"
+        backup.write_bytes(backup.read_bytes()[:-10])
         failed = self.rollback(code=2)
         self.assert_migrated()
         self.assertIn("there is no usable backup", failed.text)

@@ -140,7 +140,7 @@ class Whole(Case):
             self.assertEqual((context["runAsNonRoot"], context["fsGroup"]), (True, 1000))
             container = pod["spec"]["containers"][0]
             self.assertTrue(container["securityContext"]["readOnlyRootFilesystem"])
-            self.assertEqual(container["command"], ["/bin/sh"])
+            self.assertEqual(container["command"], ["/bin/sh", "-c"])
         upgrade = self.cluster.store.get("pods", NAMESPACE, "milvus-meta-migration-my-release-upgrade")["spec"]
         # The longest grace period of Milvus, and the lease of its sessions.
         self.assertEqual(upgrade["containers"][0]["env"][0]["value"], "100s")
@@ -184,7 +184,7 @@ class Empty(Case):
         result = self.script()
         self.assertIn("nothing is stopped", result.text)
         self.assertEqual(self.workloads()["my-release-milvus-proxy"], (2, (f"proxy={NEW_IMAGE}",)))
-        self.assertEqual([body for method, path, body in self.cluster.api.requests if '"replicas":0' in body], [])
+        self.assertEqual([body for method, path, body in self.cluster.api.requests if '"replicas": 0' in body], [])
         self.assertNotIn("upgrade", self.cluster.pods_run)
         self.assertIn("Nothing to do", self.script().text)
         self.rollback()

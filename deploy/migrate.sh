@@ -250,7 +250,10 @@ quoted() {
 }
 
 # literal TEXT: the same in a pod's command or environment, where Kubernetes would take $(NAME) for a variable.
-literal() { quoted "${1//\$/\$\$}"; }
+literal() {
+    local dollar=$
+    quoted "${1//"$dollar"/$dollar$dollar}"
+}
 
 check_cluster() {
     command -v kubectl >/dev/null || fail "kubectl is missing: install it, and set up its access to the cluster"
@@ -863,7 +866,7 @@ follow_pod() {
                 ;;
         esac
         last=$state
-        if [ "$state" = running ]; then sleep 0.3; else sleep "$POLL"; fi
+        if [ "$state" = running ]; then read_on; else sleep "$POLL"; fi
     done
     [ -z "$listener" ] || kill "$listener" 2>/dev/null || true
 }
@@ -891,6 +894,17 @@ show_log() {
         listener=$!
     fi
     read_lines
+}
+
+# While its log comes, the pod need not be asked how it is, or not as often.
+read_on() {
+    local rounds=0
+    sleep 0.3
+    while kill -0 "$listener" 2>/dev/null && [ "$rounds" -lt 10 ]; do
+        rounds=$((rounds + 1))
+        read_lines
+        sleep 0.3
+    done
 }
 
 read_lines() {

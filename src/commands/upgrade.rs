@@ -38,7 +38,8 @@ pub(super) async fn execute(context: &Context, options: &RunOptions) -> Result<E
     }
     outcome.run.seconds = begun.elapsed().as_secs_f64();
     if outcome.verification.is_some() {
-        let next = format!("start Milvus {target}; before that, see docs/operating.md for how long the way back is open");
+        let next =
+            format!("start Milvus {target}; before that, see docs/operating.md for how long the way back is open");
         outcome.run.header.next = Some(Next::new(Step::StartNew, next));
     }
     if let Some(next) = &outcome.run.header.next {

@@ -19,7 +19,10 @@ fn every_object_is_as_the_schema_says(version: Version) {
     let ended: BTreeSet<_> = tour.objects.iter().map(|object| object["ended"].as_str().unwrap()).collect();
     assert_eq!(ended, BTreeSet::from(["done", "nothing-to-do", "not-ok", "failed", "interrupted"]));
     let commands: BTreeSet<_> = tour.objects.iter().map(|object| object["command"].as_str().unwrap()).collect();
-    assert_eq!(commands, BTreeSet::from(["backup", "inspect", "plan", "rollback", "run", "status", "upgrade", "verify"]));
+    assert_eq!(
+        commands,
+        BTreeSet::from(["backup", "inspect", "plan", "rollback", "run", "status", "upgrade", "verify"])
+    );
 }
 
 #[test]

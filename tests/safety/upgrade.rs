@@ -24,7 +24,10 @@ fn scene(version: Version) -> Scene {
 }
 
 fn files(tool: &Tool) -> usize {
-    std::fs::read_dir(tool.dir()).unwrap().filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|extension| extension != "yaml")).count()
+    std::fs::read_dir(tool.dir())
+        .unwrap()
+        .filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|extension| extension != "yaml"))
+        .count()
 }
 
 fn it_waits_backs_up_migrates_and_verifies(version: Version) {
@@ -37,7 +40,10 @@ fn it_waits_backs_up_migrates_and_verifies(version: Version) {
     assert_same(&before, &scene.dump(), "nothing is written while it waits");
     scene.etcd.leases().into_iter().for_each(|lease| scene.etcd.revoke(lease));
     let done = object(&running.wait().code(0));
-    assert_eq!((&done["command"], &done["ended"], &done["state"]), (&"upgrade".into(), &"done".into(), &"migrated".into()));
+    assert_eq!(
+        (&done["command"], &done["ended"], &done["state"]),
+        (&"upgrade".into(), &"done".into(), &"migrated".into())
+    );
     assert_eq!(done["next"]["code"], "start-new");
     assert!(done["backup"]["path"].is_string() && done["verified_revision"].is_i64(), "{done:#}");
     assert_eq!(done["verification"]["consistent"], true);
@@ -48,7 +54,10 @@ fn it_waits_backs_up_migrates_and_verifies(version: Version) {
     let newest = newest_change(&scene.etcd);
     let again = object(&scene.tool.call(&["upgrade", "--output", "json"]).code(0));
     assert_eq!((&again["ended"], &again["backup"]), (&"nothing-to-do".into(), &Value::Null));
-    assert_eq!((&again["verification"]["consistent"], &again["verification"]["comparison"]), (&true.into(), &Value::Null));
+    assert_eq!(
+        (&again["verification"]["consistent"], &again["verification"]["comparison"]),
+        (&true.into(), &Value::Null)
+    );
     assert_eq!((newest_change(&scene.etcd), files(&scene.tool)), (newest, 1));
 
     scene.tool.call(&["rollback", "--no-copy"]).code(0);
@@ -58,7 +67,8 @@ fn it_waits_backs_up_migrates_and_verifies(version: Version) {
 fn it_goes_on_where_it_was_killed(version: Version) {
     let scene = scene(version);
     for transactions in [0, 1, 20, 52, 56] {
-        let running = scene.tool.catch(&["upgrade"], &scene.etcd, transactions, || scene.etcd.start_over(&scene.before));
+        let running =
+            scene.tool.catch(&["upgrade"], &scene.etcd, transactions, || scene.etcd.start_over(&scene.before));
         assert!(running.kill(), "{transactions}");
         scene.etcd.end_lock();
         scene.tool.call(&["upgrade"]).code(0).stderr(contains("complete and consistent"));

@@ -77,6 +77,7 @@ class Cluster:
         self.root = "by-dev/meta"
         """Where Milvus registers itself: what its mounted configuration says."""
         self._pods: dict[str, _Pod] = {}
+        self._asked: dict[str, _Pod | None] = {}
         self._addresses: dict[str, str] = {}
         self._leases: dict[str, str] = {}
         self._stopping = False
@@ -315,7 +316,9 @@ class Cluster:
 
     def _log_of(self, namespace: str, name: str, follow: bool) -> Iterator[bytes]:
         pod = self._pods.get(name)
-        if not pod or not pod.log:
+        # As the kubelet answers for a moment after the container has started, too.
+        first, self._asked[name] = self._asked.get(name) is not pod, pod
+        if not pod or not pod.log or first:
             raise Refused(400, "BadRequest", "container meta-migration is waiting to start")
         with pod.log.open("rb") as log:
             while True:

@@ -140,8 +140,7 @@ def node_cut_off() -> None:
     """The node of the pod that writes does not answer any more."""
     if os.environ.get("OWN_CLUSTER") != "yes":
         raise Skipped("cluster of our own, whose nodes can be cut off")
-    with Scene("cut-off", shape("milvus-3.2.18")) as scene:
-        scene.pin("node2")
+    with Scene("cut-off", shape("milvus-3.2.18", node="node2"), etcd_node="node1") as scene:
         process = scene.start("-m", "milvusdb/meta-migration:slow", MIGRATE_LOST_TIMEOUT="5", MIGRATE_SIGN_OF_LIFE="5")
         scene.read_until(process, "slow: sleeping")
         subprocess.run(["ip", "link", "set", "node2", "down"], check=True)

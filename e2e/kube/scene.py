@@ -27,7 +27,7 @@ Object = dict[str, Any]
 # --- Objects as charts render them, as far as this is about metadata ---
 
 
-def shape(chart: str, root: str = "by-dev", metastore: str = "etcd", image: str = OLD, mounted: bool = True, standalone: bool = False) -> list[Object]:
+def shape(chart: str, root: str = "by-dev", metastore: str = "etcd", image: str = OLD, mounted: bool = True, standalone: bool = False, node: str = "") -> list[Object]:
     """The ConfigMap, and a Deployment for each component."""
     etcd = {"endpoints": ["my-release-etcd:2379"], "rootPath": root, "metaSubPath": "meta"}
     whole = {"etcd": etcd, "metastore": {"type": metastore}}
@@ -43,7 +43,9 @@ def shape(chart: str, root: str = "by-dev", metastore: str = "etcd", image: str 
     if not chart.startswith("milvus-4") and not standalone:
         components = {"rootcoord": 1, "proxy": 1, "querynode": 2}
     for component, replicas in components.items():
-        objects.append(deployment(chart, component, replicas, image, list(data)))
+        item = deployment(chart, component, replicas, image, list(data))
+        item["spec"]["template"]["spec"].update(on_node(node))
+        objects.append(item)
     return objects
 
 
@@ -70,11 +72,15 @@ def deployment(chart: str, component: str, replicas: int, image: str, files: lis
     }
 
 
-def etcd_objects() -> list[Object]:
+def on_node(node: str) -> Object:
+    return {"nodeSelector": {"kubernetes.io/hostname": node}} if node else {}
+
+
+def etcd_objects(node: str) -> list[Object]:
     labels = {"app.kubernetes.io/instance": INSTANCE, "app.kubernetes.io/name": "etcd"}
     command = ["/usr/bin/etcd", "--data-dir=/data/etcd", "--listen-client-urls=http://0.0.0.0:2379", "--advertise-client-urls=http://my-release-etcd:2379"]
     container = {"name": "etcd", "image": "milvusdb/etcd:3.5.1", "command": command, "volumeMounts": [{"name": "data", "mountPath": "/data"}]}
-    pod = {"terminationGracePeriodSeconds": 1, "containers": [container], "volumes": [{"name": "data", "emptyDir": {}}]}
+    pod = {**on_node(node), "terminationGracePeriodSeconds": 1, "containers": [container], "volumes": [{"name": "data", "emptyDir": {}}]}
     return [
         {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "my-release-etcd", "labels": labels}, "spec": {"selector": labels, "ports": [{"port": 2379}]}},
         {
@@ -97,13 +103,14 @@ def documented_role(namespace: str) -> str:
 class Scene:
     """One namespace."""
 
-    def __init__(self, name: str, objects: list[Object], root: str = "by-dev", others: list[str] | None = None, empty: bool = False) -> None:
+    def __init__(self, name: str, objects: list[Object], root: str = "by-dev", others: list[str] | None = None, empty: bool = False, etcd_node: str = "") -> None:
         self.namespace, self.objects, self.root, self.others, self.empty = f"mm-{name}", objects, root, others or [], empty
+        self.etcd = etcd_objects(etcd_node)
 
     def __enter__(self) -> Scene:
         self.kubectl("delete", "namespace", self.namespace, "--ignore-not-found", "--timeout=120s", namespaced=False)
         self.kubectl("create", "namespace", self.namespace, namespaced=False)
-        for item in etcd_objects():
+        for item in self.etcd:
             self.apply(item)
         self.kubectl("rollout", "status", "statefulset/etcd", "--timeout=300s")
         self.forward()
@@ -173,18 +180,6 @@ class Scene:
 
     def scale(self, replicas: int) -> None:
         self.kubectl("scale", "deployments", "--all", f"--replicas={replicas}")
-
-    def pin(self, node: str) -> None:
-        """All of Milvus, and so our pods, on this node; etcd elsewhere."""
-        patch = {"spec": {"template": {"spec": {"nodeSelector": {"kubernetes.io/hostname": node}}}}}
-        other = {"spec": {"template": {"spec": {"nodeSelector": {"kubernetes.io/hostname": "node1"}}}}}
-        for item in self.deployments():
-            self.kubectl("patch", "deployment", item["metadata"]["name"], "--patch", json.dumps(patch))
-        self.wait_ready()
-        assert self.kubectl("get", "pod", "etcd-0", "-o", "jsonpath={.spec.nodeName}") != node or self.move_etcd(other)
-
-    def move_etcd(self, patch: Object) -> bool:
-        raise AssertionError(f"etcd is on the node that is to be cut off: {patch}")
 
     def run_job(self, name: str) -> None:
         self.apply_file(REPOSITORY / f"deploy/manifests/{name}.yaml")

@@ -42,6 +42,8 @@ class PodFault:
     """Evicted, so that it vanishes, instead of killed."""
     hold: threading.Event | None = None
     """Starts only when this is set."""
+    cut_off: bool = False
+    """Its node does not answer any more as soon as it runs."""
 
 
 @dataclass
@@ -207,6 +209,8 @@ class Cluster:
                 return
             self._start_process(item, pod, fault)
             self._container(name, {"running": {"startedAt": "2026-01-01T00:00:00Z"}}, "Running")
+            ready = {"type": "Ready", "status": "False" if fault.cut_off else "True"}
+            self.store.patch("pods", NAMESPACE, name, {"status": {"conditions": [ready]}})
             if fault.kill_after:
                 self._kill_after(name, pod, fault)
             assert pod.process

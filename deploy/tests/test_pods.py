@@ -199,6 +199,16 @@ class Pods(Case):
         self.rollback()
         self.assert_restored()
 
+    def test_a_node_that_is_lost_is_named_with_the_way_on(self) -> None:
+        self.break_next("upgrade", PodFault(script="echo begun; sleep 60", cut_off=True))
+        failed = self.script(code=2, MIGRATE_LOST_TIMEOUT="4", MIGRATE_SIGN_OF_LIFE="1")
+        self.assertIn("has not answered for 4 s", failed.text)
+        self.assertIn("delete pod milvus-meta-migration-my-release-upgrade --force --grace-period=0. That is safe", failed.text)
+        # Something is said meanwhile.
+        self.assertIn("… the pod is cut off: its node does not answer", failed.text)
+        self.rollback()
+        self.assert_restored()
+
     def test_the_log_is_shown_while_the_pod_runs(self) -> None:
         go = self.folder / "go"
         self.break_next("plan", PodFault(script=f"echo first; while [ ! -e {go} ]; do sleep 0.1; done; echo last; exit 1"))

@@ -811,8 +811,8 @@ pod_state() {
     esac
 }
 
-# When something was last said, and when all this began.
-heard=0
+# When something was last said; the process that gets a pod's log.
+heard=0 listener=
 sign_of_life() {
     [ $((SECONDS - heard)) -ge "$SIGN_OF_LIFE" ] || return 0
     heard=$SECONDS
@@ -820,8 +820,8 @@ sign_of_life() {
 }
 
 follow_pod() {
-    local state last='' misses=0 begun=$SECONDS waited_since=$SECONDS cut_off_since='' shown=0 partial='' listener='' number=0
-    heard=$SECONDS
+    local state last='' misses=0 begun=$SECONDS waited_since=$SECONDS cut_off_since='' shown=0 partial='' number=0
+    heard=$SECONDS listener=''
     : >"$scratch/log"
     exec 3<"$scratch/log"
     while true; do
@@ -868,7 +868,12 @@ follow_pod() {
         last=$state
         if [ "$state" = running ]; then read_on; else sleep "$POLL"; fi
     done
+    stop_listening
+}
+
+stop_listening() {
     [ -z "$listener" ] || kill "$listener" 2>/dev/null || true
+    listener=
 }
 
 # gives_up STATE SECONDS: whether waiting any longer is of no use.
@@ -1474,6 +1479,7 @@ at_exit() {
     local code=$?
     trap - EXIT INT TERM HUP
     set +e
+    stop_listening
     [ -z "${scratch:-}" ] || rm -rf "$scratch"
     [ "$code" -ne 0 ] || exit 0
     {

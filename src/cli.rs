@@ -26,7 +26,7 @@ use crate::version;
 pub use asked::{Asked, text_of};
 pub use options::{
     BackupOptions, ConversionOptions, InspectOptions, ManOptions, PlanOptions, RepairOptions, RollbackOptions, RunArgs,
-    VerifyOptions,
+    UpgradeArgs, VerifyOptions,
 };
 
 /// Upgrades the metadata of a Milvus 2.1.x cluster, which lives in etcd, to the layout of 2.2, 2.3 or 2.4.
@@ -250,6 +250,8 @@ pub enum Command {
     Backup(BackupOptions),
     /// Migrate the metadata from the source version to the target version
     Run(RunArgs),
+    /// The whole window in one command: wait until Milvus has stopped, back up, migrate, verify. Run again, it goes on where it ended
+    Upgrade(UpgradeArgs),
     /// Bring what another tool (or an earlier edition of this one) migrated into the target's own layout
     Repair(RepairOptions),
     /// Bring the metadata back to what the backup file holds
@@ -290,6 +292,8 @@ pub enum Job {
     Backup(BackupOptions),
     /// Migrate.
     Run(RunOptions),
+    /// Wait, back up, migrate, verify.
+    Upgrade(RunOptions),
     /// Repair what another tool migrated.
     Repair {
         /// Only show what would be done.
@@ -420,6 +424,7 @@ impl Cli {
             None => "",
             Some(Command::Backup(_)) => "backup",
             Some(Command::Run(_)) => "run",
+            Some(Command::Upgrade(_)) => "upgrade",
             Some(Command::Repair(_)) => "repair",
             Some(Command::Rollback(_)) => "rollback",
             Some(Command::Plan(_)) => "plan",
@@ -472,7 +477,7 @@ impl Cli {
             tls_cert: common.tls_cert.clone(),
             tls_key: common.tls_key.clone(),
             tls_min_version: common.tls_min_version.clone(),
-            user: common.user.clone(),
+            user: common.user.as_deref().map(|user| without_line_end(user).to_owned()),
             password,
             source_version: common.source_version.clone(),
             target_version: common.target_version.clone(),
@@ -510,6 +515,7 @@ impl Cli {
             Command::Verify(options) => Job::Verify(options),
             Command::Inspect(options) => Job::Inspect(options),
             Command::Run(typed) => Job::Run(run_options(typed, config)),
+            Command::Upgrade(typed) => Job::Upgrade(run_options(typed.into(), config)),
             Command::Repair(typed) => Job::Repair { dry_run: typed.dry_run, options: run_options(typed.run, config) },
         })
     }
@@ -530,19 +536,23 @@ fn run_options(typed: RunArgs, config: &Config) -> RunOptions {
 fn password_in(path: &Path) -> Result<Password> {
     const MAX_BYTES: u64 = 4096;
     let text = files::read_text(path, MAX_BYTES)?;
-    // Editors and echo end the file with a line break, which is no part of the password.
-    let line = text.strip_suffix('\n').unwrap_or(&text);
-    let line = line.strip_suffix('\r').unwrap_or(line);
+    let line = without_line_end(&text);
     if line.is_empty() {
         bail!("{}: is empty, expected the password of the etcd user", path.display());
     }
     Ok(Password::from(line.to_owned()))
 }
 
+/// Editors and echo end what they write with a line break, in files and in what becomes a Secret: it is part of no name or password.
+fn without_line_end(text: &str) -> &str {
+    let line = text.strip_suffix('\n').unwrap_or(text);
+    line.strip_suffix('\r').unwrap_or(line)
+}
+
 fn password_from(variable: Option<OsString>) -> Result<Option<Password>> {
     match variable.filter(|value| !value.is_empty()).map(OsString::into_string) {
         None => Ok(None),
-        Some(Ok(password)) => Ok(Some(Password::from(password))),
+        Some(Ok(password)) => Ok(Some(Password::from(without_line_end(&password).to_owned()))),
         // The value is not shown: it is the password.
         Some(Err(_)) => bail!("{PASSWORD_VARIABLE}: is not UTF-8 text: correct it, or use --password-file"),
     }

@@ -63,6 +63,33 @@ pub struct RunArgs {
     pub report: Option<PathBuf>,
 }
 
+/// Options of `upgrade`: as of run, which always makes its backup first here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct UpgradeArgs {
+    /// Leave out what cannot be migrated, and list it, instead of refusing [default: cmd.skipInvalid]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub skip_invalid: Option<bool>,
+
+    /// How to convert.
+    #[command(flatten)]
+    pub conversion: ConversionOptions,
+
+    /// Do not ask before writing; without a terminal it never asks
+    #[arg(long, short)]
+    pub yes: bool,
+
+    /// Where a newer Milvus was started before the migration: keep all that it wrote, and migrate the rest
+    #[arg(long)]
+    pub keep_newer: bool,
+}
+
+impl From<UpgradeArgs> for RunArgs {
+    fn from(args: UpgradeArgs) -> Self {
+        let UpgradeArgs { skip_invalid, conversion, yes, keep_newer } = args;
+        Self { with_backup: Some(true), skip_invalid, conversion, yes, no_backup: false, keep_newer }
+    }
+}
+
 /// Options of `repair`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct RepairOptions {

@@ -12,6 +12,7 @@ mod roots;
 mod run;
 mod session;
 mod status;
+mod upgrade;
 mod verify;
 mod way_back;
 mod way_out;
@@ -111,6 +112,7 @@ fn prepare(cli: &Cli, console: &Console) -> Result<(Context, Job)> {
     let config = config::load(cli.common.config.as_deref(), &cli.overrides()?)?;
     config.warnings.iter().for_each(|warning| console.warn(warning));
     let job = cli.job(&config)?;
+    let wait = cli.common.wait_for_sessions.map(Into::into);
     let context = Context {
         console: console.clone(),
         progress: console.progress(),
@@ -118,7 +120,8 @@ fn prepare(cli: &Cli, console: &Console) -> Result<(Context, Job)> {
         limits: Limits { max_txn_ops: cli.common.max_txn_ops, max_request_bytes: cli.common.max_request_bytes },
         root: config.meta_root.prefix(),
         details: cli.common.details || cli.common.verbose,
-        wait: cli.common.wait_for_sessions.map(Into::into),
+        // An upgrade begins with waiting: it is for those who have just told Milvus to stop.
+        wait: wait.or(matches!(job, Job::Upgrade(_)).then_some(upgrade::DEFAULT_WAIT)),
         state: OnceLock::new(),
         has_report: job.report().is_some(),
         report: Mutex::new(None),
@@ -144,6 +147,7 @@ async fn carry_out(context: &Context, job: Job) -> Result<Exit, Failure> {
     match job {
         Job::Backup(options) => backup::execute(context, &options).await,
         Job::Run(options) => run::execute(context, &options, Operation::Run).await,
+        Job::Upgrade(options) => upgrade::execute(context, &options).await,
         Job::Repair { dry_run: true, options } => plan::of_repair(context, &options).await,
         Job::Repair { options, .. } => run::execute(context, &options, Operation::Repair).await,
         Job::Rollback(options) => rollback::execute(context, &options).await,

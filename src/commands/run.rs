@@ -43,16 +43,7 @@ pub(super) struct Worked {
 pub(super) async fn execute(context: &Context, options: &RunOptions, operation: Operation) -> Result<Exit, Failure> {
     let target = versions(context, operation)?;
     let begun = Instant::now();
-    let mut outcome = RunOutcome {
-        header: context.header(operation.command(), Ended::NothingToDo, State::Unknown, nothing_needed()),
-        source_version: context.source_version(),
-        target_version: target.to_string(),
-        backup: None,
-        way_back: None,
-        migration: None,
-        verified_revision: None,
-        seconds: 0.0,
-    };
+    let mut outcome = nothing_done(context, operation.command(), &target);
     if is_needless(context, operation, &target)? {
         // Nothing is written, so nothing is locked. But it is looked at: whoever is told that there is nothing to do starts the target.
         let etcd = context.connect().await?;
@@ -60,12 +51,7 @@ pub(super) async fn execute(context: &Context, options: &RunOptions, operation: 
         nothing_to_do(context, course_of(context, &situation, operation, &target, options), &situation, &mut outcome)?;
     } else {
         check_backup_is_named(context, options)?;
-        let from = context.source_version().map_or_else(String::new, |source| format!("from Milvus {source} "));
-        context.say(format!(
-            "{}: the metadata under {} goes {from}to {target}",
-            operation.command(),
-            context.config.meta_root
-        ));
+        say_what_is_done(context, operation.command(), &target);
         let etcd = context.connect().await?;
         let guard = context.lock(&etcd).await?;
         let result = Job { context, options, etcd: &etcd, guard: &guard, operation, target: &target }
@@ -91,6 +77,25 @@ pub(super) async fn execute(context: &Context, options: &RunOptions, operation: 
     Ok(Exit::Done)
 }
 
+/// The outcome of a run that has not begun.
+pub(super) fn nothing_done(context: &Context, command: &'static str, target: &Version) -> RunOutcome {
+    RunOutcome {
+        header: context.header(command, Ended::NothingToDo, State::Unknown, nothing_needed()),
+        source_version: context.source_version(),
+        target_version: target.to_string(),
+        backup: None,
+        way_back: None,
+        migration: None,
+        verified_revision: None,
+        seconds: 0.0,
+    }
+}
+
+pub(super) fn say_what_is_done(context: &Context, command: &str, target: &Version) {
+    let from = context.source_version().map_or_else(String::new, |source| format!("from Milvus {source} "));
+    context.say(format!("{command}: the metadata under {} goes {from}to {target}", context.config.meta_root));
+}
+
 /// The target version; `run` needs the source version too.
 pub(super) fn versions(context: &Context, operation: Operation) -> Result<Version> {
     let config = &context.config;
@@ -105,7 +110,7 @@ pub(super) fn versions(context: &Context, operation: Operation) -> Result<Versio
 }
 
 /// Reads everything, and says what state it is in.
-async fn look(context: &Context, etcd: &Etcd, outcome: &mut RunOutcome) -> Result<(Reading, Situation), Failure> {
+pub(super) async fn look(context: &Context, etcd: &Etcd, outcome: &mut RunOutcome) -> Result<(Reading, Situation), Failure> {
     let reading = context.read_records(etcd).await?;
     let situation = context.situation(&reading.records)?;
     outcome.header.state = situation.state;
@@ -125,7 +130,7 @@ async fn look(context: &Context, etcd: &Etcd, outcome: &mut RunOutcome) -> Resul
 ///
 /// # Errors
 /// It is refused.
-fn nothing_to_do(
+pub(super) fn nothing_to_do(
     context: &Context,
     course: Course,
     situation: &Situation,
@@ -208,17 +213,18 @@ fn mend(text: &str) -> Next {
 }
 
 /// A run or repair under the lock.
-struct Job<'a> {
-    context: &'a Context,
-    options: &'a RunOptions,
-    etcd: &'a Etcd,
-    guard: &'a Guard,
-    operation: Operation,
-    target: &'a Version,
+pub(super) struct Job<'a> {
+    pub(super) context: &'a Context,
+    pub(super) options: &'a RunOptions,
+    pub(super) etcd: &'a Etcd,
+    pub(super) guard: &'a Guard,
+    pub(super) operation: Operation,
+    pub(super) target: &'a Version,
 }
 
 impl Job<'_> {
-    async fn guarded(&self, outcome: &mut RunOutcome) -> Result<(), Failure> {
+    /// Everything that is done under the lock; `outcome` tells what it came to.
+    pub(super) async fn guarded(&self, outcome: &mut RunOutcome) -> Result<(), Failure> {
         let context = self.context;
         let (reading, situation) = look(context, self.etcd, outcome).await?;
         let choices = self.choices();

@@ -50,11 +50,25 @@ pub(super) async fn execute(context: &Context, options: &VerifyOptions) -> Resul
     let backup = file.as_deref().map(|file| read_backup(context, file)).transpose()?;
     let etcd = context.connect().await?;
     let sessions = live_sessions(context, &etcd).await?;
+    let outcome = examine(context, &etcd, options, backup, sessions).await?;
+    context.report(|surroundings| ticket::of_verify(&outcome, surroundings));
+    context.console.result(&outcome, || text(&outcome, context.details));
+    Ok(if outcome.consistent { Exit::Done } else { Exit::NothingWritten })
+}
+
+/// Judges what is in etcd now, and holds it against the migration of a backup.
+pub(super) async fn examine(
+    context: &Context,
+    etcd: &Etcd,
+    options: &VerifyOptions,
+    backup: Option<Entries>,
+    sessions: Vec<Session>,
+) -> Result<VerifyOutcome> {
     let (mut all, mut records) = (Vec::new(), Records::default());
-    let revision = read(context, &etcd, &mut all, &mut records).await?;
+    let revision = read(context, etcd, &mut all, &mut records).await?;
     let situation = context.situation(&records)?;
     if situation.state == State::NoMilvus {
-        context.console.warn(&context.nothing_here(&etcd).await);
+        context.console.warn(&context.nothing_here(etcd).await);
     }
     let target = situation.history.as_ref().and_then(|history| history.target());
     let target = target.or_else(|| context.config.target_version.clone());
@@ -63,10 +77,7 @@ pub(super) async fn execute(context: &Context, options: &VerifyOptions) -> Resul
     let kept_newer = situation.history.as_ref().is_some_and(keeps_newer);
     let expected = backup.map(|backup| work_out(options, kept_newer, backup, target.as_ref())).transpose()?;
     let comparison = expected.map(|expected| compared(expected, &all));
-    let outcome = judge(context, &situation, target.as_ref(), checked, comparison, sessions, revision);
-    context.report(|surroundings| ticket::of_verify(&outcome, surroundings));
-    context.console.result(&outcome, || text(&outcome, context.details));
-    Ok(if outcome.consistent { Exit::Done } else { Exit::NothingWritten })
+    Ok(judge(context, &situation, target.as_ref(), checked, comparison, sessions, revision))
 }
 
 fn judge(
@@ -135,9 +146,10 @@ fn judge(
 }
 
 /// A backup's file name, and its keys with their values in ascending order.
-type Entries = (String, Vec<(Bytes, Bytes)>);
+pub(super) type Entries = (String, Vec<(Bytes, Bytes)>);
 
-fn read_backup(context: &Context, file: &Path) -> Result<Entries> {
+/// Reads a backup whole, for [`examine`].
+pub(super) fn read_backup(context: &Context, file: &Path) -> Result<Entries> {
     let mut entries = Vec::new();
     let backup = Backup::read(file, |key, value| entries.push((Bytes::from(key), Bytes::from(value))))?;
     context.say(format!("comparing with {}: {}", file.display(), describe(&backup)));

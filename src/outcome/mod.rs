@@ -12,6 +12,7 @@ pub mod ran;
 pub mod rolled_back;
 pub mod surveyed;
 pub mod ticket;
+pub mod upgraded;
 pub mod verified;
 pub mod words;
 
@@ -132,6 +133,8 @@ pub enum AnyOutcome {
     BackedUp(backed_up::BackupOutcome),
     /// `run` and `repair`
     Ran(Box<ran::RunOutcome>),
+    /// `upgrade`
+    Upgraded(Box<upgraded::UpgradeOutcome>),
     /// `rollback`
     RolledBack(rolled_back::RollbackOutcome),
     /// `verify`

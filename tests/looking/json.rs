@@ -21,7 +21,7 @@ fn every_object_is_as_the_schema_says(version: Version) {
     let commands: BTreeSet<_> = tour.objects.iter().map(|object| object["command"].as_str().unwrap()).collect();
     assert_eq!(
         commands,
-        BTreeSet::from(["backup", "inspect", "plan", "repair", "rollback", "run", "status", "verify"])
+        BTreeSet::from(["backup", "inspect", "plan", "repair", "rollback", "run", "status", "upgrade", "verify"])
     );
 }
 

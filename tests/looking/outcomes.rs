@@ -70,6 +70,9 @@ impl Tour {
         self.call(tool, &["verify", "--backup", "migration.bak"], 1);
         self.call(tool, &["rollback"], 0);
         self.call(tool, &["rollback"], 0);
+        self.call(tool, &[&["upgrade"][..], &renames].concat(), 0);
+        self.call(tool, &["upgrade", "--target-version", "2.1.5"], 0);
+        self.call(tool, &["rollback"], 0);
     }
 
     /// An index that is none any more, an alias without a collection, a loaded partition that is gone.

@@ -17,6 +17,7 @@ mod outages;
 mod rights;
 mod sessions;
 mod stress;
+mod upgrade;
 mod whole;
 
 use common::state::{Dump, LOCK, assert_same};

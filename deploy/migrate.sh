@@ -33,7 +33,7 @@ Usage: migrate.sh -i INSTANCE -s VERSION -t VERSION [OPTIONS]
   -s VERSION  version of Milvus now, like 2.1.4
   -t VERSION  version of Milvus to be, like 2.2.16
   -w IMAGE    new image of Milvus [milvusdb/milvus:v<target version>]
-  -m IMAGE    image of this migration tool [milvusdb/meta-migration:latest]
+  -m IMAGE    image of this migration tool [ghcr.io/meta-migration/meta-migration:1.0.0-rc.1]
   -r PATH     etcd.rootPath of Milvus [by-dev]
   -u PATH     etcd.metaSubPath of Milvus [meta]
   -e LIST     etcd: host:port, or several, comma-separated [the service that was installed with Milvus]
@@ -91,7 +91,7 @@ target_version=
 root_path=by-dev
 meta_sub_path=meta
 milvus_image=
-tool_image=milvusdb/meta-migration:latest
+tool_image=ghcr.io/meta-migration/meta-migration:1.0.0-rc.1
 operation=migrate
 delete_leftovers=false
 skip_invalid=false

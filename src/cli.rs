@@ -25,6 +25,10 @@ pub use options::{
     VerifyOptions,
 };
 
+/// What `--version` says: which release, from which commit (if that is known), for which target it was built (build.rs). Man pages
+/// have the release alone, so that they are the same for every target.
+const LONG_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("META_MIGRATION_BUILD"), ")");
+
 /// Upgrades the metadata of a Milvus 2.1.x cluster, which lives in etcd, to the layout of 2.2, 2.3 or 2.4.
 ///
 /// Stop Milvus before. Without a command, cmd.type in the configuration file says what to do. A flag goes before its
@@ -287,7 +291,7 @@ pub struct RunOptions {
 /// # Errors
 /// Bad usage, or help or version were asked for; [`exit_of`] tells which.
 pub fn parse_from(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    let matches = declaration().try_get_matches_from(with_two_dashes(args))?;
+    let matches = declaration().long_version(LONG_VERSION).try_get_matches_from(with_two_dashes(args))?;
     Ok(Cli { given: Given::of(&matches), ..Cli::from_arg_matches(&matches)? })
 }
 

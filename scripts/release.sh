@@ -104,6 +104,9 @@ pack_program() {
     install -m 755 "$built" "$folder/meta-migration"
     cp README.md CHANGELOG.md LICENSE THIRD-PARTY-NOTICES.txt SECURITY.md "$folder/"
     cp -r docs "$folder/docs"
+    # What "Try it on sample data" in the README begins with.
+    mkdir -p "$folder/testdata/milvus-2.1.0"
+    cp testdata/milvus-2.1.0/etcd-21.snap "$folder/testdata/milvus-2.1.0/"
     local program=$built
     starter_of "$target" || program=$native
     [ -n "$program" ] || fail "nothing here can start a program for $target, to write its man pages: give this machine's target first"

@@ -180,7 +180,7 @@ export SOURCE_DATE_EPOCH
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 check_version
-./scripts/notices.sh --check
+./scripts/notices.py --check
 install_tools
 rm -rf "$DIST"
 mkdir "$DIST"

@@ -61,7 +61,11 @@ fn anchors(markdown: &str) -> BTreeSet<String> {
     let headings = prose.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
     headings
         .map(|heading| {
-            let kept = heading.to_lowercase().chars().filter(|c| c.is_alphanumeric() || "-_ ".contains(*c)).collect::<String>();
+            let kept = heading
+                .to_lowercase()
+                .chars()
+                .filter(|c| c.is_alphanumeric() || "-_ ".contains(*c))
+                .collect::<String>();
             kept.replace(' ', "-")
         })
         .collect()
@@ -97,7 +101,10 @@ fn the_readme_leads_to_every_page() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     for page in documents().keys().filter(|page| page.parent().unwrap().ends_with("docs")) {
         let name = format!("docs/{}", page.file_name().unwrap().to_string_lossy());
-        assert!(links(&readme).iter().any(|link| link.split('#').next() == Some(&name)), "README.md does not lead to {name}");
+        assert!(
+            links(&readme).iter().any(|link| link.split('#').next() == Some(&name)),
+            "README.md does not lead to {name}"
+        );
     }
 }
 
@@ -157,8 +164,14 @@ fn every_block_of_commands_is_shell_and_names_scripts_that_are_there() {
     for (document, text) in documents() {
         for block in blocks(&text, "sh") {
             let checked = Command::new("bash").args(["-n", "-c", &block]).output().unwrap();
-            assert!(checked.status.success(), "{}:\n{block}\n{}", document.display(), String::from_utf8_lossy(&checked.stderr));
-            let scripts = block.split_whitespace().filter(|word| word.starts_with("./scripts/") || word.starts_with("deploy/"));
+            assert!(
+                checked.status.success(),
+                "{}:\n{block}\n{}",
+                document.display(),
+                String::from_utf8_lossy(&checked.stderr)
+            );
+            let scripts =
+                block.split_whitespace().filter(|word| word.starts_with("./scripts/") || word.starts_with("deploy/"));
             for script in scripts {
                 assert!(root().join(script).exists(), "{}: {script} is not there", document.display());
             }

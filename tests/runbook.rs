@@ -76,9 +76,10 @@ fn every_block_from_the_days_before_to_going_back_works_and_brings_everything_ba
     let last = commands.iter().rposition(|block| block.contains("meta-migration ")).expect("a call of the tool");
     let mut was_migrated = false;
     for (number, block) in commands.iter().enumerate() {
-        let block = REHEARSAL.iter().zip(&ports).fold(block.clone(), |block, (documented, free)| {
-            block.replace(documented, &free.to_string())
-        });
+        let block = REHEARSAL
+            .iter()
+            .zip(&ports)
+            .fold(block.clone(), |block, (documented, free)| block.replace(documented, &free.to_string()));
         run(&tool, &block, programs.path(), &[("ETCDCTL_ENDPOINTS", &endpoint)]);
         was_migrated |= etcd.dump() != before;
         if number == last {

@@ -65,7 +65,10 @@ fn every_block_from_the_days_before_to_going_back_works_and_brings_everything_ba
     let configuration = &blocks(&text, "yaml")[0];
     assert!(configuration.contains(ENDPOINT), "{configuration}");
 
-    let etcd = Etcd::start(version);
+    // etcdctl asks every member at the address that it gives out, so it must be one.
+    let address = format!("http://127.0.0.1:{}", free_ports(1)[0]);
+    let urls = ["listen", "advertise"].map(|what| format!("--{what}-client-urls={address}"));
+    let etcd = urls.iter().fold(Etcd::with(version), |etcd, url| etcd.arg(url)).start();
     etcd.load_milvus();
     let before = etcd.dump();
     let tool = Tool::configured(&configuration.replace(ENDPOINT, &etcd.endpoint()));
@@ -128,7 +131,7 @@ fn the_steps_of_docker_compose_are_those_of_the_window() {
     let tool = Tool::configured("");
     let programs = programs(Version::V3_4);
     symlink(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy"), tool.dir().join("deploy")).unwrap();
-    ["milvus", "etcd"].iter().for_each(|name| fs::create_dir_all(tool.dir().join("volumes").join(name)).unwrap());
+    ["milvus/etcd", "etcd"].iter().for_each(|name| fs::create_dir_all(tool.dir().join("volumes").join(name)).unwrap());
     let volumes = tool.dir().display().to_string();
     // `mm` is made in the first block, and again for the embedded etcd.
     let mut alias = String::new();

@@ -102,8 +102,10 @@ pack_program() {
     check_linkage "$target" "$built"
     mkdir -p "$folder"
     install -m 755 "$built" "$folder/meta-migration"
-    cp README.md CHANGELOG.md LICENSE THIRD-PARTY-NOTICES.txt SECURITY.md "$folder/"
-    cp -r docs "$folder/docs"
+    cp ./*.md LICENSE THIRD-PARTY-NOTICES.txt "$folder/"
+    cp -r docs proto "$folder/"
+    mkdir "$folder/deploy"
+    cp -r deploy/compose deploy/manifests deploy/operator deploy/migrate.sh "$folder/deploy/"
     # What "Try it on sample data" in the README begins with.
     mkdir -p "$folder/testdata/milvus-2.1.0"
     cp testdata/milvus-2.1.0/etcd-21.snap "$folder/testdata/milvus-2.1.0/"

@@ -28,6 +28,7 @@ rm -rf "$root/packages"
 mkdir -p "$root/tmp" "$root/dev" "$root/root"
 : >"$root/dev/null"
 ln -sf dash "$root/bin/sh"
+echo "127.0.0.1 localhost" >"$root/etc/hosts"
 cp "$archive" "$root/root/archive.tar.gz"
 cat >"$root/root/job.sh" <<'JOB'
 set -eu
@@ -43,7 +44,7 @@ export ETCDCTL_API=3
 etcdctl snapshot restore testdata/milvus-2.1.0/etcd-21.snap --data-dir /tmp/etcd 2>/tmp/restore.log || { cat /tmp/restore.log >&2; exit 1; }
 etcd --data-dir /tmp/etcd --log-level error >/tmp/etcd.log 2>&1 &
 etcd=$!
-trap 'kill $etcd' EXIT
+trap 'kill $etcd 2>/dev/null || true' EXIT
 until etcdctl endpoint health >/tmp/health 2>&1; do
     kill -0 $etcd || { cat /tmp/etcd.log >&2; exit 1; }
     sleep 0.2

@@ -27,7 +27,7 @@ readonly POD_LABEL=app.kubernetes.io/name=milvus-meta-migration
 # What changes workloads, in their managedFields.
 readonly MANAGER=milvus-meta-migration
 # A release puts its own image here, by digest.
-readonly DEFAULT_TOOL_IMAGE=milvusdb/meta-migration:latest
+readonly DEFAULT_TOOL_IMAGE=ghcr.io/meta-migration/meta-migration:1.0.0-rc.1
 # How long to wait until a pod of ours has started, until Milvus is ready, and for a node that does not answer, in seconds.
 readonly START_TIMEOUT=${MIGRATE_START_TIMEOUT:-300}
 readonly READY_TIMEOUT=${MIGRATE_READY_TIMEOUT:-900}
@@ -49,7 +49,7 @@ Usage: migrate.sh -i INSTANCE -s VERSION -t VERSION [OPTIONS]
   -s VERSION  version of Milvus now, like 2.1.4
   -t VERSION  version of Milvus to be, like 2.2.16
   -w IMAGE    new image of Milvus [the repository of the present one, with the new version as its tag]
-  -m IMAGE    image of this migration tool [milvusdb/meta-migration:latest]
+  -m IMAGE    image of this migration tool [ghcr.io/meta-migration/meta-migration:1.0.0-rc.1]
   -o WHAT     migrate (the default)
               rollback  bring the old metadata, images and replicas back; after a failed or a finished migrate
               plan      only show what would be migrated; Milvus may be up

@@ -29,6 +29,10 @@ pub use options::{
     UpgradeArgs, VerifyOptions,
 };
 
+/// What `--version` says: which release, from which commit (if that is known), for which target it was built (build.rs). Man pages
+/// have the release alone, so that they are the same for every target.
+const LONG_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("META_MIGRATION_BUILD"), ")");
+
 /// Upgrades the metadata of a Milvus 2.1.x cluster, which lives in etcd, to the layout of 2.2, 2.3 or 2.4.
 ///
 /// Stop Milvus before. Without a command, cmd.type in the configuration file says what to do. A flag goes before its
@@ -319,6 +323,7 @@ impl Job {
         match self {
             Self::Backup(_) => "backup",
             Self::Run(_) => "run",
+            Self::Upgrade(_) => "upgrade",
             Self::Repair { .. } => "repair",
             Self::Rollback(_) => "rollback",
             Self::Plan(_) => "plan",
@@ -352,7 +357,7 @@ impl Job {
     /// Where a report goes, if one is wanted.
     pub fn report(&self) -> Option<&Path> {
         match self {
-            Self::Run(options) | Self::Repair { options, .. } => options.report.as_deref(),
+            Self::Run(options) | Self::Upgrade(options) | Self::Repair { options, .. } => options.report.as_deref(),
             Self::Plan(options) => options.report.as_deref(),
             Self::Verify(options) => options.report.as_deref(),
             Self::Backup(_) | Self::Rollback(_) | Self::Status | Self::Inspect(_) => None,
@@ -365,7 +370,7 @@ impl Job {
 /// # Errors
 /// Bad usage, or help or version were asked for; [`exit_of`] tells which.
 pub fn parse_from(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    let matches = declaration().try_get_matches_from(with_two_dashes(args))?;
+    let matches = declaration().long_version(LONG_VERSION).try_get_matches_from(with_two_dashes(args))?;
     Ok(Cli { given: Given::of(&matches), ..Cli::from_arg_matches(&matches)? })
 }
 

@@ -1,5 +1,5 @@
 //! What each command does in each state: one table, the same for `status`, `plan`, `run`, `repair`, `backup` and `rollback`
-//! (docs/operating.md shows it to people). Pure.
+//! (docs/going-wrong.md shows it to people). Pure.
 
 use semver::Version;
 

@@ -1,5 +1,5 @@
 //! What was done to the metadata so far, and what is the way on: one name and one way for every state, the same for all commands
-//! (docs/operating.md has the table).
+//! (docs/going-wrong.md has the table).
 //!
 //! The history key decides where there is one. Without it the records do, and what they do not tell is not guessed: nothing counts
 //! as left by an interrupted run of ours without a run on record.

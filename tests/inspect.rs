@@ -61,9 +61,13 @@ impl Folder {
             Some(_) => "  size       [...]".to_owned(),
             None => without_file_offset(line),
         });
-        format!("{}\n\nexit {}{}", lines.collect::<Vec<_>>().join("\n"), run.code, warning(&run.err))
+        let text = format!("{}\n\nexit {}{}", lines.collect::<Vec<_>>().join("\n"), run.code, warning(&run.err));
+        text.replace(OUR_VERSION, "meta-migration [version]")
     }
 }
+
+/// A release changes no snapshot.
+const OUR_VERSION: &str = concat!("meta-migration ", env!("CARGO_PKG_VERSION"));
 
 fn without_file_offset(line: &str) -> String {
     match line.split_once("; at or before byte ") {

@@ -24,7 +24,7 @@ from store import Object
 SCRIPT = etcds.REPOSITORY / "deploy" / "migrate.sh"
 OLD_IMAGE = "milvusdb/milvus:v2.1.0"
 NEW_IMAGE = "milvusdb/milvus:v2.2.16"
-TOOL_IMAGE = "milvusdb/meta-migration:latest"
+TOOL_IMAGE = "ghcr.io/meta-migration/meta-migration:1.0.0-rc.1"
 INSTANCE = "my-release"
 SECONDS = 180
 

@@ -81,12 +81,17 @@ pub struct UpgradeArgs {
     /// Where a newer Milvus was started before the migration: keep all that it wrote, and migrate the rest
     #[arg(long)]
     pub keep_newer: bool,
+
+    /// Write a Markdown report for a change ticket into this file too: what there is, what will happen or was done, the verdict, the way
+    /// back. An earlier report there is replaced
+    #[arg(long, value_name = "FILE.md")]
+    pub report: Option<PathBuf>,
 }
 
 impl From<UpgradeArgs> for RunArgs {
     fn from(args: UpgradeArgs) -> Self {
-        let UpgradeArgs { skip_invalid, conversion, yes, keep_newer } = args;
-        Self { with_backup: Some(true), skip_invalid, conversion, yes, no_backup: false, keep_newer }
+        let UpgradeArgs { skip_invalid, conversion, yes, keep_newer, report } = args;
+        Self { with_backup: Some(true), skip_invalid, conversion, yes, no_backup: false, keep_newer, report }
     }
 }
 

@@ -110,7 +110,11 @@ pub(super) fn versions(context: &Context, operation: Operation) -> Result<Versio
 }
 
 /// Reads everything, and says what state it is in.
-pub(super) async fn look(context: &Context, etcd: &Etcd, outcome: &mut RunOutcome) -> Result<(Reading, Situation), Failure> {
+pub(super) async fn look(
+    context: &Context,
+    etcd: &Etcd,
+    outcome: &mut RunOutcome,
+) -> Result<(Reading, Situation), Failure> {
     let reading = context.read_records(etcd).await?;
     let situation = context.situation(&reading.records)?;
     outcome.header.state = situation.state;

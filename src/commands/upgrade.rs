@@ -11,6 +11,7 @@ use crate::exit::Exit;
 use crate::history::Operation;
 use crate::outcome::failed::Failure;
 use crate::outcome::migration::finding as finding_in_words;
+use crate::outcome::ticket;
 use crate::outcome::upgraded::UpgradeOutcome;
 use crate::outcome::verified::{VerifyOutcome, text};
 use crate::outcome::words::thousands;
@@ -47,6 +48,7 @@ pub(super) async fn execute(context: &Context, options: &RunOptions) -> Result<E
         outcome.run.header.next = Next::new(Step::StartNew, next);
     }
     context.say(format!("next: {}", outcome.run.header.next.text));
+    context.report(|surroundings| ticket::of_run(&outcome.run, None, surroundings));
     context.console.object(&outcome);
     Ok(Exit::Done)
 }

@@ -3,6 +3,7 @@
 import os
 
 from case import ROWS_FOR_INDEX, ROWS_TOO_FEW, SCALARS, Case, alone
+from clustered import CLUSTERED
 from lived import LIVED, LIVED_ALIASES
 
 MANY = tuple(f"p{number:02}" for number in range(60))
@@ -61,7 +62,9 @@ FEW = (
     "c_partition_dropped",
 )
 """What `--small` makes of these."""
-CASES = tuple(case for case in YOUNG if case.name in FEW) if SMALL else (*YOUNG, *LIVED)
+CLUSTER = bool(os.environ.get("E2E_CLUSTER"))
+YOUNG_HERE = (*YOUNG, *(CLUSTERED if CLUSTER else ()))
+CASES = tuple(case for case in YOUNG_HERE if case.name in FEW or case in CLUSTERED) if SMALL else (*YOUNG_HERE, *LIVED)
 
 NAMES = tuple(case.name for case in CASES)
 BY_NAME = {case.name: case for case in CASES}

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 import grpc
-from pymilvus import Collection, MilvusException, connections
+from pymilvus import Collection, MilvusException
 from pymilvus.grpc_gen import milvus_pb2 as api
-from pymilvus.grpc_gen.milvus_pb2_grpc import MilvusServiceStub
 
 from case import (
     Case, batches, expressions, key_of, living, loaded_partitions_of, questions, search_params, vectors,
 )
+from client import connect, service
 from data import ALIASES, BY_NAME, NAMES, NEW_NAMES, case_of
 
 TIMEOUT = 60
@@ -28,7 +28,7 @@ NO_INDEX = ("index not exist", "index doesn't exist", "index not found", "no ind
 COMING_UP = ("not loaded", "no replica available", "no available shard", "no shard leader", "is no available")
 PATIENT_UNTIL = time.monotonic() + SETTLE
 
-stub = MilvusServiceStub(grpc.insecure_channel("127.0.0.1:19530"))
+stub = service()
 
 
 class Refused(Exception):
@@ -259,7 +259,7 @@ def main() -> None:
     counts = "counts" in sys.argv[2:]
     names = {new_names.get(name, name) for name in NAMES}
     aliases = {new_names.get(alias, alias): name for alias, name in ALIASES.items()}
-    connections.connect(host="127.0.0.1", port="19530")
+    connect()
     loaded = wait_loaded()
     listed = sorted(ask(stub.ShowCollections, api.ShowCollectionsRequest()).collection_names)
     observed = {

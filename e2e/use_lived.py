@@ -5,9 +5,10 @@ compare.py works out. Needs pymilvus 2.2 or later. Prints lines like use.py."""
 import sys
 from typing import Any
 
-from pymilvus import Collection, MilvusException, connections, utility
+from pymilvus import Collection, MilvusException, utility
 
 from case import Case, key_of, vectors
+from client import connect
 from compare import difference
 from data import CASES, RENAMED
 from lived import LIVED, LIVED_ALIASES, old_rows
@@ -196,7 +197,7 @@ STEPS = {
 
 
 def main() -> None:
-    connections.connect(host="127.0.0.1", port="19530", timeout=TIMEOUT)
+    connect(timeout=TIMEOUT)
     unloaded = [name for name, percent in wait_loaded().items() if percent != 100]
     step("everything loads", lambda: expect("collections that do not load", [], unloaded))
     for name, what in STEPS[sys.argv[1]].items():

@@ -1,0 +1,36 @@
+"""Ends a 2.1.0 cluster as nobody would: some segments stay within their flush, all processes are killed."""
+
+from pathlib import Path
+
+from clustered import SEALED_ONE
+from records import FLUSHING, SEALED, in_state, sessions
+from servers import client, run_client, wait_for
+from versions import SOURCE
+
+from cluster.around import Around
+from cluster.parts import Cluster
+from target import say
+
+
+def kill_part_by_part(site: Path) -> None:
+    with Around(site):
+        cluster = Cluster(SOURCE, site)
+        try:
+            run_client(cluster, "live.py", "settle")
+            # A segment is Flushed once it has been reported for indexing.
+            cluster.kill("indexcoord")
+            flush_in_vain(cluster, "l_flushing", FLUSHING)
+            # Without data nodes, nobody writes what the coordinator sealed.
+            cluster.kill("datanode1", "datanode2")
+            flush_in_vain(cluster, SEALED_ONE, SEALED)
+            say(f"killed: {len(in_state(FLUSHING))} segments flushing, {len(in_state(SEALED))} sealed")
+        finally:
+            cluster.kill()
+        wait_for("the sessions of the killed cluster to end", lambda: not sessions(), 120)
+
+
+def flush_in_vain(cluster: Cluster, name: str, state: int) -> None:
+    """Asks for a flush that will not end, until a segment of it is in that state."""
+    before = set(in_state(state))
+    with client(cluster, "live.py", "flush", name):
+        wait_for(f"a segment in state {state}", lambda: bool(set(in_state(state)) - before), 120)

@@ -1,8 +1,9 @@
 """Collections for which a server of its own is not enough: loaded twice, on two query nodes, or stopped by killing some
 of the components."""
 
-from case import Case, alone
+from case import ROWS_FOR_INDEX, Case, alone
 
+FLUSHING_ONE = "k_flushing"
 SEALED_ONE = "k_sealed"
 
 CLUSTERED: tuple[Case, ...] = (
@@ -13,6 +14,8 @@ CLUSTERED: tuple[Case, ...] = (
          rows=(("p_loaded", 1500, True), ("p_not", 1500, True))),
     Case("k_replicas_log", "two replicas of what is only in the log", replicas=2, delete=(0, 20),
          rows=(("_default", 300, False),)),
+    Case(FLUSHING_ONE, "the index coordinator is killed, then a flush is asked for", delete=(1100, 1120),
+         rows=(("_default", 1200, True), ("_default", ROWS_FOR_INDEX, False))),
     Case(SEALED_ONE, "both data nodes are killed, then a flush is asked for",
          rows=(("_default", 1200, True), ("_default", 300, False))),
 )

@@ -22,7 +22,7 @@ from cluster.killed import kill_part_by_part
 HERE = Path(__file__).parent
 MAKERS = (
     "case.py", "data.py", "lived.py", "fixture.py", "live.py", "making.py",
-    *(("clustered.py", "cluster/killed.py", "cluster/parts.py", "cluster/cluster_config.py") if CLUSTER else ()),
+    *(("clustered.py", "cluster/killed.py") if CLUSTER else ()),
 )
 OBSERVERS = ("case.py", "data.py", "lived.py", "observe.py")
 MOST_TRIES = 8
@@ -137,7 +137,7 @@ def kill_within_flush(site: Path) -> None:
         flush.join()
 
 
-def flush_until_killed(milvus: Milvus) -> None:
+def flush_until_killed(milvus: Server) -> None:
     try:
         run_client(milvus, "live.py", "flush", "l_flushing", seconds=120)
     except ServerError:

@@ -14,7 +14,7 @@ Server: Any
 if CLUSTER:
     from cluster.around import Around
     from cluster.parts import Cluster as Server
-    STORAGE = "minio"
+    STORAGE = "minio/milvus-bucket"
     LOG_FOLDERS = ("kafka",)
 else:
     Around, Server = Etcd, Milvus

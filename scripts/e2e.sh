@@ -6,6 +6,8 @@
 #   ./scripts/e2e.sh 2.2.9 2.3.0      these: any 2.2 or 2.3 that PyPI has
 #   ./scripts/e2e.sh --small …        few and young collections, compared only: neither used nor rolled back
 #   ./scripts/e2e.sh --way-back …     instead: until when there is a way back, with and without the settings that keep it
+#   ./scripts/e2e.sh --cluster …      with a cluster: a process for each component, two of each kind of worker but index
+#                                     nodes, Kafka, MinIO (docs/clusters.md). Needs gcc, a JDK 17, Maven and Go
 #   ./scripts/e2e.sh --update-docs …  also write the result into docs/compatibility.md
 #   ./scripts/e2e.sh --again …        has 2.1.0 make its data again (a quarter of an hour), even if they are there
 #
@@ -33,8 +35,9 @@ for argument in "$@"; do
         --update-docs) update_docs=yes ;;
         --again | --way-back) options+=("$argument") ;;
         --small) export E2E_SMALL=yes ;;
+        --cluster) export E2E_CLUSTER=yes ;;
         2.[23].[0-9]*) versions+=("$argument") ;;
-        *) fail "unknown argument '$argument': known are versions of 2.2 and 2.3, --small, --way-back, --again and --update-docs" ;;
+        *) fail "unknown argument '$argument': known are versions of 2.2 and 2.3, --small, --cluster, --way-back, --again and --update-docs" ;;
     esac
 done
 if [ ${#versions[@]} -eq 0 ]; then
@@ -47,6 +50,9 @@ fi
 [ "$(id -u)" -eq 0 ] || fail "needs root: the servers run in network and mount namespaces of their own"
 
 ./e2e/setup.sh "${versions[@]}"
+if [ -n "${E2E_CLUSTER:-}" ]; then
+    ./e2e/cluster/setup.sh "${versions[@]}"
+fi
 
 if [ -z "${META_MIGRATION_BIN:-}" ]; then
     say "building the release binary"

@@ -93,7 +93,7 @@ class Kafka(Process):
         entries = ", ".join(f'{{"topic": "{topic}", "partition": 0, "offset": {offset}}}' for topic, offset in before.items())
         file = self.site / "conf/forget.json"
         file.write_text(f'{{"partitions": [{entries}], "version": 1}}')
-        self.tool("kafka.admin.DeleteRecordsCommand", "--bootstrap-server", KAFKA, "--offset-json-file", str(file))
+        self.tool("org.apache.kafka.tools.DeleteRecordsCommand", "--bootstrap-server", KAFKA, "--offset-json-file", str(file))
 
 
 class Around:

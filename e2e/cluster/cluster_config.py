@@ -28,16 +28,18 @@ COMMON = {
 }
 OLD = {
     "queryNode.cacheSize": "4",
-    # Two coordinators take segments of 512 MB for granted; few and large ones are what a test of minutes can do without.
+    # As newer versions have it: collections share channels.
+    "rootCoord.dmlChannelNum": "16",
 }
 LATER = {
     "mq.type": "kafka",
+    "log.stdout": "true",
     # What is deleted gets to the segments within seconds: a change of each of them.
     "dataNode.segment.syncPeriod": "10",
     # Nodes that end wait for others to take their segments, by default for half an hour.
     "common.gracefulStopTimeout": "5",
 }
-MAY_LACK = ("mq.type", "log.file.rootPath", "common.gracefulStopTimeout")
+MAY_LACK = ("mq.type", "log.stdout", "log.file.rootPath", "common.gracefulStopTimeout")
 
 
 def without_section(text: str, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from clustered import SEALED_ONE
+from clustered import FLUSHING_ONE, SEALED_ONE
 from records import FLUSHING, SEALED, in_state, sessions
 from servers import client, run_client, wait_for
 from versions import SOURCE
@@ -17,9 +17,9 @@ def kill_part_by_part(site: Path) -> None:
         cluster = Cluster(SOURCE, site)
         try:
             run_client(cluster, "live.py", "settle")
-            # A segment is Flushed once it has been reported for indexing.
+            # A segment is Flushed once an index of it has been asked for: there are enough rows for one.
             cluster.kill("indexcoord")
-            flush_in_vain(cluster, "l_flushing", FLUSHING)
+            flush_in_vain(cluster, FLUSHING_ONE, FLUSHING)
             # Without data nodes, nobody writes what the coordinator sealed.
             cluster.kill("datanode1", "datanode2")
             flush_in_vain(cluster, SEALED_ONE, SEALED)

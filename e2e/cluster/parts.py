@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from records import sessions
 from servers import TOOLS, Process, ServerDied, ServerError, answers, wait_for
 from versions import Version
 
@@ -91,16 +92,20 @@ class Cluster:
         self.site = site
         self.settings = settings or {}
         self.name = f"Milvus {version}"
+        self.before = sessions().items()
         self.components = {
             part.name: Component(part, Version(version), site, self.settings) for part in parts_of(Version(version))
         }
         try:
             wait_for(f"{self.name} to come up", lambda: not self.alive() or self.healthy(), seconds, 0.5)
+        except ServerError as error:
+            raise ServerError(f"{error} ({', '.join(self.missing())} did not)") from None
+        else:
             if not self.alive():
                 raise ServerDied(self.reason())
-        except ServerError:
-            self.kill()
-            raise
+        finally:
+            if not (self.alive() and self.healthy()):
+                self.kill()
 
     def __enter__(self) -> Self:
         return self
@@ -113,7 +118,13 @@ class Cluster:
         return all(component.alive() for component in self.components.values())
 
     def healthy(self) -> bool:
-        return all(component.healthy() for component in self.components.values())
+        """A component says that it is well before it has begun; then it registers. What is registered may be left from
+        before."""
+        registered = sessions().items() - self.before
+        return len(registered) == len(self.components) and not self.missing()
+
+    def missing(self) -> list[str]:
+        return [name for name, component in self.components.items() if not component.healthy()]
 
     def reason(self) -> str:
         ended = [one for one in self.components.values() if not one.alive()]
@@ -135,12 +146,3 @@ class Cluster:
         """At once, those named or all; killed ones no longer count as part of it."""
         for name in names or tuple(self.components):
             self.components.pop(name).kill()
-
-    def start(self, *names: str, seconds: float = 120) -> None:
-        """Those that were killed."""
-        for part in PARTS:
-            if part.name in names:
-                self.components[part.name] = Component(part, Version(self.version), self.site, self.settings)
-        wait_for(f"{', '.join(names)} to come up", lambda: not self.alive() or self.healthy(), seconds, 0.5)
-        if not self.alive():
-            raise ServerDied(self.reason())

@@ -19,11 +19,12 @@ from target import Target, read, say
 MOST_LINES = 20
 
 
-def migrate(site: Path, version: str) -> None:
-    output = meta_migration(site, version, "plan", *TO_MIGRATE)
+def migrate(site: Path, version: str, names: tuple[str, ...] = TO_MIGRATE) -> None:
+    """`names`: options that give other names."""
+    output = meta_migration(site, version, "plan", *names)
     output += meta_migration(site, version, "backup")
-    output += meta_migration(site, version, "run", *TO_MIGRATE)
-    output += meta_migration(site, version, "verify", f"--backup={site}/migration.bak", *TO_MIGRATE)
+    output += meta_migration(site, version, "run", *names)
+    output += meta_migration(site, version, "verify", f"--backup={site}/migration.bak", *names)
     (site / "logs").mkdir(exist_ok=True)
     (site / "logs/meta-migration.log").write_text(output)
 

@@ -56,7 +56,7 @@ def retention(kept: Path, work: Path, version: Version) -> dict[str, Any]:
     for way, settings in WAYS.items():
         used = copy_site(site, work / f"site-{version.text}-{'-'.join(way.split()[:2])}")
         with Etcd(used):
-            migrate(used, version.text)
+            migrate(used, version.text, ())
         with Around(used):
             for when in ("first start", "restart"):
                 with Target(version, used, settings) as target:

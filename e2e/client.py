@@ -10,7 +10,7 @@ import grpc
 from pymilvus import connections
 from pymilvus.grpc_gen.milvus_pb2_grpc import MilvusServiceStub
 
-from data import CLUSTER
+from settings import CLUSTER
 
 HOST, PORT = "127.0.0.1", "19530"
 ROOT = ("root", "Milvus")

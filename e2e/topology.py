@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from data import CLUSTER
 from servers import Etcd, Milvus
+from settings import CLUSTER
 
 Around: Any
 """What has to run beside Milvus, for one site; ended by `with`."""

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from compare import Comparison, compare, compare_after_use
-from data import NEW_NAMES, SMALL, TO_MIGRATE
+from data import NEW_NAMES, TO_MIGRATE
 from records import META, save
 from server_config import hasty
 from servers import Etcd, ServerError, copy_site, etcdctl, run_client, wait_for
-from settings import TO_DROP
+from settings import SMALL, TO_DROP
 from tool import meta_migration
 from topology import LOG_FOLDERS, Around, Server, storage
 from tripwire import changes, metadata, old_does_not_start

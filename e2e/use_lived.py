@@ -18,7 +18,7 @@ from settings import NOT_INDEXED
 from use import TIMEOUT, eventually, expect, keys, lacking, of_this_server, step
 
 NEW_ALIASES = LIVED_ALIASES | {
-    "l_altered": "l_varchar", "l_swapped_ts_1": "l_varchar", "l_swapped_ts_2": "l_growing", "l_gone": "l_large",
+    "l_altered": "l_varchar", "l_swapped_ts_1": "l_varchar", "l_swapped_ts_2": "l_growing", "l_gone": "l_partitions",
 }
 """Where aliases lead to after this."""
 ROWS_AFTER_DROPS = range(5000, 5060)

@@ -81,8 +81,6 @@ def make_at_once(site: Path) -> None:
         say(run_client(milvus, "fixture.py").strip())
         for stage in () if SMALL else STAGES:
             say(run_client(milvus, "live.py", stage).strip())
-        if not SMALL:
-            wait_for("2.1 to move the positions of growing segments on", lambda: len(renewed()) >= RENEWED, 300)
         run_client(milvus, "live.py", "settle")
         say(f"{len(renewed())} of {len(positions())} growing segments have renewed positions")
 

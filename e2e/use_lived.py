@@ -197,6 +197,7 @@ STEPS = {
         "deletes kept": deletes_kept,
         "compacted": compact_old,
     },
+    "replicas": {"replicas asked for": replicas_asked},
     "check": {
         "aliases altered and made anew": check_aliases,
         "rows where all was dropped": check_rows_where_all_was_dropped,

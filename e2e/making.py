@@ -64,7 +64,6 @@ def make(site: Path) -> None:
     shutil.rmtree(site, ignore_errors=True)
     if CLUSTER:
         make_at_once(site)
-        kill_part_by_part(site)
     else:
         make_young(site)
         if not SMALL:
@@ -74,7 +73,7 @@ def make(site: Path) -> None:
 
 
 def make_at_once(site: Path) -> None:
-    """Without restarts: a query coordinator of 2.1.0 that has much to distribute does not always survive one. So nothing
+    """Without a restart: a query coordinator of 2.1.0 that has much to distribute does not always survive one. So nothing
     that was dropped is collected."""
     site.mkdir(parents=True)
     with Around(site), Server(SOURCE, site, LESS_BUFFER) as milvus:
@@ -83,6 +82,7 @@ def make_at_once(site: Path) -> None:
             say(run_client(milvus, "live.py", stage).strip())
         run_client(milvus, "live.py", "settle")
         say(f"{len(renewed())} of {len(positions())} growing segments have renewed positions")
+        kill_part_by_part(milvus)
 
 
 def make_young(site: Path) -> None:

@@ -17,6 +17,7 @@ from case import (
 )
 from client import connect, service
 from data import ALIASES, BY_NAME, NAMES, NEW_NAMES, USERS, case_of
+from settings import CLUSTER
 
 TIMEOUT = 60
 SETTLE = 240
@@ -26,7 +27,10 @@ NEAR = 1e-3
 NO_INDEX = ("index not exist", "index doesn't exist", "index not found", "no index", "there is no index")
 
 COMING_UP = ("not loaded", "no replica available", "no available shard", "no shard leader", "is no available")
-PATIENT_UNTIL = time.monotonic() + SETTLE
+LATE = ("Deadline Exceeded", "deadline exceeded", "Retry timeout")
+"""On a busy machine, consumers of Kafka that come up all at once can stay without messages until librdkafka asks for the
+topic again, after 5 minutes: until then nothing that wants the latest state gets an answer."""
+PATIENT_UNTIL = time.monotonic() + (2 * SETTLE if CLUSTER else SETTLE)
 
 stub = service()
 
@@ -143,8 +147,9 @@ def patiently(ask_for: Callable[[], Any]) -> Any:
     while True:
         try:
             return ask_for()
-        except MilvusException as error:
-            if time.monotonic() > PATIENT_UNTIL or not any(words in str(error) for words in COMING_UP):
+        except (MilvusException, grpc.RpcError) as error:
+            passing = COMING_UP + LATE if CLUSTER else COMING_UP
+            if time.monotonic() > PATIENT_UNTIL or not any(words in str(error) for words in passing):
                 raise
         time.sleep(1)
 

@@ -195,7 +195,7 @@ def faults(source: Path, work: Path, version: Version) -> dict[str, Any]:
         road.go("backup")
         road.go("run")
         wanted["run"] = road.held()
-    steps = of_components(source, work, version, wanted)
     enter_network()
-    steps |= of_members(before, work, version, wanted)
+    steps = of_members(before, work, version, wanted)
+    steps |= of_components(source, work, version, wanted)
     return {"areas": {}, "steps": steps, "rollback": {}, "panics": []}

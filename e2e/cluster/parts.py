@@ -130,13 +130,14 @@ class Cluster:
         ended = [one for one in self.components.values() if not one.alive()]
         return "; ".join(f"{one.name} ended with {one.process.returncode}: {one.reason()}" for one in ended)
 
-    def stop(self, seconds: float = 30) -> None:
-        """Gently, as Helm and the operator do it: all at once."""
-        for component in self.components.values():
+    def stop(self, *names: str, seconds: float = 30) -> None:
+        """Gently, as Helm and the operator do it: those named, or all, at once. They no longer count as part of it."""
+        ending = [self.components.pop(name) for name in names or tuple(self.components)]
+        for component in ending:
             if component.alive():
                 os.killpg(component.process.pid, signal.SIGTERM)
         end = time.monotonic() + seconds
-        for component in self.components.values():
+        for component in ending:
             try:
                 component.process.wait(max(0.1, end - time.monotonic()))
             except subprocess.TimeoutExpired:

@@ -28,8 +28,8 @@ NO_INDEX = ("index not exist", "index doesn't exist", "index not found", "no ind
 
 COMING_UP = ("not loaded", "no replica available", "no available shard", "no shard leader", "is no available")
 LATE = ("Deadline Exceeded", "deadline exceeded", "Retry timeout")
-"""On a busy machine, consumers of Kafka that come up all at once can stay without messages until librdkafka asks for the
-topic again, after 5 minutes: until then nothing that wants the latest state gets an answer."""
+"""On a busy machine, query nodes of a cluster can be minutes behind the message log when they come up: until then nothing
+that wants the latest state gets an answer."""
 PATIENT_UNTIL = time.monotonic() + (2 * SETTLE if CLUSTER else SETTLE)
 
 stub = service()

@@ -4,7 +4,8 @@
 #
 #   ./scripts/e2e.sh                  all targets of docs/compatibility.md
 #   ./scripts/e2e.sh 2.2.9 2.3.0      these: any 2.2 or 2.3 that PyPI has
-#   ./scripts/e2e.sh --small …        few and young collections, compared only: neither used nor rolled back
+#   ./scripts/e2e.sh --small …        few and young collections, compared only: neither used nor rolled back (of a
+#                                     cluster: released and loaded, restarted, rolled back)
 #   ./scripts/e2e.sh --way-back …     instead: until when there is a way back, with and without the settings that keep it
 #   ./scripts/e2e.sh --cluster …      with a cluster: a process for each component, two of each kind of worker but index
 #                                     nodes, Kafka, MinIO (docs/clusters.md). Needs gcc, a JDK 17, Maven and Go

@@ -33,6 +33,8 @@ BROKER = {
     # Small, so that a copy of the site takes little room.
     "log.index.size.max.bytes": "65536",
     "group.initial.rebalance.delay.ms": "0",
+    # On a busy machine the controller takes its only broker for dead after 9 seconds, and consumers hear nothing for minutes.
+    "broker.session.timeout.ms": "600000",
 }
 
 

@@ -148,6 +148,7 @@ def of_members(before: Path, work: Path, version: Version, wanted: dict[str, dic
                     mended: list[Callable[[], None]] = []
 
                     def mend() -> None:
+                        say(f"{member.name} {'lives' if member.alive() else 'has ended'}")
                         mended[0]()
                         three.settle()
 
@@ -160,11 +161,11 @@ def of_members(before: Path, work: Path, version: Version, wanted: dict[str, dic
 def of_components(source: Path, work: Path, version: Version, wanted: dict[str, dict[str, bytes]]) -> dict[str, str]:
     """Started by hand while the tool works: those of 2.1 and those of the target, which register soon or late."""
     steps = {}
-    for command in ("run", "rollback"):
+    for part in (part for part in PARTS if part.name in ("rootcoord", "datanode1")):
         for other in (Version(SOURCE), version):
-            for part in (part for part in PARTS if part.name in ("rootcoord", "datanode1")):
+            for command in ("run", "rollback"):
                 site = copy_site(source, work / "started")
-                with Around(site), Slow.each(HERE, 1) as ways:
+                with Around(site), Slow.each(HERE, 6) as ways:
                     road = Road(site, version, HERE, ways)
                     road.go("backup")
                     if command == "rollback":

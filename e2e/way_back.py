@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from server_config import hasty, keeping
-from servers import Etcd, copy_site, wait_for
+from servers import copy_site, wait_for
+from topology import Around
 from tripwire import files, metadata
 from upgrade import migrate, roll_back
 from versions import Version
@@ -61,7 +62,7 @@ def use(site: Path, version: Version, settings: dict[str, str], taking: bool) ->
     def lost() -> list[str]:
         return sorted(there.keys() - files(site).keys())
 
-    with Etcd(site):
+    with Around(site):
         before = metadata()
         migrate(site, version.text)
         with Target(version, site, settings) as target:

@@ -298,7 +298,7 @@ fn a_full_disk_leaves_no_partial_file_and_the_earlier_backup() {
     for command in ["backup", "run --with-backup"] {
         let assert = shell(&tool, WITH_OWN_MOUNTS, &script.replace("COMMAND", command), folder.path());
         let text = error_of(&assert);
-        assert!(text.contains("migration.bak.partial: No space left") && text.contains("Make room"), "{text}");
+        assert!(text.contains("not enough room for the backup migration.bak") && text.contains("Make room"), "{text}");
         assert!(assert.get_output().stdout.is_empty(), "{}", said(&assert));
         assert_same(&before, &etcd.dump(), command);
         assert_eq!(etcd.leases().len(), 0);

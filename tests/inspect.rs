@@ -279,7 +279,7 @@ fn what_cannot_be_inspected_is_refused_with_the_reason() {
         (&["bw3"], "in version 3 of its format, which this tool cannot read"),
         (&["none"], "there is no backup file none"),
         (&["."], "directory"),
-        (&[], "<FILE>"),
+        (&[], "no backup file to look into"),
         (&["text", "--list", "--key", "x"], "cannot be used with"),
     ] {
         let run = folder.inspect(args);

@@ -110,7 +110,7 @@ fn what_the_readme_shows_works_and_brings_everything_back(version: Version) {
     for block in looks {
         run(&tool, &block.replace(ENDPOINT, &etcd.endpoint()), programs.path(), &[]);
     }
-    assert_same(&before, &etcd.dump(), &"the first look");
+    assert_same(&before, &etcd.dump(), "the first look");
 
     // The block says nothing of ports: this is how etcd, etcdctl and the tool are sent to free ones.
     let sample = commands.iter().find(|block| block.contains("snapshot restore")).expect("the sample by hand");

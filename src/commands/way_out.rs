@@ -11,7 +11,7 @@ use crate::stop::Stopped;
 
 /// The way on after a failure: by its innermost cause that is known here.
 pub(super) fn next_after(failure: &Failure) -> Next {
-    let known = failure.error.chain().filter_map(|cause| of_cause(cause)).next_back();
+    let known = failure.error.chain().filter_map(of_cause).next_back();
     match (known, failure.exit) {
         (Some(next), _) => next,
         (None, Exit::Interrupted) => Next::new(Step::Status, "look with `status`: it has the way on"),

@@ -89,8 +89,17 @@ fn check_all(cases: Cases, number: usize, check: impl Fn(&Case) -> Result<(), St
     assert_eq!(seen, number, "cases");
 }
 
+fn records_into(case: &Case, records: &mut Records) {
+    case.keys.iter().for_each(|(key, value)| records.add(key.clone(), value.clone()));
+}
+
 fn becomes_what_the_model_says(case: &Case) -> Result<(), String> {
-    let situation = Situation::of(&case.records()).map_err(|error| error.to_string())?;
+    let (records, mut outline) = (case.records(), Records::outline());
+    let situation = Situation::of(&records).map_err(|error| error.to_string())?;
+    records_into(case, &mut outline);
+    if (Situation::of(&outline).as_ref(), outline.keys()) != (Ok(&situation), records.keys()) {
+        return Err(format!("the outline does not tell the state: {situation:?} of {} keys", records.keys()));
+    }
     let is_expected = match (case.keys.contains_key(HISTORY.as_bytes()), situation.state) {
         (true, state) => state == State::RunInterrupted,
         (false, state) => matches!(state, State::Ready | State::NothingToMigrate),
@@ -231,9 +240,7 @@ impl Case {
 
     fn records(&self) -> Records {
         let mut records = Records::default();
-        for (key, value) in &self.keys {
-            records.add(key.clone(), value.clone());
-        }
+        records_into(self, &mut records);
         records
     }
 

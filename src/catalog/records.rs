@@ -38,9 +38,33 @@ pub struct Records {
     others: BTreeMap<String, u64>,
     history: Option<Bytes>,
     users: Vec<String>,
+    /// Keys that were counted and not kept, where only the outline is.
+    passed: Option<u64>,
 }
 
+/// What there is much of: for every segment a key or more.
+const BULK: [Family; 7] = [
+    Family::SourceSegmentIndex,
+    Family::Build,
+    Family::Segment,
+    Family::Binlog,
+    Family::Statslog,
+    Family::Deltalog,
+    Family::SegmentIndex,
+];
+
 impl Records {
+    /// Keeps only what tells the state of the metadata ([`crate::state::Situation`]): of what there is a key for every segment, the
+    /// first one; the others are counted. Memory then does not grow with the segments.
+    pub fn outline() -> Self {
+        Self { passed: Some(0), ..Self::default() }
+    }
+
+    /// Whether only the outline is kept.
+    pub fn is_outline(&self) -> bool {
+        self.passed.is_some()
+    }
+
     /// Takes in one key (relative to the meta root) with its value. Keys must come in ascending order.
     pub fn add(&mut self, key: Bytes, value: Bytes) {
         match keys::family_of(&key) {
@@ -51,7 +75,12 @@ impl Records {
                 self.users.extend(user.map(str::to_owned));
                 keys::count(&mut self.others, &key);
             }
-            _ => self.all.push(Record { key, value }),
+            family => match &mut self.passed {
+                Some(passed) if BULK.contains(&family) && self.all.last().is_some_and(|last| keys::family_of(&last.key) == family) => {
+                    *passed += 1;
+                }
+                _ => self.all.push(Record { key, value }),
+            },
         }
     }
 
@@ -77,7 +106,7 @@ impl Records {
 
     /// Number of metadata keys: without sessions and our history.
     pub fn keys(&self) -> u64 {
-        self.all.len() as u64 + self.others.values().sum::<u64>()
+        self.all.len() as u64 + self.passed.unwrap_or(0) + self.others.values().sum::<u64>()
     }
 
     /// The value of a key.

@@ -2,7 +2,9 @@
 
 use anyhow::{Result, anyhow};
 
+use super::metadata::Copied;
 use super::{Context, take};
+use crate::catalog::records::Records;
 use crate::cli::BackupOptions;
 use crate::course;
 use crate::etcd::Etcd;
@@ -18,9 +20,10 @@ pub(super) async fn execute(context: &Context, options: &BackupOptions) -> Resul
     let etcd = context.connect().await?;
     let guard = context.lock(&etcd).await?;
     let result = async {
-        let situation = look(context, &etcd, options).await?;
-        // Nothing changes under the lock, so any later revision will do, should etcd compact this one away.
-        let written = context.write_backup(&etcd, &file, None, situation.found).await?;
+        let Copied { writer, outline, revision } = context.copy(&etcd, &file, None).await?;
+        // What is refused now was written aside, and leaves nothing behind.
+        let situation = judge(context, &etcd, options, &outline, revision).await?;
+        let written = writer.finish(situation.found)?;
         Ok::<_, anyhow::Error>((written, situation))
     }
     .await;
@@ -54,16 +57,21 @@ pub(super) async fn execute(context: &Context, options: &BackupOptions) -> Resul
 }
 
 /// Refuses to back up what would be no way back.
-async fn look(context: &Context, etcd: &Etcd, options: &BackupOptions) -> Result<Situation> {
-    let reading = context.read_records(etcd).await?;
-    let situation = Situation::of(&reading.records)?;
+async fn judge(
+    context: &Context,
+    etcd: &Etcd,
+    options: &BackupOptions,
+    outline: &Records,
+    revision: i64,
+) -> Result<Situation> {
+    let situation = Situation::of(outline)?;
     if situation.state == State::NoMilvus {
         return Err(anyhow!("{}", context.nothing_here(etcd).await));
     }
     context.say(format!(
         "found {} metadata keys at revision {}: {}",
-        thousands(reading.records.keys()),
-        reading.revision,
+        thousands(outline.keys()),
+        revision,
         situation.headline()
     ));
     let course = course::of_backup(&situation, context.config.source_version.as_ref(), options.force);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -25,11 +25,11 @@ const ATTEMPTS: usize = 3;
 impl Context {
     /// All metadata at one revision.
     pub(super) async fn read_records(&self, etcd: &Etcd) -> Result<Reading> {
-        let read = self.starting_over(async || self.try_read_records(etcd, "reading the metadata", |_, _| ()).await);
+        let read = self.starting_over(async || self.try_read_records(etcd, "reading the metadata", Records::default(), |_, _| ()).await);
         self.unless_stopped(read).await.with_context(|| format!("cannot read {}", self.config.meta_root))
     }
 
-    /// The same, held against what should be while it is read.
+    /// The same in outline ([`Records::outline`]), held against what should be while it is read.
     pub(super) async fn read_records_against<I: Iterator<Item = (Bytes, Bytes)>>(
         &self,
         etcd: &Etcd,
@@ -42,7 +42,7 @@ impl Context {
                     differ.add(key.clone(), value);
                 }
             };
-            let reading = self.try_read_records(etcd, "comparing with the backup", each).await?;
+            let reading = self.try_read_records(etcd, "comparing with the backup", Records::outline(), each).await?;
             Ok((reading, differ.finish()))
         });
         self.unless_stopped(read).await.with_context(|| format!("cannot read {}", self.config.meta_root))
@@ -59,53 +59,32 @@ impl Context {
         read().await
     }
 
-    async fn try_read_records(&self, etcd: &Etcd, name: &str, mut each: impl FnMut(&Bytes, &Bytes)) -> Result<Reading> {
-        let (mut records, mut content) = (Records::default(), Content::default());
+    async fn try_read_records(
+        &self,
+        etcd: &Etcd,
+        name: &str,
+        mut records: Records,
+        mut each: impl FnMut(&Bytes, &Bytes),
+    ) -> Result<Reading> {
+        let (mut content, mut cuts) = (Content::default(), Vec::new());
+        let is_whole = !records.is_outline();
         let mut snapshot = etcd.snapshot(self.root.as_str()).await?;
         let bar = self.progress.reading(name, snapshot.total());
         while let Some(page) = snapshot.next_page().await? {
             self.stop.check()?;
             bar.read(page.len() as u64);
-            for entry in page {
-                let key = entry.key.slice(self.root.len()..);
-                if entry.lease == 0 {
-                    content.add(&key, &entry.value);
+            cuts.extend(page.last().map(|last| last.key.to_vec()));
+            for Entry { mut key, value, lease, .. } in page {
+                key.advance(self.root.len());
+                if is_whole && lease == 0 {
+                    content.add(&key, &value);
                 }
-                each(&key, &entry.value);
-                records.add(key, entry.value);
+                each(&key, &value);
+                records.add(key, value);
             }
         }
         bar.finish();
-        Ok(Reading { records, content, revision: snapshot.revision(), cluster_id: snapshot.cluster_id() })
-    }
-
-    /// Holds what is in etcd now against what should be. `is_part` says which keys (relative to the meta root) take part.
-    pub(super) async fn compare<I: Iterator<Item = (Bytes, Bytes)>>(
-        &self,
-        etcd: &Etcd,
-        name: &str,
-        should: impl Fn() -> I,
-        is_part: impl Fn(&[u8]) -> bool,
-    ) -> Result<Compared> {
-        self.starting_over(async || {
-            let mut keys = 0;
-            let mut differ = Differ::new(should());
-            let mut snapshot = etcd.snapshot(self.root.as_str()).await?;
-            let bar = self.progress.reading(name, snapshot.total());
-            while let Some(page) = snapshot.next_page().await? {
-                bar.read(page.len() as u64);
-                for entry in page {
-                    let key = entry.key.slice(self.root.len()..);
-                    keys += u64::from(is_metadata(&key));
-                    if is_part(&key) {
-                        differ.add(key, &entry.value);
-                    }
-                }
-            }
-            bar.finish();
-            Ok(Compared { diff: differ.finish(), revision: snapshot.revision(), keys })
-        })
-        .await
+        Ok(Reading { records, content, cuts, revision: snapshot.revision(), cluster_id: snapshot.cluster_id() })
     }
 
     /// Why there may be nothing under the meta root, and where there is something.
@@ -132,25 +111,25 @@ impl Context {
         revision: Option<i64>,
         found: Found,
     ) -> Result<Written> {
-        let write = async || self.try_write_backup(etcd, file, revision, found).await;
-        let written = self.unless_stopped(async {
+        let copied = self.copy(etcd, file, revision).await?;
+        copied.writer.finish(found).with_context(|| format!("cannot back up {}", self.config.meta_root))
+    }
+
+    /// Copies all keys without a lease into a backup that is not finished yet, and looks at them meanwhile: one reading serves both.
+    pub(super) async fn copy(&self, etcd: &Etcd, file: &Path, revision: Option<i64>) -> Result<Copied> {
+        let copy = async || self.try_copy(etcd, file, revision).await;
+        let copied = self.unless_stopped(async {
             // Another revision than the given one would not do.
-            if revision.is_some() { write().await } else { self.starting_over(write).await }
+            if revision.is_some() { copy().await } else { self.starting_over(copy).await }
         });
-        match written.await.with_context(|| format!("cannot back up {}", self.config.meta_root))? {
-            Some(written) => Ok(written),
+        match copied.await.with_context(|| format!("cannot back up {}", self.config.meta_root))? {
+            Some(copied) => Ok(copied),
             None => bail!("{}", self.nothing_here(etcd).await),
         }
     }
 
     /// `None` if there is nothing but sessions.
-    async fn try_write_backup(
-        &self,
-        etcd: &Etcd,
-        file: &Path,
-        revision: Option<i64>,
-        found: Found,
-    ) -> Result<Option<Written>> {
+    async fn try_copy(&self, etcd: &Etcd, file: &Path, revision: Option<i64>) -> Result<Option<Copied>> {
         let mut snapshot =
             etcd.snapshot_with(self.root.as_str(), ReadOptions { revision, ..ReadOptions::default() }).await?;
         let sessions = etcd.get_range(format!("{}{SESSIONS}", self.root)).await?;
@@ -166,9 +145,9 @@ impl Context {
         let mut expected = snapshot.total().saturating_sub(leased);
         loop {
             let mut writer = Writer::create(file, self.origin(&snapshot)?, expected)?;
-            self.copy(&mut snapshot, &mut writer).await?;
+            let outline = self.copy_pages(&mut snapshot, &mut writer).await?;
             if writer.keys() == expected {
-                return Ok(Some(writer.finish(found)?));
+                return Ok(Some(Copied { writer, outline, revision }));
             }
             expected = writer.keys();
             let again = ReadOptions { revision: Some(revision), ..ReadOptions::default() };
@@ -176,20 +155,22 @@ impl Context {
         }
     }
 
-    async fn copy(&self, snapshot: &mut Snapshot, writer: &mut Writer) -> Result<()> {
+    async fn copy_pages(&self, snapshot: &mut Snapshot, writer: &mut Writer) -> Result<Records> {
+        let mut outline = Records::outline();
         let bar = self.progress.reading("backing up", snapshot.total());
         while let Some(page) = snapshot.next_page().await? {
             self.stop.check()?;
-            for Entry { key, value, lease, .. } in &page {
-                let relative = &key[self.root.len()..];
-                if *lease == 0 && !is_history(relative) {
-                    writer.add(relative, value)?;
-                }
-            }
             bar.read(page.len() as u64);
+            for Entry { mut key, value, lease, .. } in page {
+                key.advance(self.root.len());
+                if lease == 0 && !is_history(&key) {
+                    writer.add(&key, &value)?;
+                }
+                outline.add(key, value);
+            }
         }
         bar.finish();
-        Ok(())
+        Ok(outline)
     }
 
     fn origin(&self, snapshot: &Snapshot) -> Result<Origin> {
@@ -220,19 +201,21 @@ impl Context {
     }
 }
 
-/// How what is in etcd differs from what should be.
-pub(super) struct Compared {
-    pub(super) diff: Diff,
+/// A backup that only has to be finished.
+pub(super) struct Copied {
+    pub(super) writer: Writer,
+    /// What tells the state of what is in it.
+    pub(super) outline: Records,
     pub(super) revision: i64,
-    /// Number of metadata keys, those that take no part among them.
-    pub(super) keys: u64,
 }
 
 /// What was read at one revision.
 pub(super) struct Reading {
     pub(super) records: Records,
-    /// What tells whether a backup holds just this.
+    /// What tells whether a backup holds just this; empty where only the outline was read.
     pub(super) content: Content,
+    /// The last key of each page, with the meta root: between two of them lies no more than one answer of etcd.
+    pub(super) cuts: Vec<Vec<u8>>,
     pub(super) revision: i64,
     pub(super) cluster_id: u64,
 }

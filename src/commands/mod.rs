@@ -5,7 +5,9 @@ mod inspect;
 mod metadata;
 mod plan;
 mod preflight;
+mod read_back;
 mod rollback;
+mod room;
 mod roots;
 mod run;
 mod session;
@@ -30,6 +32,7 @@ use crate::guard::Guard;
 use crate::history::Operation;
 use crate::outcome::words::thousands;
 use crate::outcome::{Ended, Header, Next};
+use crate::pace::Pace;
 use crate::plan::{Change, Plan};
 use crate::state::{Situation, State};
 use crate::stop::Stop;
@@ -43,6 +46,7 @@ struct Context {
     progress: Progress,
     stop: Stop,
     limits: Limits,
+    pace: Pace,
     /// Meta root with its slash.
     root: String,
     /// How long to wait for live sessions to end.
@@ -68,6 +72,7 @@ pub async fn execute(cli: &Cli, console: &Console) -> Result<Exit, Failure> {
         progress: console.progress(),
         stop: Stop::on_signals().context("cannot listen for signals")?,
         limits: Limits { max_txn_ops: cli.common.max_txn_ops, max_request_bytes: cli.common.max_request_bytes },
+        pace: Pace::new(cli.common.max_rate),
         root: config.meta_root.prefix(),
         details: cli.common.details || cli.common.verbose,
         wait: cli.common.wait_for_sessions.map(Into::into),
@@ -133,9 +138,11 @@ impl Context {
             guard,
             root: &self.root,
             limits: self.limits,
+            pace: &self.pace,
             stop: &self.stop,
             progress: &self.progress,
             history: None,
+            is_far: false,
             counter: Default::default(),
         }
     }

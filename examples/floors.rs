@@ -60,10 +60,7 @@ async fn reads(client: &Client) -> Result<BTreeMap<String, f64>> {
             break;
         }
         let begun = Instant::now();
-        let halves = (
-            read(client, FIRST.into(), middle.clone(), page),
-            read(client, middle.clone(), END.into(), page),
-        );
+        let halves = (read(client, FIRST.into(), middle.clone(), page), read(client, middle.clone(), END.into(), page));
         try_join(halves.0, halves.1).await?;
         times.insert(format!("two loops, pages of {page}"), begun.elapsed().as_secs_f64());
     }

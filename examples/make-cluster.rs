@@ -35,12 +35,8 @@ const IDS_A_SEGMENT: i64 = 1_000;
 const ROWS: i64 = 5_000;
 const MOST_LOGS: i64 = 32;
 /// Fields with an index, each with its type and parameters.
-const INDEXED: [(i64, &str, &str); 4] = [
-    (101, "IVF_FLAT", r#"{"nlist": 1024}"#),
-    (102, "STL_SORT", "{}"),
-    (103, "Trie", "{}"),
-    (104, "STL_SORT", "{}"),
-];
+const INDEXED: [(i64, &str, &str); 4] =
+    [(101, "IVF_FLAT", r#"{"nlist": 1024}"#), (102, "STL_SORT", "{}"), (103, "Trie", "{}"), (104, "STL_SORT", "{}")];
 /// Fields of the system and of the user.
 const FIELDS: [i64; 7] = [0, 1, 100, 101, 102, 103, 104];
 const PK: i64 = 100;
@@ -75,7 +71,8 @@ fn main() -> Result<()> {
         etcd_revision: 0,
         source_version: Some("2.1.4".into()),
     };
-    let keys = collections(segments).map(|(collection, here)| records(collection, here, Stage::Last).len()).sum::<usize>();
+    let keys =
+        collections(segments).map(|(collection, here)| records(collection, here, Stage::Last).len()).sum::<usize>();
     let mut writer = Writer::create(Path::new(&to), origin, keys as u64)?;
     for (collection, here) in collections(segments) {
         for (key, value) in records(collection, here, Stage::Last) {
@@ -271,9 +268,9 @@ fn segment_info([collection, partition, segment]: [i64; 3], stage: Stage) -> Seg
             })
             .collect(),
     };
-    let binlogs = (0..).zip(FIELDS).map(|(at, field)| {
-        logs(&format!("insert_log/{place}/{field}"), field, segment + 10 + at * MOST_LOGS, number)
-    });
+    let binlogs = (0..)
+        .zip(FIELDS)
+        .map(|(at, field)| logs(&format!("insert_log/{place}/{field}"), field, segment + 10 + at * MOST_LOGS, number));
     let has_files = number > 0;
     let has_deletes = has_files && segment / IDS_A_SEGMENT % 3 == 0;
     SegmentInfo {
@@ -290,7 +287,10 @@ fn segment_info([collection, partition, segment]: [i64; 3], stage: Stage) -> Seg
             ..MsgPosition::default()
         }),
         binlogs: if has_files { binlogs.collect() } else { Vec::new() },
-        statslogs: has_files.then(|| logs(&format!("stats_log/{place}/{PK}"), PK, segment + 300, 1)).into_iter().collect(),
+        statslogs: has_files
+            .then(|| logs(&format!("stats_log/{place}/{PK}"), PK, segment + 300, 1))
+            .into_iter()
+            .collect(),
         deltalogs: has_deletes.then(|| logs(&format!("delta_log/{place}"), 0, segment + 301, 1)).into_iter().collect(),
         ..SegmentInfo::default()
     }

@@ -76,7 +76,10 @@ impl Records {
                 keys::count(&mut self.others, &key);
             }
             family => match &mut self.passed {
-                Some(passed) if BULK.contains(&family) && self.all.last().is_some_and(|last| keys::family_of(&last.key) == family) => {
+                Some(passed)
+                    if BULK.contains(&family)
+                        && self.all.last().is_some_and(|last| keys::family_of(&last.key) == family) =>
+                {
                     *passed += 1;
                 }
                 _ => self.all.push(Record { key, value }),

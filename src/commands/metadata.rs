@@ -25,7 +25,9 @@ const ATTEMPTS: usize = 3;
 impl Context {
     /// All metadata at one revision.
     pub(super) async fn read_records(&self, etcd: &Etcd) -> Result<Reading> {
-        let read = self.starting_over(async || self.try_read_records(etcd, "reading the metadata", Records::default(), |_, _| ()).await);
+        let read = self.starting_over(async || {
+            self.try_read_records(etcd, "reading the metadata", Records::default(), |_, _| ()).await
+        });
         self.unless_stopped(read).await.with_context(|| format!("cannot read {}", self.config.meta_root))
     }
 

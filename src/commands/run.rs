@@ -332,13 +332,7 @@ impl Job<'_> {
     }
 
     /// Writes everything, reads it back, and puts the end on record.
-    async fn write(
-        &self,
-        kept: Kept,
-        worked: &Worked,
-        opening: Vec<Change>,
-        history: History,
-    ) -> Result<i64, Failure> {
+    async fn write(&self, kept: Kept, worked: &Worked, opening: Vec<Change>, history: History) -> Result<i64, Failure> {
         let context = self.context;
         let plan = &worked.plan;
         let way_on = format!(

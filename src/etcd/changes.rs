@@ -43,8 +43,10 @@ impl Etcd {
         let mut ranges = ranges(prefix.as_bytes(), cuts);
         let what = format!("read what has changed under {} since revision {since}", shown(prefix.as_bytes()));
         let read = async |(start, end): (Vec<u8>, Vec<u8>), revision: i64| {
-            let options =
-                GetOptions::new().with_range(end).with_revision(revision).with_min_mod_revision(since.saturating_add(1));
+            let options = GetOptions::new()
+                .with_range(end)
+                .with_revision(revision)
+                .with_min_mod_revision(since.saturating_add(1));
             let mut answer = self.kv(&what, async |mut kv| kv.get(&*start, Some(options.clone())).await).await?;
             let revision = answer.header().map_or(0, |header| header.revision());
             let entries: Vec<Entry> = answer.take_kvs().into_iter().map(Entry::from).collect();

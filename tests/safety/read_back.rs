@@ -3,11 +3,11 @@
 use predicates::prelude::*;
 use predicates::str::contains;
 
+use crate::Scene;
 use crate::common::gate::Moment;
 use crate::common::state::{assert_same, value};
 use crate::common::{Etcd, Version, on_both_versions, said};
 use crate::whole::assert_whole;
-use crate::Scene;
 
 on_both_versions![
     what_somebody_else_did_meanwhile_is_found_after_a_run,
@@ -67,9 +67,9 @@ fn found(command: &str, version: Version) {
         "run" => (&scene.before, &scene.migrated),
         _ => (&scene.migrated, &scene.before),
     };
-    let untouched = is.iter().find(|(key, value)| {
-        will_be.get(*key) == Some(value) && String::from_utf8_lossy(key).contains(UNTOUCHED)
-    });
+    let untouched = is
+        .iter()
+        .find(|(key, value)| will_be.get(*key) == Some(value) && String::from_utf8_lossy(key).contains(UNTOUCHED));
     let keys = Keys {
         put: only(will_be, is),
         deleted: only(is, will_be),

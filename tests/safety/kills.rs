@@ -100,8 +100,9 @@ fn killed_everywhere(
 /// Nothing is lost, `status` tells the way on, and both ways on work.
 fn check_what_a_kill_left(scene: &Scene, command: &str, point: impl std::fmt::Debug + Copy) {
     let half = scene.dump();
-    assert_whole(&scene.before, &scene.migrated, &half, point);
+    // At once: looking through a large cluster may take longer than the lock lives.
     scene.etcd.end_lock();
+    assert_whole(&scene.before, &scene.migrated, &half, point);
     let is_interrupted = half != scene.before && !is_done(&half);
     if is_interrupted {
         let status = scene.tool.call(&["status"]).code(0);

@@ -7,7 +7,7 @@
 //! up to 1,000 keys.
 //!
 //! Prints a JSON object of seconds. What is read or made beforehand is not timed. The endpoint is ETCD_ENDPOINTS. SIZES, if it is
-//! set, names the page or batch sizes to try instead of all.
+//! set, names the page sizes to try instead of all.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -42,17 +42,17 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// The sizes to try.
-fn sizes<T: std::str::FromStr + Copy>(all: &[T]) -> Vec<T> {
+/// The page sizes to try.
+fn pages() -> Vec<i64> {
     let chosen = std::env::var("SIZES").unwrap_or_default();
-    let chosen: Vec<T> = chosen.split(',').filter_map(|size| size.parse().ok()).collect();
-    if chosen.is_empty() { all.to_vec() } else { chosen }
+    let chosen: Vec<i64> = chosen.split(',').filter_map(|size| size.parse().ok()).collect();
+    if chosen.is_empty() { PAGES.to_vec() } else { chosen }
 }
 
 async fn reads(client: &Client) -> Result<BTreeMap<String, f64>> {
     let (_, middle) = read(client, FIRST.into(), END.into(), 10_000).await?;
     let mut times = BTreeMap::new();
-    for page in sizes(&PAGES) {
+    for page in pages() {
         let begun = Instant::now();
         let (keys, _) = read(client, FIRST.into(), END.into(), page).await?;
         times.insert(format!("pages of {page}"), begun.elapsed().as_secs_f64());
@@ -90,7 +90,7 @@ async fn read(client: &Client, mut start: Vec<u8>, end: Vec<u8>, page: i64) -> R
 async fn writes(client: &Client, since: i64, deletes: usize) -> Result<BTreeMap<String, f64>> {
     let keys = changed(client, since).await?;
     let (mut times, mut number) = (BTreeMap::new(), 0);
-    for batch in sizes(&BATCHES) {
+    for batch in BATCHES {
         for in_flight in IN_FLIGHT {
             number += 1;
             let transactions = batches(&keys, number, batch);

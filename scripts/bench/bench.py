@@ -267,7 +267,7 @@ def main() -> None:
     parser.add_argument("--delay", type=int, default=0, help="milliseconds on the way to each member and back")
     parser.add_argument("--compacted", action="store_true", help="etcd keeps one version of each key instead of three")
     parser.add_argument("--quota", type=int, default=32, help="etcd's quota, in GiB")
-    parser.add_argument("--sizes", default="", help="page and batch sizes of the floors, instead of all")
+    parser.add_argument("--sizes", default="", help="page sizes of the floors, instead of all")
     parser.add_argument("--log", action="store_true", help="print what the tool says")
     parser.add_argument("--target", type=Path, required=True, help="cargo's folder with the release binaries")
     parser.add_argument("--etcd", type=Path, required=True, help="folder with etcd, etcdctl and etcdutl")

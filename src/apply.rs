@@ -2,22 +2,31 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use etcd_client::{Compare, CompareOp, DeleteOptions, KvClient, Txn, TxnOp};
 use futures::future::ready;
 use futures::stream::{self, StreamExt};
 use thiserror::Error;
+use tokio::sync::Semaphore;
 
 use crate::etcd::{Etcd, EtcdError};
 use crate::guard::{Guard, GuardError};
 use crate::layout::keys::{HISTORY, printable};
+use crate::pace::Pace;
 use crate::plan::{Change, Phase, Plan};
 use crate::stop::{Stop, Stopped};
 use crate::terminal::progress::Progress;
 
-/// Transactions under way at the same time where their order does not matter.
-pub const IN_FLIGHT: usize = 8;
+/// Transactions under way at the same time where their order does not matter; and where etcd is far away, as many as make up for it.
+const NEARBY_IN_FLIGHT: usize = 8;
+/// The most transactions that are under way at the same time.
+pub const IN_FLIGHT: usize = 32;
+/// Bytes under way at the same time, a transaction larger than that aside.
+const BYTES_IN_FLIGHT: usize = 8 << 20;
+/// A transaction takes so long, or longer, where etcd is far away.
+const FAR: Duration = Duration::from_millis(20);
 /// What a transaction takes beside keys and values: framing, and the compares of the fence.
 const FENCE_BYTES: usize = 2048;
 const FRAME_BYTES: usize = 48;
@@ -117,6 +126,10 @@ pub struct Applier<'a> {
     pub stop: &'a Stop,
     /// Where progress is shown.
     pub progress: &'a Progress,
+    /// How fast to write at most.
+    pub pace: &'a Pace,
+    /// Whether etcd takes long to answer, as the first transaction found.
+    pub is_far: bool,
     /// The value that the history key has; none if it is not there. Every transaction depends on it.
     pub history: Option<Bytes>,
     /// The transactions so far.
@@ -162,7 +175,9 @@ impl Applier<'_> {
         let txn = Txn::new().when(compares).and_then(operations);
         let what = format!("write the history key {}{HISTORY}", self.root);
         self.counter.sent.fetch_add(1, Ordering::Relaxed);
+        let begun = Instant::now();
         let (answer, attempts) = self.send(&what, &txn).await;
+        self.is_far = begun.elapsed() >= FAR;
         if answer? || self.is_history(next.as_ref()).await? {
             // An answer may have been lost, and the repetition refused: then the key tells that it was applied.
             self.history = next;
@@ -190,13 +205,22 @@ impl Applier<'_> {
 
     async fn phase(&self, phase: &Phase, revision: i64) -> Result<(), ApplyError> {
         let bar = self.progress.writing(phase);
-        let at_once = if phase.in_order { 1 } else { IN_FLIGHT };
+        let at_once = match (phase.in_order, self.is_far) {
+            (true, _) => 1,
+            (_, false) => NEARBY_IN_FLIGHT,
+            (_, true) => IN_FLIGHT,
+        };
+        let room = Semaphore::new(BYTES_IN_FLIGHT);
         let failed = AtomicBool::new(false);
         let batches = batches(phase, self.limits, self.root.len());
         let result = stream::iter(batches)
             .take_while(|_| ready(!failed.load(Ordering::Relaxed)))
             .map(|batch| async {
-                let written = (batch.len() as u64, phase.changes[batch.clone()].iter().map(Change::cost).sum());
+                let changes = &phase.changes[batch.clone()];
+                let written = (batch.len() as u64, changes.iter().map(Change::cost).sum());
+                let bytes = changes.iter().map(Change::bytes).sum::<usize>().min(BYTES_IN_FLIGHT);
+                // Nobody closes it, and the number fits.
+                let _room = room.acquire_many(u32::try_from(bytes).unwrap_or(u32::MAX)).await;
                 self.commit(phase, batch, revision).await.map(|()| written)
             })
             .buffer_unordered(at_once)
@@ -221,6 +245,10 @@ impl Applier<'_> {
         let mut pending = cut(phase, batch, self.limits, self.root.len());
         pending.reverse();
         while let Some(batch) = pending.pop() {
+            tokio::select! {
+                () = self.pace.wait(phase.changes[batch.clone()].iter().map(Change::keys).sum()) => {}
+                stopped = self.stop.requested() => return Err(stopped.into()),
+            }
             self.stop.check()?;
             match self.transaction(&phase.changes[batch.clone()], revision).await {
                 Err(ApplyError::Etcd(source @ (EtcdError::TooManyOps { .. } | EtcdError::RequestTooLarge { .. }))) => {

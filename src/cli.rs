@@ -178,6 +178,17 @@ pub struct Common {
     )]
     pub max_request_bytes: usize,
 
+    /// Write so many keys a second at most, where etcd serves others too; 0 for as many as it takes
+    #[arg(
+        long,
+        value_name = "KEYS",
+        env = "META_MIGRATION_MAX_RATE",
+        default_value_t = 0,
+        global = true,
+        help_heading = ETCD
+    )]
+    pub max_rate: u64,
+
     /// Use TLS for endpoints without http:// or https://
     #[arg(
         long,

@@ -24,6 +24,7 @@ pub mod guard;
 pub mod history;
 pub mod layout;
 pub mod outcome;
+pub mod pace;
 pub mod plan;
 pub mod state;
 pub mod stop;

@@ -49,6 +49,14 @@ impl Change {
         }
     }
 
+    /// How many keys are changed.
+    pub fn keys(&self) -> u64 {
+        match self {
+            Self::Put { .. } => 1,
+            Self::Delete { keys, .. } => *keys,
+        }
+    }
+
     /// What the change costs etcd, about, in units of half a key that is deleted in a range (docs/performance.md).
     pub fn cost(&self) -> u64 {
         match self {

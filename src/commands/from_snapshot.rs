@@ -58,6 +58,7 @@ pub(super) fn from_snapshot(context: &Context, file: &Path) -> Result<Origin> {
         "a snapshot tells neither what the etcd has room for, nor what its users may write: `plan` against the etcd looks at that".to_owned(),
     );
     let reading = Reading {
+        cuts: Vec::new(),
         records,
         content: Content::default(),
         load: Amount { keys: 0, bytes: 0 },

@@ -62,13 +62,14 @@ impl Context {
     }
 
     async fn try_read_records(&self, etcd: &Etcd, name: &str, mut each: impl FnMut(&Bytes, &Bytes)) -> Result<Reading> {
-        let (mut records, mut content) = (Records::default(), Content::default());
+        let (mut records, mut content, mut cuts) = (Records::default(), Content::default(), Vec::new());
         let mut load = Amount { keys: 0, bytes: 0 };
         let mut snapshot = etcd.snapshot(self.root.as_str()).await?;
         let bar = self.progress.reading(name, snapshot.total());
         while let Some(page) = snapshot.next_page().await? {
             self.stop.check()?;
             bar.read(page.len() as u64, self.metadata_keys(&page));
+            cuts.extend(page.last().map(|last| last.key.to_vec()));
             for entry in page {
                 let key = entry.key.slice(self.root.len()..);
                 if entry.lease == 0 {
@@ -81,36 +82,8 @@ impl Context {
             }
         }
         bar.finish();
-        Ok(Reading { records, content, load, revision: snapshot.revision(), cluster_id: snapshot.cluster_id() })
-    }
-
-    /// Holds what is in etcd now against what should be. `is_part` says which keys (relative to the meta root) take part.
-    pub(super) async fn compare<I: Iterator<Item = (Bytes, Bytes)>>(
-        &self,
-        etcd: &Etcd,
-        name: &str,
-        should: impl Fn() -> I,
-        is_part: impl Fn(&[u8]) -> bool,
-    ) -> Result<Compared> {
-        self.starting_over(async || {
-            let mut keys = 0;
-            let mut differ = Differ::new(should());
-            let mut snapshot = etcd.snapshot(self.root.as_str()).await?;
-            let bar = self.progress.reading(name, snapshot.total());
-            while let Some(page) = snapshot.next_page().await? {
-                bar.read(page.len() as u64, self.metadata_keys(&page));
-                for entry in page {
-                    let key = entry.key.slice(self.root.len()..);
-                    keys += u64::from(is_metadata(&key));
-                    if is_part(&key) {
-                        differ.add(key, &entry.value);
-                    }
-                }
-            }
-            bar.finish();
-            Ok(Compared { diff: differ.finish(), revision: snapshot.revision(), keys })
-        })
-        .await
+        let (revision, cluster_id) = (snapshot.revision(), snapshot.cluster_id());
+        Ok(Reading { records, content, load, cuts, revision, cluster_id })
     }
 
     /// Why there may be nothing under the meta root, and where there is something.
@@ -238,14 +211,6 @@ pub(super) struct Moment {
     pub(super) while_running: bool,
 }
 
-/// How what is in etcd differs from what should be.
-pub(super) struct Compared {
-    pub(super) diff: Diff,
-    pub(super) revision: i64,
-    /// Number of metadata keys, those that take no part among them.
-    pub(super) keys: u64,
-}
-
 /// What was read at one revision.
 pub(super) struct Reading {
     pub(super) records: Records,
@@ -253,6 +218,8 @@ pub(super) struct Reading {
     pub(super) content: Content,
     /// What a backup of it would hold.
     pub(super) load: Amount,
+    /// The last key of each page, with the meta root: between two of them lies no more than one answer of etcd.
+    pub(super) cuts: Vec<Vec<u8>>,
     pub(super) revision: i64,
     pub(super) cluster_id: u64,
 }

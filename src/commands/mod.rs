@@ -6,8 +6,10 @@ mod inspect;
 mod metadata;
 mod plan;
 mod preflight;
+mod read_back;
 mod report_file;
 mod rollback;
+mod room;
 mod roots;
 mod run;
 mod session;
@@ -40,6 +42,7 @@ use crate::outcome::failed::{Failure, FailureOutcome, Refusal};
 use crate::outcome::ticket;
 use crate::outcome::words::thousands;
 use crate::outcome::{Ended, Header, Next};
+use crate::pace::Pace;
 use crate::plan::{Change, Plan};
 use crate::state::{Situation, State};
 use crate::stop::Stop;
@@ -54,6 +57,7 @@ struct Context {
     progress: Progress,
     stop: Stop,
     limits: Limits,
+    pace: Pace,
     /// Meta root with its slash.
     root: String,
     /// How long to wait for live sessions to end.
@@ -118,6 +122,7 @@ fn prepare(cli: &Cli, console: &Console) -> Result<(Context, Job)> {
         progress: console.progress(),
         stop: Stop::on_signals().context("cannot listen for signals")?,
         limits: Limits { max_txn_ops: cli.common.max_txn_ops, max_request_bytes: cli.common.max_request_bytes },
+        pace: Pace::new(cli.common.max_rate),
         root: config.meta_root.prefix(),
         details: cli.common.details || cli.common.verbose,
         // An upgrade begins with waiting: it is for those who have just told Milvus to stop.
@@ -217,9 +222,11 @@ impl Context {
             guard,
             root: &self.root,
             limits: self.limits,
+            pace: &self.pace,
             stop: &self.stop,
             progress: &self.progress,
             history: None,
+            is_far: false,
             counter: Default::default(),
         }
     }

@@ -244,18 +244,23 @@ fn from_backup(file: &Path) -> Result<Origin> {
     };
     let records: Records = entries.into_iter().collect();
     let name = format!("backup file {}", file.display());
-    let reading =
-        Reading { records, content: Content::default(), load: Amount { keys: 0, bytes: 0 }, revision, cluster_id: 0 };
+    let reading = Reading {
+        records,
+        content: Content::default(),
+        load: Amount { keys: 0, bytes: 0 },
+        cuts: Vec::new(),
+        revision,
+        cluster_id: 0,
+    };
     let running = "the backup was made while Milvus was running: what Milvus has changed since is not in this plan, and `run` takes it for \
                    the way back only if nothing has";
     let notes = backup.while_running.then(|| running.to_owned()).into_iter().collect();
     Ok(Origin { name, meta_root: backup.meta_root, reading, sessions: Vec::new(), etcd: None, notes })
 }
 
-/// Reading twice (before and after), and the transactions in between.
+/// Reading everything before, what was put afterwards, and the transactions in between.
 fn estimate(keys: u64, plan: &Plan, transactions: usize) -> f64 {
-    let read_back = keys + plan.totals().puts;
-    (keys + read_back) as f64 / KEYS_A_SECOND + transactions as f64 * SECONDS_A_TRANSACTION
+    (keys + plan.totals().puts) as f64 / KEYS_A_SECOND + transactions as f64 * SECONDS_A_TRANSACTION
 }
 
 /// The changes key by key, decoded, sorted by key.

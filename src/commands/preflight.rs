@@ -31,7 +31,9 @@ impl Context {
     /// Makes sure that a plan can be carried out to its end, and that there is room for the way back.
     pub(super) async fn check_room_and_rights(&self, etcd: &Etcd, plan: &Plan, records: &Records) -> Result<()> {
         // Room first: once the quota is used up, etcd 3.5 raises the alarm NOSPACE at any transaction, one that puts nothing too.
-        self.check_room(&etcd.health().await, plan, way_back_bytes(plan, records))?;
+        let health = etcd.health().await;
+        self.check_room(&health, plan, way_back_bytes(plan, records))?;
+        self.say_growth(&health, added_bytes(plan));
         self.check_rights(etcd, plan).await?;
         self.check_largest(etcd, plan, records).await
     }

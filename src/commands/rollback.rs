@@ -9,6 +9,7 @@ use bytes::Bytes;
 use time::OffsetDateTime;
 
 use super::metadata::Moment;
+use super::read_back::{ReadBack, cuts};
 use super::way_back::{other_cluster, record_of};
 use super::{Context, describe, interrupted, log_changes, refusal};
 use crate::backup::Backup;
@@ -148,8 +149,9 @@ impl Job<'_> {
             context.say(format!("what was there before is saved in {}", file.display()));
             outcome.copy = Some(BackupFile::from(&written));
         }
-        let keys = self.entries.len() as u64;
-        let revision = self.write(&plan, &diff, frame, previous, keys).await.map_err(|failure| match outcome.copy {
+        let cuts = cuts(&context.root, self.entries.iter().map(|(key, value)| (key, value)), &reading.cuts);
+        drop(reading);
+        let revision = self.write(&plan, &diff, frame, previous, cuts).await.map_err(|failure| match outcome.copy {
             Some(_) => Failure { exit: Exit::Interrupted, ..failure },
             None => failure,
         })?;
@@ -160,6 +162,7 @@ impl Job<'_> {
         {
             counts.iter().for_each(|(prefix, keys)| context.say(format!("  {what}: {prefix} {}", thousands(*keys))));
         }
+        context.say_compaction(self.etcd, revision, outcome.totals).await;
         outcome.header.ended = Ended::Done;
         outcome.verified_revision = Some(revision);
         Ok(outcome)
@@ -213,15 +216,17 @@ impl Job<'_> {
     /// The tripwires that the first transaction puts, and the changes of the last one.
     fn frame(&self, records: &Records) -> (Vec<Change>, Vec<Change>) {
         let tripwires = all_tripwires();
-        let there: BTreeSet<&Bytes> = records.iter().map(|record| &record.key).collect();
+        let is_tripwire = |key: &&Bytes| family_of(key) == Family::Tripwire;
+        let there: BTreeSet<&Bytes> = records.iter().map(|record| &record.key).filter(is_tripwire).collect();
         let missing = tripwires.iter().filter(|(key, _)| !there.contains(key));
         let opening = missing.map(|(key, value)| Change::Put { key: key.clone(), value: value.clone() }).collect();
-        let in_backup: BTreeSet<Bytes> = self.entries.iter().map(|(key, _)| key.clone()).collect();
+        let in_backup: BTreeSet<Bytes> = self.entries.iter().map(|(key, _)| key).filter(is_tripwire).cloned().collect();
         (opening, closing_of_rollback(&tripwires, &in_backup))
     }
 
     fn collections(&self, records: &Records) -> CollectionChanges {
-        let backup: Records = self.entries.iter().cloned().collect();
+        let mut backup = Records::default();
+        self.entries.iter().for_each(|(key, value)| backup.add(key.clone(), value.clone()));
         let (here, there) = (names(records), names(&backup));
         let only = |some: &BTreeMap<i64, String>, others: &BTreeMap<i64, String>, both: bool| -> Vec<String> {
             some.iter().filter(|(id, _)| others.contains_key(id) == both).map(|(_, name)| name.clone()).collect()
@@ -240,7 +245,7 @@ impl Job<'_> {
         diff: &Diff,
         (opening, closing): (Vec<Change>, Vec<Change>),
         previous: Option<Bytes>,
-        keys: u64,
+        cuts: BTreeSet<Vec<u8>>,
     ) -> Result<i64, Failure> {
         let context = self.context;
         let way_on = format!(
@@ -250,8 +255,7 @@ impl Job<'_> {
         let way_on = Next::new(Step::RollbackAgain, way_on);
         let state = State::RollbackInterrupted;
         log_changes(plan);
-        let read_back = diff.equal.values().sum::<u64>() + plan.totals().puts;
-        context.progress.expect(plan, read_back);
+        context.progress.expect(plan, plan.totals().puts);
         let mut applier = context.applier(self.etcd, self.guard);
         applier.history = previous;
         let history = History { backup: Some(record_of(self.backup)), ..History::begin(Operation::Rollback) };
@@ -264,10 +268,9 @@ impl Job<'_> {
         if let Err(error) = applier.apply(plan).await {
             return Err(fail(error, &applier));
         }
-        let is_part = |key: &[u8]| is_metadata(key) && family_of(key) != Family::Tripwire;
         let extra = closing.len() as u64;
-        let should = || self.entries.iter().filter(|(key, _)| family_of(key) != Family::Tripwire).cloned();
-        let read_back = context.read_back(self.etcd, should, is_part, keys + extra, &way_on).await;
+        let wanted = ReadBack { diff, plan, opening: &opening, keys: self.entries.len() as u64 + extra, cuts };
+        let read_back = context.read_back(self.etcd, &wanted, &way_on).await;
         let revision = read_back.map_err(|failure| Failure { state: Some(state), ..failure })?;
         if let Err(error) = applier.turn(&closing, revision, None).await {
             return Err(fail(error, &applier));

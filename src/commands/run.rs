@@ -1,15 +1,16 @@
 //! `run`: from the 2.1 layout to the target's own. `repair`: the same for what another tool migrated.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, bail};
 use bytes::Bytes;
 use semver::Version;
 
-use super::metadata::{Compared, Moment, Reading};
+use super::metadata::{Moment, Reading};
+use super::read_back::{ReadBack, cuts};
 use super::{Context, course_of, interrupted, log_changes, refusal, take};
-use crate::apply::transactions;
+use crate::apply::{Applier, transactions};
 use crate::backup::write::Written;
 use crate::catalog::{self, Conversion, check};
 use crate::cli::RunOptions;
@@ -19,8 +20,6 @@ use crate::etcd::Etcd;
 use crate::exit::Exit;
 use crate::guard::Guard;
 use crate::history::{BackupRecord, Choices, History, Operation};
-use crate::layout::families::Family;
-use crate::layout::keys::{family_of, is_metadata};
 use crate::outcome::backed_up::BackupFile;
 use crate::outcome::failed::Failure;
 use crate::outcome::migration::{MigrationSummary, headline, summary, wrongs};
@@ -28,7 +27,7 @@ use crate::outcome::ran::RunOutcome;
 use crate::outcome::ticket;
 use crate::outcome::words::{self, refusals, thousands};
 use crate::outcome::{Ended, Next, Step};
-use crate::plan::{Plan, opening_of_run};
+use crate::plan::{Change, Plan, opening_of_run};
 use crate::state::{Situation, State};
 use crate::version::{Layout, Way, bad_target, way};
 
@@ -239,7 +238,7 @@ impl Job<'_> {
         let worked = context.work_out(&reading, &situation, self.options, self.operation, self.target);
         self.check_problems(&worked)?;
         outcome.migration = Some(worked.summary.clone());
-        self.carry_out(&reading, &situation, &worked, choices, outcome).await
+        self.carry_out(reading, &situation, worked, choices, outcome).await
     }
 
     fn choices(&self) -> Choices {
@@ -274,9 +273,9 @@ impl Job<'_> {
 
     async fn carry_out(
         &self,
-        reading: &Reading,
+        reading: Reading,
         situation: &Situation,
-        worked: &Worked,
+        mut worked: Worked,
         choices: Choices,
         outcome: &mut RunOutcome,
     ) -> Result<(), Failure> {
@@ -299,16 +298,16 @@ impl Job<'_> {
         ));
         context.check_room_and_rights(self.etcd, &worked.plan, &reading.records).await?;
         if self.options.with_backup && !is_resumed {
-            context.check_room_for_backup(&context.backup_file()?, reading)?;
+            context.check_room_for_backup(&context.backup_file()?, &reading)?;
         }
-        let way_back = self.way_back(reading, situation)?;
+        let way_back = self.way_back(&reading, situation)?;
         if way_back.is_none() && (!self.options.with_backup || is_resumed) {
             context.console.warn("there is no backup: there is no way back from here");
         }
         let report = summary(&worked.summary, context.details);
-        let question = self.question(reading, situation, way_back.as_ref());
+        let question = self.question(&reading, situation, way_back.as_ref());
         let is_shown = context.ask(self.options.yes, &report, &question).await?;
-        let (written, record) = self.back_up(reading, situation, way_back).await?;
+        let (written, record) = self.back_up(&reading, situation, way_back).await?;
         outcome.backup = written.as_ref().map(BackupFile::from);
         let source = context.config.source_version.as_ref();
         let history = match &situation.history {
@@ -317,7 +316,8 @@ impl Job<'_> {
             _ => History { backup: record, ..course::begin(self.operation, source, self.target, choices) },
         };
         outcome.way_back = history.backup.is_some().then(|| history.way_back());
-        let done = self.write(reading, worked, opening, history).await;
+        let kept = Kept::of(reading, &context.root, std::mem::take(&mut worked.conversion.should));
+        let done = self.write(kept, &worked, opening, history).await;
         let revision = done.map_err(|failure| match outcome.backup {
             Some(_) => Failure { exit: Exit::Interrupted, ..failure },
             None => failure,
@@ -326,6 +326,7 @@ impl Job<'_> {
         if !is_shown {
             context.say(report);
         }
+        context.say_compaction(self.etcd, revision, totals).await;
         if !worked.conversion.problems.is_empty() {
             let problems = words::problems(&worked.conversion.problems);
             context.console.warn(&format!("left out, as --skip-invalid says: {problems}"));
@@ -402,95 +403,55 @@ impl Job<'_> {
     }
 
     /// Writes everything, reads it back, and puts the end on record.
-    async fn write(
-        &self,
-        reading: &Reading,
-        worked: &Worked,
-        opening: Vec<crate::plan::Change>,
-        history: History,
-    ) -> Result<i64, Failure> {
+    async fn write(&self, kept: Kept, worked: &Worked, opening: Vec<Change>, history: History) -> Result<i64, Failure> {
         let context = self.context;
         let (state, code) = match self.operation {
             Operation::Repair => (State::RepairInterrupted, Step::Repair),
             _ => (State::RunInterrupted, Step::RunAgain),
         };
+        let plan = &worked.plan;
         let way_on = format!(
             "run again with {}: it goes on where this one ended. Or go back with {}. Do not start Milvus before one of the two is done",
             history.way_on(),
             history.way_back()
         );
         let way_on = Next::new(code, way_on);
-        log_changes(&worked.plan);
-        context.progress.expect(&worked.plan, reading.records.keys() + worked.plan.totals().puts);
+        log_changes(plan);
+        context.progress.expect(plan, plan.totals().puts);
         let mut applier = context.applier(self.etcd, self.guard);
-        applier.history = reading.records.history().cloned();
-        let fail = |error, applier: &crate::apply::Applier| {
-            interrupted(error, applier.done().may_have_written(), state, &way_on)
-        };
-        if let Err(error) = applier.turn(&opening, reading.revision, Some(history.write())).await {
+        applier.history = kept.history;
+        let fail = |error, applier: &Applier| interrupted(error, applier.done().may_have_written(), state, &way_on);
+        if let Err(error) = applier.turn(&opening, plan.revision, Some(history.write())).await {
             return Err(fail(error, &applier));
         }
-        if let Err(error) = applier.apply(&worked.plan).await {
+        if let Err(error) = applier.apply(plan).await {
             return Err(fail(error, &applier));
         }
-        let read_back = self.read_back(&worked.conversion.should, reading, &way_on).await;
+        let wanted = ReadBack { diff: &worked.diff, plan, opening: &opening, keys: kept.keys, cuts: kept.cuts };
+        let read_back = context.read_back(self.etcd, &wanted, &way_on).await;
         let revision = read_back.map_err(|failure| Failure { state: Some(state), ..failure })?;
         if let Err(error) = applier.turn(&[], revision, Some(history.end().write())).await {
             return Err(fail(error, &applier));
         }
         Ok(revision)
     }
+}
 
-    /// Holds everything against what should be.
-    async fn read_back(
-        &self,
-        should: &BTreeMap<Bytes, Bytes>,
-        reading: &Reading,
-        way_on: &Next,
-    ) -> Result<i64, Failure> {
-        let expected = || should.iter().map(|(key, value)| (key.clone(), value.clone()));
+/// What is kept of what was read, while writing: the values are in the plan, or they stay as they are.
+struct Kept {
+    /// How many metadata keys there should be in the end.
+    keys: u64,
+    cuts: BTreeSet<Vec<u8>>,
+    history: Option<Bytes>,
+}
+
+impl Kept {
+    fn of(reading: Reading, root: &str, should: BTreeMap<Bytes, Bytes>) -> Self {
         let others: u64 = reading.records.others().values().sum();
-        self.context.read_back(self.etcd, expected, is_converted, should.len() as u64 + others, way_on).await
-    }
-}
-
-/// Whether a key takes part in a conversion; others are only counted.
-fn is_converted(key: &[u8]) -> bool {
-    is_metadata(key) && family_of(key) != Family::Other
-}
-
-impl Context {
-    /// Reads everything back and compares: what takes part is as it should be, and nothing came or went besides.
-    pub(super) async fn read_back<I: Iterator<Item = (Bytes, Bytes)>>(
-        &self,
-        etcd: &Etcd,
-        should: impl Fn() -> I,
-        is_part: impl Fn(&[u8]) -> bool,
-        keys: u64,
-        way_on: &Next,
-    ) -> Result<i64, Failure> {
-        let compared = self.compare(etcd, "reading back and comparing", should, is_part).await;
-        let Compared { diff, revision, keys: found } = compared.map_err(|error| {
-            let error = error.context("everything was written, but could not be read back and compared");
-            Failure::interrupted(error).with_next(way_on.clone())
-        })?;
-        let mut wrong: Vec<String> = diff.in_words().collect();
-        if wrong.is_empty() && found != keys {
-            wrong.push(format!("there are {} metadata keys instead of {}", thousands(found), thousands(keys)));
+        Self {
+            keys: should.len() as u64 + others,
+            cuts: cuts(root, should.iter(), &reading.cuts),
+            history: reading.records.history().cloned(),
         }
-        if wrong.is_empty() {
-            self.say(format!(
-                "read back at revision {revision} and compared: all {} metadata keys are as planned",
-                thousands(found)
-            ));
-            return Ok(revision);
-        }
-        const LISTED: usize = 20;
-        let list = wrong.iter().take(LISTED).cloned().collect::<Vec<_>>().join("\n  ");
-        let error = anyhow!(
-            "everything was written, but {} key(s) are not as planned at revision {revision}:\n  {list}",
-            thousands(wrong.len() as u64)
-        );
-        Err(Failure::interrupted(error).with_next(way_on.clone()))
     }
 }

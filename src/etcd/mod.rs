@@ -7,8 +7,8 @@
 
 mod call;
 mod cause;
+mod changes;
 mod connector;
-mod density;
 mod error;
 pub mod health;
 mod link;
@@ -28,6 +28,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 pub use cause::Cause;
+pub use changes::{Changes, Ranges};
 pub use error::{ConnectError, EndpointCause, EtcdError};
 pub use read::{Entry, prefix_end};
 pub use snapshot::{ReadOptions, Snapshot};

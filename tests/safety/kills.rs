@@ -42,8 +42,8 @@ fn turning_points(all: u64) -> [u64; 6] {
 }
 
 #[test]
-fn a_run_over_two_thousand_segments_is_killed_at_its_turning_points() {
-    let scene = Scene::of_segments(2_000);
+fn a_run_over_many_segments_is_killed_at_its_turning_points() {
+    let scene = Scene::of_segments(600);
     let (run, rollback) = (scene.transactions("run", USUAL), scene.transactions("rollback", USUAL));
     assert!(run > 15 && rollback > 30, "{run} {rollback}");
     killed_everywhere(&scene, "run", USUAL, AFTER, |number| number == run / 2 || number + 1 == run);
@@ -100,8 +100,9 @@ fn killed_everywhere(
 /// Nothing is lost, `status` tells the way on, and both ways on work.
 fn check_what_a_kill_left(scene: &Scene, command: &str, point: impl std::fmt::Debug + Copy) {
     let half = scene.dump();
-    assert_whole(&scene.before, &scene.migrated, &half, point);
+    // At once: looking through a large cluster may take longer than the lock lives.
     scene.etcd.end_lock();
+    assert_whole(&scene.before, &scene.migrated, &half, point);
     let is_interrupted = half != scene.before && !is_done(&half);
     if is_interrupted {
         let status = scene.tool.call(&["status"]).code(0);

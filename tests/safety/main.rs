@@ -14,6 +14,7 @@ mod limits;
 mod lock;
 mod middle;
 mod outages;
+mod read_back;
 mod rights;
 mod sessions;
 mod stress;

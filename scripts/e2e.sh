@@ -54,6 +54,7 @@ for argument in "$@"; do
         *) fail "unknown argument '$argument': known are versions of 2.2 and 2.3, --small, --cluster, --retention, --faults, --way-back, --again and --update-docs" ;;
     esac
 done
+[ "$log" != next ] || fail "--log wants the name of a message log: kafka"
 if [ ${#versions[@]} -eq 0 ]; then
     versions=("${TARGETS[@]}")
 fi

@@ -19,6 +19,11 @@ class Story:
         self.flushed = flushed
         self.cut = cut
 
+    @property
+    def position_gone(self) -> bool:
+        """Where its channel is to be read from, by its flushed segment, the log does not begin yet."""
+        return self.flushed and self.cut != "flush"
+
     def rows(self) -> list[int]:
         """Those that are on disk or in what is left of the log, without what is deleted by what is left of it."""
         left = {"flush": ("second", "third"), "second": ("second", "third"), "third": ("third",)}[self.cut]

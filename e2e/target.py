@@ -59,6 +59,8 @@ class Target:
                 return read(file)
             except ServerDied as error:
                 self.note(error)
+                # Of a cluster one component has ended, and the others have not.
+                self.milvus.stop()
                 self.milvus = self.start()
 
     def use(self, script: str, what: str, when: str = "") -> dict[str, str]:

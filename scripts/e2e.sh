@@ -9,6 +9,7 @@
 #   ./scripts/e2e.sh --way-back …     instead: until when there is a way back, with and without the settings that keep it
 #   ./scripts/e2e.sh --cluster …      with a cluster: a process for each component, two of each kind of worker but index
 #                                     nodes, Kafka, MinIO (docs/clusters.md). Needs gcc, a JDK 17, Maven and Go
+#                                     --log kafka names the message log; there is no other one yet
 #   ./scripts/e2e.sh --cluster --retention …   instead: Kafka's retention has taken the beginning of the message log
 #   ./scripts/e2e.sh --cluster --faults …      instead: etcd and Milvus disturb the tool while it works
 #   ./scripts/e2e.sh --update-docs …  also write the result into docs/compatibility.md
@@ -34,8 +35,15 @@ update_docs=no
 way=there
 options=()
 versions=()
+log=
 for argument in "$@"; do
+    if [ "$log" = next ]; then
+        [ "$argument" = kafka ] || fail "--log $argument: a cluster runs on kafka here, nothing else has been made to run"
+        log=$argument
+        continue
+    fi
     case "$argument" in
+        --log) log=next ;;
         --update-docs) update_docs=yes ;;
         --again) options+=("$argument") ;;
         --way-back) way=way-back ;;
@@ -46,6 +54,7 @@ for argument in "$@"; do
         *) fail "unknown argument '$argument': known are versions of 2.2 and 2.3, --small, --cluster, --retention, --faults, --way-back, --again and --update-docs" ;;
     esac
 done
+[ "$log" != next ] || fail "--log wants the name of a message log: kafka"
 if [ ${#versions[@]} -eq 0 ]; then
     versions=("${TARGETS[@]}")
 fi

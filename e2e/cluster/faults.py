@@ -2,6 +2,7 @@
 and somebody starts components of Milvus."""
 
 import subprocess
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,9 +65,12 @@ class Road:
         try:
             process = self.start(command)
             assert watch.stdout is not None
+            threading.Thread(target=end_after, args=(process, watch), daemon=True).start()
             seen = 0
             while seen < LATER:
                 line = watch.stdout.readline()
+                if not line:
+                    raise ToolError(f"meta-migration {command} ended before it wrote anything: {process.output()[-500:]}")
                 seen += line.startswith(META.encode()) and b"/session/" not in line
             fault()
             if not process.alive():
@@ -101,6 +105,12 @@ class Road:
         other = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
         say(f"{command}: {how}")
         return f"{len(other)} keys are not as without the fault: {other[:5]}" if other else "ok"
+
+
+def end_after(process: Process, watch: subprocess.Popen[bytes]) -> None:
+    """Nobody is to wait for changes that do not come any more."""
+    process.process.wait()
+    watch.kill()
 
 
 def reason(output: str) -> str:
@@ -165,7 +175,7 @@ def of_components(source: Path, work: Path, version: Version, wanted: dict[str, 
         for other in (Version(SOURCE), version):
             for command in ("run", "rollback"):
                 site = copy_site(source, work / "started")
-                with Around(site), Slow.each(HERE, 6) as ways:
+                with Around(site), Slow.each(HERE, 3) as ways:
                     road = Road(site, version, HERE, ways)
                     road.go("backup")
                     if command == "rollback":

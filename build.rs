@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             &["proto"],
         )?;
     let commit = commit().map(|commit| format!("commit {commit}, ")).unwrap_or_default();
-    println!("cargo:rustc-env=META_MIGRATION_BUILD={commit}{}", env::var("TARGET")?);
+    println!("cargo:rustc-env=BUILD_OF_META_MIGRATION={commit}{}", env::var("TARGET")?);
     Ok(())
 }
 

@@ -31,7 +31,7 @@ pub use options::{
 
 /// What `--version` says: which release, from which commit (if that is known), for which target it was built (build.rs). Man pages
 /// have the release alone, so that they are the same for every target.
-const LONG_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("META_MIGRATION_BUILD"), ")");
+const LONG_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILD_OF_META_MIGRATION"), ")");
 
 /// Upgrades the metadata of a Milvus 2.1.x cluster, which lives in etcd, to the layout of 2.2, 2.3 or 2.4.
 ///

@@ -364,7 +364,7 @@ fn what_a_newer_milvus_made_is_named_and_kept(version: Version) {
     }
     all_of_the_newer_is_kept(&scene.before, &after);
     // The rest is migrated: 22 collections of 2.1 less the two dropped in 2.1 and the one dropped in 2.2.
-    assert_says(&told, &["19 collection(s) migrated"]);
+    assert_says(&told, &["19 collections migrated"]);
     let load: CollectionLoadInfo = found(&after, &Family::CollectionLoad.key([IVFFLAT]));
     assert_eq!(load.field_index_id.values().copied().collect::<Vec<_>>(), [INDEX_OF_2_2]);
     let replicas = below(&after, "querycoord-replica/").map(|(_, value)| decode::<Replica>(value));

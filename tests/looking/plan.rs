@@ -180,7 +180,7 @@ fn looking() -> Vec<Vec<&'static str>> {
     let mut calls = vec![vec!["plan", "--diff"], vec!["plan", "--from-backup", "migration.bak"]];
     for command in Cli::command().get_subcommands() {
         match command.get_name() {
-            "backup" | "run" | "repair" | "rollback" | "completions" | "man" => {}
+            "backup" | "run" | "upgrade" | "repair" | "rollback" | "completions" | "man" => {}
             "inspect" => calls.push(vec!["inspect", "migration.bak"]),
             "verify" => calls.extend([vec!["verify"], vec!["verify", "--backup", "migration.bak"]]),
             "plan" => calls.push(vec!["plan"]),

@@ -71,7 +71,7 @@ impl Tour {
         self.call(tool, &["rollback"], 0);
         self.call(tool, &["rollback"], 0);
         self.call(tool, &[&["upgrade"][..], &renames].concat(), 0);
-        self.call(tool, &["upgrade", "--target-version", "2.1.5"], 0);
+        self.call(tool, &["upgrade", "--source-version", "2.2.0", "--target-version", "2.3.0"], 0);
         self.call(tool, &["rollback"], 0);
     }
 

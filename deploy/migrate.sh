@@ -982,6 +982,8 @@ prepare_pods() {
 take_state() {
     local root
     meta_state=$(found state)
+    # The tool ended before it had looked: nobody has asked etcd yet.
+    [ "$meta_state" != unknown ] || meta_state=
     root=$(found meta_root)
     if [ -n "$record_root" ] && [ -n "$root" ] && [ "$root" != "$record_root" ]; then
         fail "the metadata of this Milvus was under $record_root when it was stopped (ConfigMap $record), but this is $root: correct -r and -u, or -e"

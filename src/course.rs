@@ -13,8 +13,8 @@ use crate::version::{Layout, Way, has_21_layout, way};
 pub enum Course {
     /// The metadata is converted.
     Convert,
-    /// There is nothing to do, and why.
-    Nothing(String),
+    /// There is nothing to do, and why; with what comes next.
+    Nothing(String, Next),
     /// It is not done, and why; with the way on.
     Refuse(String, Next),
 }
@@ -27,14 +27,14 @@ pub fn of_run(situation: &Situation, source: Option<&Version>, target: &Version,
     }
     match (situation.state, &situation.history) {
         (State::RunInterrupted, Some(history)) => of_interrupted(history, target, choices),
-        (State::Migrated, Some(history)) => of_migrated(history, target),
+        (State::Migrated, Some(history)) => of_migrated(situation, history, target),
         (State::Ready, _) => match source.filter(|source| !has_21_layout(source)) {
             Some(source) => refuse(format!(
                 "the source version is {source}, but what is here is metadata of Milvus 2.1: it has not been migrated"
             )),
             None => Course::Convert,
         },
-        (State::NothingToMigrate, _) => Course::Nothing("no collections: nothing to migrate".into()),
+        (State::NothingToMigrate, _) => Course::Nothing("no collections: nothing to migrate".into(), next(situation)),
         (State::NewerStartedFirst, _) if choices.keep_newer => Course::Convert,
         (State::NewerStartedFirst, _) => refuse(newer_first(situation)),
         _ => refuse(format!("{}: {}", situation.headline(), why_not(situation.state))),
@@ -52,7 +52,12 @@ fn of_one_layout(situation: &Situation, source: &Version, target: &Version) -> C
         _ => false,
     };
     if is_here {
-        return Course::Nothing(format!("Milvus {source} and {target} read the same layout"));
+        let next = match situation.state {
+            // Not that of metadata which is to be migrated.
+            State::Ready => Next::new(Step::Nothing, format!("nothing: change the image of Milvus to {target}")),
+            _ => next(situation),
+        };
+        return Course::Nothing(format!("Milvus {source} and {target} read the same layout"), next);
     }
     let why = format!(
         "the source version is {source}, whose layout is that of {target} already, but what is here is something else: {}",
@@ -66,8 +71,8 @@ pub fn of_repair(situation: &Situation, target: &Version, choices: &Choices) -> 
     match (situation.state, &situation.history) {
         (State::RepairInterrupted, Some(history)) => of_interrupted(history, target, choices),
         (State::MigratedByOriginalTool | State::MigratedWithoutHistory | State::Newer, _) => Course::Convert,
-        (State::Migrated, Some(history)) => of_migrated(history, target),
-        (State::NothingToMigrate, _) => Course::Nothing("no collections: nothing to repair".into()),
+        (State::Migrated, Some(history)) => of_migrated(situation, history, target),
+        (State::NothingToMigrate, _) => Course::Nothing("no collections: nothing to repair".into(), next(situation)),
         _ => Course::Refuse(
             format!(
                 "{}: `repair` is for what another tool, or an earlier edition of this one, has migrated",
@@ -129,13 +134,12 @@ fn of_interrupted(history: &History, target: &Version, choices: &Choices) -> Cou
     Course::Convert
 }
 
-fn of_migrated(history: &History, target: &Version) -> Course {
+fn of_migrated(situation: &Situation, history: &History, target: &Version) -> Course {
     let was = history.target();
     if was.as_ref().is_some_and(|was| Layout::of(was) == Layout::of(target)) {
-        return Course::Nothing(format!(
-            "everything is in the layout of Milvus {target} already (migrated on {})",
-            history.ended.as_deref().unwrap_or(&history.started)
-        ));
+        let when = history.ended.as_deref().unwrap_or(&history.started);
+        let why = format!("everything is in the layout of Milvus {target} already (migrated on {when})");
+        return Course::Nothing(why, next(situation));
     }
     let was = history.to_version.as_deref().unwrap_or("another version");
     Course::Refuse(

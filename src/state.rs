@@ -15,7 +15,7 @@ use crate::catalog::collection::{self, Collections, Form, Standing};
 use crate::catalog::collection_record;
 use crate::catalog::records::Records;
 use crate::catalog::{Precedence, alias};
-use crate::history::{History, HistoryError, Operation, Progress};
+use crate::history::{Completion, History, HistoryError, Operation};
 use crate::layout::Found;
 use crate::layout::families::Family;
 use crate::layout::messages::target::FieldIndex;
@@ -155,10 +155,10 @@ impl Situation {
 
 fn of_history(history: &History) -> State {
     match (history.state, history.operation) {
-        (Progress::Running, Operation::Run) => State::RunInterrupted,
-        (Progress::Running, Operation::Repair) => State::RepairInterrupted,
-        (Progress::Running, Operation::Rollback) => State::RollbackInterrupted,
-        (Progress::Done, _) => State::Migrated,
+        (Completion::Running, Operation::Run) => State::RunInterrupted,
+        (Completion::Running, Operation::Repair) => State::RepairInterrupted,
+        (Completion::Running, Operation::Rollback) => State::RollbackInterrupted,
+        (Completion::Done, _) => State::Migrated,
     }
 }
 

@@ -220,6 +220,13 @@ fn a_target_of_the_same_layout_needs_nothing_if_that_layout_is_here() {
         let refused = said(&call(command, "2.2.0", "2.4.23").code(1));
         assert_says(&refused, &["the source version is 2.2.0", "what is here is something else", "not migrated yet"]);
     }
+    // The next step is not that of metadata that is to be migrated.
+    for command in ["plan", "run", "upgrade"] {
+        let args = [command, "--output", "json", "--source-version", "2.1.0", "--target-version", "2.1.4"];
+        let object = tool.call(&args).code(0).get_output().stdout.clone();
+        let object: serde_json::Value = serde_json::from_slice(&object).unwrap();
+        assert_eq!((&object["next"]["code"], &object["state"]), (&"nothing".into(), &"ready".into()), "{object:#}");
+    }
     assert_eq!(etcd.revision(), revision);
     tool.call(&["run"]).code(0);
     for command in ["plan", "run"] {

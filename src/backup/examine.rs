@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{BackupError, Manifest};
-pub use tally::Record;
+pub use tally::BackupEntry;
 use tally::Tally;
 
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
@@ -142,7 +142,7 @@ pub struct Damage {
 ///
 /// # Errors
 /// There is no file, the file system refuses, it is no backup at all or one of a later version, or `each` fails.
-pub fn examine(path: &Path, each: &mut dyn FnMut(&Record) -> Result<()>) -> Result<Examination> {
+pub fn examine(path: &Path, each: &mut dyn FnMut(&BackupEntry) -> Result<()>) -> Result<Examination> {
     walk(path, Mode::GoOn, each)
 }
 
@@ -153,7 +153,7 @@ pub fn examine(path: &Path, each: &mut dyn FnMut(&Record) -> Result<()>) -> Resu
 pub(super) fn walk<E: From<BackupError>>(
     path: &Path,
     mode: Mode,
-    each: &mut dyn FnMut(&Record) -> Result<(), E>,
+    each: &mut dyn FnMut(&BackupEntry) -> Result<(), E>,
 ) -> Result<Examination, E> {
     super::regular(path)?;
     let file = File::open(path).map_err(|source| match source.kind() {

@@ -132,6 +132,11 @@ pub fn regular(path: &Path) -> Result<(), BackupError> {
     Err(BackupError::NotRegular { path: path.to_owned(), what })
 }
 
+/// The folder that a file is in, or would be.
+pub fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 fn io_hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

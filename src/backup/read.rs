@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::examine::{Examination, FileFormat, Mode, Record, walk};
+use super::examine::{BackupEntry, Examination, FileFormat, Mode, walk};
 use super::{BackupError, Manifest};
 
 /// Who wrote a backup file.
@@ -42,7 +42,7 @@ impl Backup {
     /// # Errors
     /// The file is missing, is no backup, is cut off, damaged, or does not hold what it says.
     pub fn read(path: &Path, mut each: impl FnMut(Vec<u8>, Vec<u8>)) -> Result<Self, BackupError> {
-        let examination = walk(path, Mode::Refuse, &mut |record: &Record| {
+        let examination = walk(path, Mode::Refuse, &mut |record: &BackupEntry| {
             if !record.foreign {
                 each(record.relative.to_vec(), record.value.to_vec());
             }

@@ -6,8 +6,8 @@ use std::path::Path;
 use rustix::fs::statvfs;
 use zstd::stream::write::Encoder;
 
-use super::stream;
 use super::write::ZSTD_LEVEL;
+use super::{folder_of, stream};
 
 /// So much of the metadata is compressed to learn how well the rest does.
 const SAMPLE_BYTES: u64 = 4 << 20;
@@ -54,9 +54,8 @@ fn compressed<'a>(records: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> (u64, 
 
 /// How many bytes an ordinary user may still write into the folder of a file; `None` where the file system does not tell.
 pub fn free(file: &Path) -> Option<u64> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // What cannot be asked, or is not there, has an error of its own as soon as it is written to.
-    let told = statvfs(folder).ok()?;
+    let told = statvfs(folder_of(file)).ok()?;
     // Some file systems in user space tell nothing, in zeros.
     (told.f_blocks > 0).then(|| told.f_bavail.saturating_mul(told.f_frsize))
 }

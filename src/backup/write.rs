@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use zstd::stream::write::Encoder;
 
 use super::manifest::{format_version, hex};
-use super::{Backup, BackupError, Format, Manifest, stream};
+use super::{Backup, BackupError, Format, Manifest, folder_of, stream};
 use crate::layout::keys;
 use crate::layout::{Found, join_root};
 
@@ -249,8 +249,7 @@ fn beside(path: &Path, extension: &str) -> PathBuf {
 
 /// Makes a rename last.
 pub(super) fn sync_folder(path: &Path) -> Result<(), BackupError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match File::open(folder).and_then(|folder| folder.sync_all()) {
+    match File::open(folder_of(path)).and_then(|folder| folder.sync_all()) {
         // Some network file systems cannot do that; the file itself is synced.
         Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
         synced => synced.map_err(BackupError::io("sync the folder of", path)),

@@ -75,7 +75,7 @@ pub(super) async fn look(context: &Context, etcd: &Etcd, options: &BackupOptions
     ));
     let course = course::of_backup(&situation, context.config.source_version.as_ref(), options.force);
     match take(course)? {
-        Some(why) => Err(anyhow!("{why}")),
+        Some((why, _)) => Err(anyhow!("{why}")),
         None => Ok((reading, situation)),
     }
 }

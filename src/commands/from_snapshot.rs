@@ -7,10 +7,8 @@ use anyhow::{Context as _, Result, bail};
 
 use super::Context;
 use super::metadata::Reading;
-use super::plan::Origin;
+use super::plan::PlannedFrom;
 use super::roots::root_of;
-use crate::backup::content::Content;
-use crate::backup::room::Amount;
 use crate::catalog::records::Records;
 use crate::config::Source;
 use crate::etcd::saved::Saved;
@@ -18,7 +16,7 @@ use crate::layout::keys::{MIGRATION_SESSION, SESSION_ID_COUNTER, SESSIONS, print
 
 const MIB: u64 = 1 << 20;
 
-pub(super) fn from_snapshot(context: &Context, file: &Path) -> Result<Origin> {
+pub(super) fn from_snapshot(context: &Context, file: &Path) -> Result<PlannedFrom> {
     let root = context.config.meta_root.to_string();
     context.say(format!("reading the etcd snapshot {}, meta root {root}", file.display()));
     context.say(context.config.stated_in_words());
@@ -57,17 +55,10 @@ pub(super) fn from_snapshot(context: &Context, file: &Path) -> Result<Origin> {
     notes.push(
         "a snapshot tells neither what the etcd has room for, nor what its users may write: `plan` against the etcd looks at that".to_owned(),
     );
-    let reading = Reading {
-        cuts: Vec::new(),
-        records,
-        content: Content::default(),
-        load: Amount { keys: 0, bytes: 0 },
-        revision: saved.revision,
-        // It stands in the members' logs, not in the database.
-        cluster_id: 0,
-    };
+    // The cluster ID stands in the members' logs, not in the database.
+    let reading = Reading::of_file(records, saved.revision);
     let name = format!("etcd snapshot {}", file.display());
-    Ok(Origin { name, meta_root: root, reading, sessions: Vec::new(), etcd: None, notes })
+    Ok(PlannedFrom { name, meta_root: root, reading, sessions: Vec::new(), etcd: None, notes })
 }
 
 /// Several Milvus can share an etcd: which is meant has to be said, and it has to be there.

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 
-use crate::backup::examine::{Examination, Record, examine};
+use crate::backup::examine::{BackupEntry, Examination, examine};
 use crate::backup::export::{Export, write_line};
 use crate::catalog::inventory::Inventory;
 use crate::cli::InspectOptions;
@@ -52,7 +52,7 @@ fn inspect(options: &InspectOptions, file: &Path) -> Result<InspectOutcome> {
 }
 
 /// Keys can be given with or without the meta root, and as they are printed.
-fn names(record: &Record) -> [String; 2] {
+fn names(record: &BackupEntry) -> [String; 2] {
     [printable(record.relative), printable(record.absolute)]
 }
 

@@ -211,6 +211,14 @@ pub(super) struct Moment {
     pub(super) while_running: bool,
 }
 
+impl Reading {
+    /// Of a file: no backup is held against it, none is made of it, and nothing is read back.
+    pub(super) fn of_file(records: Records, revision: i64) -> Self {
+        let load = Amount { keys: 0, bytes: 0 };
+        Self { records, content: Content::default(), load, cuts: Vec::new(), revision, cluster_id: 0 }
+    }
+}
+
 /// What was read at one revision.
 pub(super) struct Reading {
     pub(super) records: Records,

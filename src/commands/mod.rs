@@ -253,10 +253,10 @@ fn refusal(why: impl Into<String>, next: Next) -> anyhow::Error {
 }
 
 /// Why there is nothing to do, if so; what is refused is an error.
-fn take(course: Course) -> Result<Option<String>> {
+fn take(course: Course) -> Result<Option<(String, Next)>> {
     match course {
         Course::Convert => Ok(None),
-        Course::Nothing(why) => Ok(Some(why)),
+        Course::Nothing(why, next) => Ok(Some((why, next))),
         Course::Refuse(why, next) => Err(refusal(why, next)),
     }
 }

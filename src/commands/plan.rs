@@ -12,12 +12,10 @@ use super::metadata::Reading;
 use super::roots::registered;
 use super::run::{is_needless, versions};
 use super::{Context, course_of};
-use crate::backup::content::Content;
-use crate::backup::room::Amount;
 use crate::backup::{Backup, Format};
 use crate::catalog::records::Records;
 use crate::cli::{PlanOptions, RunOptions};
-use crate::course::{self, Course};
+use crate::course::Course;
 use crate::diff::Diff;
 use crate::etcd::Etcd;
 use crate::exit::Exit;
@@ -38,7 +36,7 @@ const KEYS_A_SECOND: f64 = 100_000.0;
 const SECONDS_A_TRANSACTION: f64 = 0.01;
 
 /// What a plan is made from.
-pub(super) struct Origin {
+pub(super) struct PlannedFrom {
     pub(super) name: String,
     pub(super) meta_root: String,
     pub(super) reading: Reading,
@@ -101,10 +99,10 @@ async fn plan(
     options: &RunOptions,
     operation: Operation,
     target: &Version,
-    origin: Origin,
+    origin: PlannedFrom,
     with_diff: bool,
 ) -> Result<PlanOutcome> {
-    let Origin { name, meta_root, reading, sessions, etcd, notes } = origin;
+    let PlannedFrom { name, meta_root, reading, sessions, etcd, notes } = origin;
     let situation = context.situation(&reading.records)?;
     let course = course_of(context, &situation, operation, target, options);
     let worked = context.work_out(&reading, &situation, options, operation, target);
@@ -134,9 +132,9 @@ async fn plan(
                 next = Next::new(Step::Mend, way_around(problems));
             }
         }
-        Course::Nothing(why) => {
+        Course::Nothing(why, then) => {
             ended = Ended::NothingToDo;
-            next = Next { text: why, ..course::next(&situation) };
+            next = Next { text: why, ..then };
         }
         Course::Refuse(why, way_on) => {
             ended = Ended::NotOk;
@@ -220,7 +218,7 @@ fn users(records: &Records) -> Vec<String> {
     records.users().iter().filter(|name| *name != "root").cloned().collect()
 }
 
-async fn from_etcd(context: &Context) -> Result<Origin> {
+async fn from_etcd(context: &Context) -> Result<PlannedFrom> {
     let etcd = context.connect().await?;
     let sessions = sessions(&etcd, &context.root).await?;
     let reading = context.read_records(&etcd).await?;
@@ -229,10 +227,10 @@ async fn from_etcd(context: &Context) -> Result<Origin> {
     }
     let name = format!("etcd at {}", etcd.endpoint());
     let meta_root = context.config.meta_root.to_string();
-    Ok(Origin { name, meta_root, reading, sessions, etcd: Some(etcd), notes: Vec::new() })
+    Ok(PlannedFrom { name, meta_root, reading, sessions, etcd: Some(etcd), notes: Vec::new() })
 }
 
-fn from_backup(file: &Path) -> Result<Origin> {
+fn from_backup(file: &Path) -> Result<PlannedFrom> {
     let mut entries = BTreeMap::new();
     let backup = Backup::read(file, |key, value| {
         entries.insert(Bytes::from(key), Bytes::from(value));
@@ -244,18 +242,11 @@ fn from_backup(file: &Path) -> Result<Origin> {
     };
     let records: Records = entries.into_iter().collect();
     let name = format!("backup file {}", file.display());
-    let reading = Reading {
-        records,
-        content: Content::default(),
-        load: Amount { keys: 0, bytes: 0 },
-        cuts: Vec::new(),
-        revision,
-        cluster_id: 0,
-    };
+    let reading = Reading::of_file(records, revision);
     let running = "the backup was made while Milvus was running: what Milvus has changed since is not in this plan, and `run` takes it for \
                    the way back only if nothing has";
     let notes = backup.while_running.then(|| running.to_owned()).into_iter().collect();
-    Ok(Origin { name, meta_root: backup.meta_root, reading, sessions: Vec::new(), etcd: None, notes })
+    Ok(PlannedFrom { name, meta_root: backup.meta_root, reading, sessions: Vec::new(), etcd: None, notes })
 }
 
 /// Reading everything before, what was put afterwards, and the transactions in between.

@@ -66,8 +66,8 @@ impl Context {
         Err(Failure::interrupted(error).with_next(way_on.clone()))
     }
 
-    async fn compare<'a>(&self, etcd: &Etcd, wanted: &'a ReadBack<'_>) -> Result<(Changes, Held<'a>)> {
-        let mut held = Held::against(wanted);
+    async fn compare<'a>(&self, etcd: &Etcd, wanted: &'a ReadBack<'_>) -> Result<(Changes, HeldAgainst<'a>)> {
+        let mut held = HeldAgainst::against(wanted);
         let bar = self.progress.reading("reading back and comparing", wanted.written());
         let since = wanted.plan.revision;
         let changes = etcd
@@ -126,14 +126,14 @@ impl ReadBack<'_> {
 }
 
 /// What was read so far, held against what should be there.
-struct Held<'a> {
+struct HeldAgainst<'a> {
     puts: std::iter::Peekable<Box<dyn Iterator<Item = (&'a Bytes, &'a Bytes)> + 'a>>,
     opening: BTreeMap<&'a [u8], &'a Bytes>,
     different: u64,
     differences: Vec<String>,
 }
 
-impl<'a> Held<'a> {
+impl<'a> HeldAgainst<'a> {
     fn against(wanted: &'a ReadBack<'_>) -> Self {
         let opening = wanted.opening.iter().filter_map(|change| match change {
             Change::Put { key, value } => Some((&**key, value)),

@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Context;
+use crate::backup::folder_of;
 use crate::outcome::ticket::{Surroundings, TITLE};
 
 /// A report that is being written: aside, so that nobody ever sees half of one.
@@ -113,8 +114,4 @@ fn is_report(path: &Path) -> io::Result<bool> {
 fn is_same(one: &Path, other: &Path) -> bool {
     let whole = |path: &Path| fs::canonicalize(folder_of(path)).ok().zip(path.file_name().map(|name| name.to_owned()));
     one == other || whole(one).is_some_and(|one| whole(other) == Some(one))
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

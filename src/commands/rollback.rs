@@ -21,7 +21,7 @@ use crate::diff::Diff;
 use crate::etcd::Etcd;
 use crate::exit::Exit;
 use crate::guard::Guard;
-use crate::history::{History, Operation, Progress};
+use crate::history::{Completion, History, Operation};
 use crate::layout::families::Family;
 use crate::layout::keys::{HISTORY, family_of, is_metadata};
 use crate::outcome::backed_up::BackupFile;
@@ -42,7 +42,7 @@ pub(super) async fn execute(context: &Context, options: &RollbackOptions) -> Res
     context.say(format!("the backup is sound: {}", describe(&backup)));
     let etcd = context.connect().await?;
     let guard = context.lock(&etcd).await?;
-    let job = Job { context, options, etcd: &etcd, guard: &guard, backup: &backup, entries };
+    let job = Restoring { context, options, etcd: &etcd, guard: &guard, backup: &backup, entries };
     let result = job.guarded().await;
     guard.release().await;
     let mut outcome = result?;
@@ -78,7 +78,7 @@ fn read_backup(context: &Context, options: &RollbackOptions) -> Result<(Backup, 
 }
 
 /// A rollback under the lock.
-struct Job<'a> {
+struct Restoring<'a> {
     context: &'a Context,
     options: &'a RollbackOptions,
     etcd: &'a Etcd,
@@ -87,7 +87,7 @@ struct Job<'a> {
     entries: Entries,
 }
 
-impl Job<'_> {
+impl Restoring<'_> {
     async fn guarded(&self) -> Result<RollbackOutcome, Failure> {
         let context = self.context;
         let expected = || self.entries.iter().cloned();
@@ -136,7 +136,7 @@ impl Job<'_> {
             found
                 .history
                 .as_ref()
-                .is_some_and(|history| history.operation == Operation::Rollback && history.state == Progress::Running)
+                .is_some_and(|history| history.operation == Operation::Rollback && history.state == Completion::Running)
         });
         if !self.options.no_copy && !is_resumed && reading.records.keys() > 0 {
             let found = situation.as_ref().map_or(crate::layout::Found::Mixed, |situation| situation.found);

@@ -43,26 +43,10 @@ pub(super) async fn execute(context: &Context, options: &RunOptions, operation: 
     let target = versions(context, operation)?;
     let begun = Instant::now();
     let mut outcome = nothing_done(context, operation.command(), &target);
-    if is_needless(context, operation, &target)? {
-        // Nothing is written, so nothing is locked. But it is looked at: whoever is told that there is nothing to do starts the target.
-        let etcd = context.connect().await?;
-        let (_, situation) = look(context, &etcd, &mut outcome).await?;
-        nothing_to_do(context, course_of(context, &situation, operation, &target, options), &situation, &mut outcome)?;
-    } else {
-        check_backup_is_named(context, options)?;
-        say_what_is_done(context, operation.command(), &target);
-        let etcd = context.connect().await?;
-        let guard = context.lock(&etcd).await?;
-        let result = Job { context, options, etcd: &etcd, guard: &guard, operation, target: &target }
-            .guarded(&mut outcome)
-            .await;
-        guard.release().await;
-        result.inspect_err(|failure| {
-            outcome.seconds = begun.elapsed().as_secs_f64();
-            context.report(|surroundings| ticket::of_run(&outcome, Some(failure), surroundings));
-        })?;
-    }
+    let done =
+        carry_out(context, options, (operation, operation.command()), &target, &mut outcome, async |_, _| Ok(())).await;
     outcome.seconds = begun.elapsed().as_secs_f64();
+    done.inspect_err(|failure| context.report(|surroundings| ticket::of_run(&outcome, Some(failure), surroundings)))?;
     if let Some(revision) = outcome.verified_revision {
         context.say(format!("done at revision {revision} in {:.1} s", outcome.seconds));
         let text = format!(
@@ -74,6 +58,37 @@ pub(super) async fn execute(context: &Context, options: &RunOptions, operation: 
     context.report(|surroundings| ticket::of_run(&outcome, None, surroundings));
     context.console.object(&outcome);
     Ok(Exit::Done)
+}
+
+/// Does what is to be done, under the lock; `after` comes under the same one, when it is done or was done before.
+pub(super) async fn carry_out(
+    context: &Context,
+    options: &RunOptions,
+    (operation, command): (Operation, &str),
+    target: &Version,
+    outcome: &mut RunOutcome,
+    after: impl AsyncFnOnce(&Etcd, &RunOutcome) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    if is_needless(context, operation, target)? {
+        // Nothing is written, so nothing is locked. But it is looked at: whoever is told that there is nothing to do starts the target.
+        let etcd = context.connect().await?;
+        let (_, situation) = look(context, &etcd, outcome).await?;
+        let course = course_of(context, &situation, operation, target, options);
+        return nothing_to_do(context, course, outcome).map(drop);
+    }
+    check_backup_is_named(context, options)?;
+    let from = context.source_version().map_or_else(String::new, |source| format!("from Milvus {source} "));
+    context.say(format!("{command}: the metadata under {} goes {from}to {target}", context.config.meta_root));
+    let etcd = context.connect().await?;
+    let guard = context.lock(&etcd).await?;
+    let job = Migration { context, options, etcd: &etcd, guard: &guard, operation, target };
+    let done = async {
+        job.guarded(outcome).await?;
+        after(&etcd, outcome).await
+    }
+    .await;
+    guard.release().await;
+    done
 }
 
 /// The outcome of a run that has not begun.
@@ -90,11 +105,6 @@ pub(super) fn nothing_done(context: &Context, command: &'static str, target: &Ve
     }
 }
 
-pub(super) fn say_what_is_done(context: &Context, command: &str, target: &Version) {
-    let from = context.source_version().map_or_else(String::new, |source| format!("from Milvus {source} "));
-    context.say(format!("{command}: the metadata under {} goes {from}to {target}", context.config.meta_root));
-}
-
 /// The target version; `run` needs the source version too.
 pub(super) fn versions(context: &Context, operation: Operation) -> Result<Version> {
     let config = &context.config;
@@ -109,11 +119,7 @@ pub(super) fn versions(context: &Context, operation: Operation) -> Result<Versio
 }
 
 /// Reads everything, and says what state it is in.
-pub(super) async fn look(
-    context: &Context,
-    etcd: &Etcd,
-    outcome: &mut RunOutcome,
-) -> Result<(Reading, Situation), Failure> {
+async fn look(context: &Context, etcd: &Etcd, outcome: &mut RunOutcome) -> Result<(Reading, Situation), Failure> {
     let reading = context.read_records(etcd).await?;
     let situation = context.situation(&reading.records)?;
     outcome.header.state = situation.state;
@@ -133,15 +139,10 @@ pub(super) async fn look(
 ///
 /// # Errors
 /// It is refused.
-pub(super) fn nothing_to_do(
-    context: &Context,
-    course: Course,
-    situation: &Situation,
-    outcome: &mut RunOutcome,
-) -> Result<bool, Failure> {
-    let Some(why) = take(course)? else { return Ok(false) };
+fn nothing_to_do(context: &Context, course: Course, outcome: &mut RunOutcome) -> Result<bool, Failure> {
+    let Some((why, next)) = take(course)? else { return Ok(false) };
     context.say(format!("nothing to do: {why}"));
-    outcome.header.next = course::next(situation);
+    outcome.header.next = next;
     Ok(true)
 }
 
@@ -154,7 +155,7 @@ pub(super) fn is_needless(context: &Context, operation: Operation, target: &Vers
 }
 
 /// Both versions read the same layout.
-pub(super) fn nothing_needed() -> Next {
+fn nothing_needed() -> Next {
     Next::new(Step::Nothing, "both versions read the same layout: there is nothing to migrate")
 }
 
@@ -216,29 +217,29 @@ fn mend(text: &str) -> Next {
 }
 
 /// A run or repair under the lock.
-pub(super) struct Job<'a> {
-    pub(super) context: &'a Context,
-    pub(super) options: &'a RunOptions,
-    pub(super) etcd: &'a Etcd,
-    pub(super) guard: &'a Guard,
-    pub(super) operation: Operation,
-    pub(super) target: &'a Version,
+struct Migration<'a> {
+    context: &'a Context,
+    options: &'a RunOptions,
+    etcd: &'a Etcd,
+    guard: &'a Guard,
+    operation: Operation,
+    target: &'a Version,
 }
 
-impl Job<'_> {
+impl Migration<'_> {
     /// Everything that is done under the lock; `outcome` tells what it came to.
-    pub(super) async fn guarded(&self, outcome: &mut RunOutcome) -> Result<(), Failure> {
+    async fn guarded(&self, outcome: &mut RunOutcome) -> Result<(), Failure> {
         let context = self.context;
         let (reading, situation) = look(context, self.etcd, outcome).await?;
         let choices = self.choices();
         let course = course_of(context, &situation, self.operation, self.target, self.options);
-        if nothing_to_do(context, course, &situation, outcome)? {
+        if nothing_to_do(context, course, outcome)? {
             return Ok(());
         }
         let worked = context.work_out(&reading, &situation, self.options, self.operation, self.target);
         self.check_problems(&worked)?;
         outcome.migration = Some(worked.summary.clone());
-        self.carry_out(reading, &situation, worked, choices, outcome).await
+        self.migrate(reading, &situation, worked, choices, outcome).await
     }
 
     fn choices(&self) -> Choices {
@@ -271,7 +272,7 @@ impl Job<'_> {
         ))
     }
 
-    async fn carry_out(
+    async fn migrate(
         &self,
         reading: Reading,
         situation: &Situation,

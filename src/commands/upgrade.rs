@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::run::{self, Job};
-use super::{Context, course_of, verify};
+use super::{Context, run, verify};
 use crate::cli::{RunOptions, VerifyOptions};
+use crate::etcd::Etcd;
 use crate::exit::Exit;
 use crate::history::Operation;
 use crate::outcome::failed::Failure;
 use crate::outcome::migration::finding as finding_in_words;
+use crate::outcome::ran::RunOutcome;
 use crate::outcome::ticket;
 use crate::outcome::upgraded::UpgradeOutcome;
 use crate::outcome::verified::{VerifyOutcome, text};
@@ -25,23 +26,20 @@ pub(super) async fn execute(context: &Context, options: &RunOptions) -> Result<E
     let target = run::versions(context, Operation::Run)?;
     let begun = Instant::now();
     let mut outcome = UpgradeOutcome { run: run::nothing_done(context, "upgrade", &target), verification: None };
-    if run::is_needless(context, Operation::Run, &target)? {
-        let etcd = context.connect().await?;
-        let (_, situation) = run::look(context, &etcd, &mut outcome.run).await?;
-        let course = course_of(context, &situation, Operation::Run, &target, options);
-        run::nothing_to_do(context, course, &situation, &mut outcome.run)?;
-    } else {
-        // Without a file to write, nobody has to be waited for.
-        context.backup_file()?;
-        run::say_what_is_done(context, "upgrade", &target);
-        let etcd = context.connect().await?;
-        let guard = context.lock(&etcd).await?;
-        let job = Job { context, options, etcd: &etcd, guard: &guard, operation: Operation::Run, target: &target };
-        let result = guarded(&job, &mut outcome).await;
-        guard.release().await;
-        result?;
-    }
+    let UpgradeOutcome { run, verification } = &mut outcome;
+    let verify = async |etcd: &Etcd, done: &RunOutcome| {
+        if done.header.state == State::Migrated {
+            // It is migrated, by this process or an earlier one: whoever takes exit code 1 for "as it was before" would start 2.1.
+            let found = verified(context, options, etcd, done.header.ended == Ended::Done).await;
+            *verification = Some(found.map_err(Failure::interrupted)?);
+        }
+        Ok(())
+    };
+    let done = run::carry_out(context, options, (Operation::Run, "upgrade"), &target, run, verify).await;
     outcome.run.seconds = begun.elapsed().as_secs_f64();
+    done.inspect_err(|failure| {
+        context.report(|surroundings| ticket::of_run(&outcome.run, Some(failure), surroundings))
+    })?;
     if outcome.verification.is_some() {
         let next =
             format!("start Milvus {target}; before that, see docs/operating.md for how long the way back is open");
@@ -53,21 +51,8 @@ pub(super) async fn execute(context: &Context, options: &RunOptions) -> Result<E
     Ok(Exit::Done)
 }
 
-async fn guarded(job: &Job<'_>, outcome: &mut UpgradeOutcome) -> Result<(), Failure> {
-    job.guarded(&mut outcome.run).await?;
-    if outcome.run.header.state != State::Migrated {
-        return Ok(());
-    }
-    let has_written = outcome.run.header.ended == Ended::Done;
-    // It is migrated, by this process or an earlier one: whoever takes exit code 1 for "as it was before" would start 2.1.
-    let found = verified(job, has_written).await.map_err(Failure::interrupted)?;
-    outcome.verification = Some(found);
-    Ok(())
-}
-
 /// Verifies what is there. What an earlier process migrated is judged by itself: the new Milvus may have changed it since.
-async fn verified(job: &Job<'_>, has_written: bool) -> Result<VerifyOutcome> {
-    let Job { context, etcd, options, .. } = *job;
+async fn verified(context: &Context, options: &RunOptions, etcd: &Etcd, has_written: bool) -> Result<VerifyOutcome> {
     let backup = match has_written {
         true => Some(verify::read_backup(context, &context.backup_file()?)?),
         false => None,

@@ -12,7 +12,7 @@ use super::Context;
 use super::backup::look;
 use super::metadata::Moment;
 use crate::backup::write::Written;
-use crate::backup::{Backup, Format};
+use crate::backup::{Backup, Format, folder_of};
 use crate::cli::BackupOptions;
 use crate::exit::Exit;
 use crate::guard::sessions;
@@ -100,7 +100,7 @@ fn remove_older(context: &Context, file: &Path, keep: usize) -> Vec<String> {
 
 /// `<file>.1`, `<file>.2` and so on, as far as they are there.
 fn numbered(file: &Path) -> Vec<PathBuf> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(file);
     let Some(name) = file.file_name() else { return Vec::new() };
     let is_numbered = |other: &Path| {
         let rest = other.file_name()?.as_encoded_bytes().strip_prefix(name.as_encoded_bytes())?.strip_prefix(b".")?;

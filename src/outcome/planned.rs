@@ -81,14 +81,7 @@ pub fn text(outcome: &PlanOutcome, details: bool) -> String {
         for change in outcome.diff.iter().flatten() {
             text.line(key_change(change));
         }
-        text.line(format!(
-            "{} puts ({}), {} deletes, in {} transactions; about {:.0} s",
-            thousands(migration.totals.puts),
-            bytes(migration.totals.put_bytes),
-            thousands(migration.totals.deletes),
-            thousands(migration.transactions as u64),
-            outcome.estimated_seconds.ceil()
-        ));
+        text.line(outcome.size());
     }
     text.line(format!("nothing was written. next: {}", outcome.header.next.text));
     text.finish()
@@ -99,6 +92,19 @@ impl PlanOutcome {
     pub fn shows_migration(&self) -> bool {
         let is_meant = self.header.ended != Ended::NotOk || self.header.next.code == Step::Mend;
         is_meant && self.header.ended != Ended::NothingToDo
+    }
+
+    /// How much is written, in one line.
+    pub fn size(&self) -> String {
+        let MigrationSummary { totals, transactions, .. } = &self.migration;
+        format!(
+            "{} puts ({}), {} deletes, in {} transactions; about {:.0} s",
+            thousands(totals.puts),
+            bytes(totals.put_bytes),
+            thousands(totals.deletes),
+            thousands(*transactions as u64),
+            self.estimated_seconds.ceil()
+        )
     }
 
     /// What it comes down to, in one line.

@@ -25,9 +25,9 @@ pub struct Surroundings {
 }
 
 /// Lines of Markdown.
-struct Page(String);
+struct TicketPage(String);
 
-impl Page {
+impl TicketPage {
     fn begin(command: &str, verdict: &str, surroundings: &Surroundings) -> Self {
         let mut page = Self(format!("{TITLE}{command}\n"));
         page.paragraph(&format!("**{}**", escaped(verdict)));
@@ -122,7 +122,7 @@ fn is_within_a_word(text: &str, at: usize) -> bool {
 /// The report of `plan`.
 pub fn of_plan(outcome: &PlanOutcome, surroundings: &Surroundings) -> String {
     let migration = &outcome.migration;
-    let mut page = Page::begin("plan", &outcome.verdict(), surroundings);
+    let mut page = TicketPage::begin("plan", &outcome.verdict(), surroundings);
     page.title("What there is");
     page.text(&format!(
         "{}, from {} at revision {}: {} metadata keys\nstate: {}",
@@ -143,14 +143,7 @@ pub fn of_plan(outcome: &PlanOutcome, surroundings: &Surroundings) -> String {
     if outcome.shows_migration() {
         page.title("What will happen");
         page.text(&summary(migration, true));
-        page.text(&format!(
-            "{} puts ({}), {} deletes, in {} transactions; about {:.0} s",
-            thousands(migration.totals.puts),
-            bytes(migration.totals.put_bytes),
-            thousands(migration.totals.deletes),
-            thousands(migration.transactions as u64),
-            outcome.estimated_seconds.ceil()
-        ));
+        page.text(&outcome.size());
         page.title("To be minded");
         page.steps(&outcome.advice);
         page.title("Before");
@@ -162,7 +155,7 @@ pub fn of_plan(outcome: &PlanOutcome, surroundings: &Surroundings) -> String {
         page.title("After");
         page.steps([
             "`run` has ended with exit code 0. With 1 nothing was written; with 2, run again or roll back before Milvus is started",
-            "`verify --backup FILE` must say that the new Milvus can be started on it",
+            "`verify --against-backup --backup-file FILE` must say that the new Milvus can be started on it",
             "keep the way back open before the first start, as docs/operating.md says",
             "start the new Milvus; look from a client: collections, aliases, indexes, load states, a search",
         ]);
@@ -176,7 +169,7 @@ pub fn of_plan(outcome: &PlanOutcome, surroundings: &Surroundings) -> String {
     page.finish()
 }
 
-fn refused(page: &mut Page, outcome: &PlanOutcome) {
+fn refused(page: &mut TicketPage, outcome: &PlanOutcome) {
     let wrongs = wrongs(&outcome.migration);
     if outcome.refusals.is_empty() && wrongs.is_none() {
         return;
@@ -200,7 +193,7 @@ pub fn of_run(outcome: &RunOutcome, failure: Option<&Failure>, surroundings: &Su
             .as_ref()
             .map_or_else(|| "done".to_owned(), |migration| format!("done: {}", headline(&migration.report))),
     };
-    let mut page = Page::begin(outcome.header.command, &verdict, surroundings);
+    let mut page = TicketPage::begin(outcome.header.command, &verdict, surroundings);
     if let Some(failure) = failure {
         page.title("What went wrong");
         page.text(&failure.to_string());
@@ -246,7 +239,7 @@ pub fn of_run(outcome: &RunOutcome, failure: Option<&Failure>, surroundings: &Su
 
 /// The report of `verify`.
 pub fn of_verify(outcome: &VerifyOutcome, surroundings: &Surroundings) -> String {
-    let mut page = Page::begin("verify", &outcome.verdict, surroundings);
+    let mut page = TicketPage::begin("verify", &outcome.verdict, surroundings);
     page.title("What there is");
     page.text(&format!(
         "{} at revision {}: {} metadata keys, {} collection(s)\nstate: {}",
@@ -256,9 +249,8 @@ pub fn of_verify(outcome: &VerifyOutcome, surroundings: &Surroundings) -> String
         outcome.collections,
         outcome.found
     ));
-    if !outcome.sessions.is_empty() {
-        let roles: Vec<_> = outcome.sessions.iter().map(|session| session.role.as_str()).collect();
-        page.text(&format!("Milvus is running ({}): this is about that one revision", roles.join(", ")));
+    if let Some(running) = outcome.running() {
+        page.text(&running);
     }
     page.title("What is wrong");
     match outcome.findings.as_slice() {
@@ -271,11 +263,7 @@ pub fn of_verify(outcome: &VerifyOutcome, surroundings: &Surroundings) -> String
         if !comparison.problems.is_empty() {
             page.text(&format!("in the backup: {}", words::problems(&comparison.problems)));
         }
-        for (what, keys) in [
-            ("missing in etcd", &comparison.missing),
-            ("with another value", &comparison.different),
-            ("only in etcd", &comparison.extra),
-        ] {
+        for (what, keys) in comparison.lists() {
             if !keys.is_empty() {
                 page.text(&format!("{what}: {}\n  {}", keys.len(), keys.join("\n  ")));
             }
@@ -287,7 +275,7 @@ pub fn of_verify(outcome: &VerifyOutcome, surroundings: &Surroundings) -> String
 
 /// The report of a command that failed before it could say more.
 pub fn of_failure(command: &str, failure: &Failure, surroundings: &Surroundings) -> String {
-    let mut page = Page::begin(command, failed(failure), surroundings);
+    let mut page = TicketPage::begin(command, failed(failure), surroundings);
     page.title("What went wrong");
     page.text(&failure.to_string());
     page.finish()
@@ -323,7 +311,7 @@ mod tests {
 
     #[test]
     fn what_is_set_in_belongs_to_the_line_before() {
-        let mut page = Page(String::new());
+        let mut page = TicketPage(String::new());
         page.text("loaded: 1\n  c_1\nnext");
         assert_eq!(page.finish(), "\n- loaded: 1\n  - c_1\n- next\n");
     }

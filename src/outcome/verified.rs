@@ -59,7 +59,21 @@ pub struct ComparisonOutcome {
     pub extra: Vec<String>,
 }
 
+impl VerifyOutcome {
+    /// That Milvus is up, where it is.
+    pub fn running(&self) -> Option<String> {
+        let roles: Vec<_> = self.sessions.iter().map(|session| session.role.as_str()).collect();
+        let text = || format!("Milvus is running ({}): this is about that one revision", roles.join(", "));
+        (!roles.is_empty()).then(text)
+    }
+}
+
 impl ComparisonOutcome {
+    /// The keys that are not as they should be, by what is wrong with them.
+    pub fn lists(&self) -> [(&'static str, &[String]); 3] {
+        [("missing in etcd", &self.missing), ("with another value", &self.different), ("only in etcd", &self.extra)]
+    }
+
     /// Number of keys that are not as they should be.
     pub fn keys(&self) -> usize {
         self.missing.len() + self.different.len() + self.extra.len()
@@ -78,9 +92,8 @@ pub fn text(outcome: &VerifyOutcome, details: bool) -> String {
         outcome.collections,
         outcome.found
     ));
-    if !outcome.sessions.is_empty() {
-        let roles: Vec<_> = outcome.sessions.iter().map(|session| session.role.as_str()).collect();
-        text.line(format!("Milvus is running ({}): this is about that one revision", roles.join(", ")));
+    if let Some(running) = outcome.running() {
+        text.line(running);
     }
     for (severity, title) in [(Severity::Error, "errors"), (Severity::Warning, "warnings")] {
         let findings = outcome.findings.iter().filter(|finding| finding.severity == severity);
@@ -102,11 +115,7 @@ fn compared(text: &mut Text, comparison: &ComparisonOutcome) {
     if !comparison.problems.is_empty() {
         text.line(format!("in the backup: {}", problems(&comparison.problems)));
     }
-    for (what, keys) in [
-        ("missing in etcd", &comparison.missing),
-        ("with another value", &comparison.different),
-        ("only in etcd", &comparison.extra),
-    ] {
+    for (what, keys) in comparison.lists() {
         text.list(what, keys.iter().cloned());
     }
 }

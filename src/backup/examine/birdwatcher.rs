@@ -13,7 +13,7 @@ use prost::Message;
 use serde_json::Value;
 
 use super::tally::{End, Tally, describe};
-use super::{Check, Examination, FileFormat, FileSource, HeaderFacts, Mode, Record, Verdict};
+use super::{BackupEntry, Check, Examination, FileFormat, FileSource, HeaderFacts, Mode, Verdict};
 use crate::backup::BackupError;
 use crate::backup::hashing::HashingReader;
 use crate::backup::stream::{self, StreamError};
@@ -35,7 +35,7 @@ struct PartHeader {
 pub(super) fn read<E: From<BackupError>>(
     source: &FileSource,
     reader: BufReader<File>,
-    each: &mut dyn FnMut(&Record) -> Result<(), E>,
+    each: &mut dyn FnMut(&BackupEntry) -> Result<(), E>,
 ) -> Result<Examination, E> {
     if source.mode == Mode::Refuse {
         // It holds sessions, and may hold but a part of the metadata.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 
 use super::tally::{End, Tally};
-use super::{Examination, FileFormat, FileSource, Record};
+use super::{BackupEntry, Examination, FileFormat, FileSource};
 use crate::backup::BackupError;
 use crate::backup::hashing::HashingReader;
 use crate::backup::stream::{self, StreamError};
@@ -12,7 +12,7 @@ use crate::backup::stream::{self, StreamError};
 pub(super) fn read<E: From<BackupError>>(
     source: &FileSource,
     mut reader: BufReader<File>,
-    each: &mut dyn FnMut(&Record) -> Result<(), E>,
+    each: &mut dyn FnMut(&BackupEntry) -> Result<(), E>,
 ) -> Result<Examination, E> {
     let start = reader.fill_buf().map_err(BackupError::io("read", source.path))?;
     let length = start.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes));

@@ -6,7 +6,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use zstd::stream::read::Decoder;
 
 use super::tally::{End, Tally};
-use super::{Check, Examination, FileFormat, FileSource, Mode, Record};
+use super::{BackupEntry, Check, Examination, FileFormat, FileSource, Mode};
 use crate::backup::BackupError;
 use crate::backup::hashing::HashingReader;
 use crate::backup::manifest::{MAGIC, MAX_BYTES, Manifest, ManifestError, hex};
@@ -17,7 +17,7 @@ const FRAME_HEADER_BYTES: usize = 8;
 pub(super) fn read<E: From<BackupError>>(
     source: &FileSource,
     reader: BufReader<File>,
-    each: &mut dyn FnMut(&Record) -> Result<(), E>,
+    each: &mut dyn FnMut(&BackupEntry) -> Result<(), E>,
 ) -> Result<Examination, E> {
     let decoder = Decoder::with_buffer(HashingReader::new(reader)).map_err(BackupError::io("unpack", source.path))?;
     let mut stream = HashingReader::new(BufReader::new(source.sips(decoder.single_frame())));

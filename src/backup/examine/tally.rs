@@ -16,7 +16,7 @@ const MAX_DAMAGE: usize = 10;
 
 /// A key of a backup file.
 #[derive(Debug, Clone, Copy)]
-pub struct Record<'a> {
+pub struct BackupEntry<'a> {
     /// The whole key.
     pub absolute: &'a [u8],
     /// The key without the meta root; the whole key if it is not under it.
@@ -49,7 +49,7 @@ enum Place {
 /// What has been read so far.
 pub(super) struct Tally<'e, E> {
     source: &'e FileSource<'e>,
-    each: &'e mut dyn FnMut(&Record) -> Result<(), E>,
+    each: &'e mut dyn FnMut(&BackupEntry) -> Result<(), E>,
     pub(super) header: Option<HeaderFacts>,
     /// Our own files are sorted by key.
     sorted: bool,
@@ -74,7 +74,7 @@ impl<'e, E: From<BackupError>> Tally<'e, E> {
     pub(super) fn new(
         source: &'e FileSource<'e>,
         sorted: bool,
-        each: &'e mut dyn FnMut(&Record) -> Result<(), E>,
+        each: &'e mut dyn FnMut(&BackupEntry) -> Result<(), E>,
     ) -> Self {
         Self {
             source,
@@ -179,7 +179,7 @@ impl<'e, E: From<BackupError>> Tally<'e, E> {
             self.keys += 1;
             keys::count(&mut self.counts, relative);
         }
-        (self.each)(&Record { absolute, relative, value, foreign })
+        (self.each)(&BackupEntry { absolute, relative, value, foreign })
     }
 
     /// Where a key of the file stands; the root takes nothing of it where keys are relative.

@@ -77,14 +77,14 @@ pub enum ApplyError {
         key: String,
     },
     /// A single key with its value is more than etcd takes.
-    #[error("cannot write the key {key} ({bytes} bytes with its value): {source}")]
+    #[error("cannot write the key {key} ({bytes} bytes with its value): {cause}")]
     TooLarge {
         /// The key.
         key: String,
         /// Size of key and value.
         bytes: usize,
         /// What etcd says.
-        source: EtcdError,
+        cause: EtcdError,
     },
     /// etcd failed.
     #[error(transparent)]
@@ -255,7 +255,7 @@ impl Applier<'_> {
                     let Some((first, second)) = halve(phase, batch.clone()) else {
                         let change = &phase.changes[batch.start];
                         let key = format!("{}{}", self.root, printable(change.key()));
-                        return Err(ApplyError::TooLarge { key, bytes: change.bytes(), source });
+                        return Err(ApplyError::TooLarge { key, bytes: change.bytes(), cause: source });
                     };
                     pending.extend([second, first]);
                 }

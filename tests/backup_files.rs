@@ -276,6 +276,16 @@ fn an_earlier_backup_is_moved_aside_and_its_new_name_told() {
 }
 
 #[test]
+fn what_the_system_says_is_said_once() {
+    let etcd = loaded(Version::V3_5);
+    let tool = Tool::new(&etcd);
+    for args in [&["backup", "--backup-file", "nowhere/x.bak"][..], &["plan", "--from-snapshot", "nowhere.snap"]] {
+        let text = error_of(&tool.call(args).code(1));
+        assert_eq!(text.matches("No such file").count(), 1, "{text}");
+    }
+}
+
+#[test]
 fn a_full_disk_leaves_no_partial_file_and_the_earlier_backup() {
     if !is_root() {
         return;

@@ -158,7 +158,7 @@ pub(super) fn walk<E: From<BackupError>>(
     super::regular(path)?;
     let file = File::open(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => BackupError::Missing(path.to_owned()),
-        _ => BackupError::Io { action: "open the backup file", path: path.to_owned(), source },
+        _ => BackupError::Io { action: "open the backup file", path: path.to_owned(), cause: source },
     })?;
     let file_bytes = file.metadata().map_err(BackupError::io("look at", path))?.len();
     let mut reader = BufReader::with_capacity(1 << 17, file);

@@ -27,14 +27,14 @@ pub use write::Writer;
 #[derive(Debug, Error)]
 pub enum BackupError {
     /// The file system refused.
-    #[error("cannot {action} {path}: {source}{hint}", path = path.display(), hint = io_hint(source))]
+    #[error("cannot {action} {path}: {cause}{hint}", path = path.display(), hint = io_hint(cause))]
     Io {
         /// What was attempted.
         action: &'static str,
         /// On which file.
         path: PathBuf,
-        /// What the system says.
-        source: io::Error,
+        /// What the system says. It is in the message already, so it is not named as a source, which would be said once more.
+        cause: io::Error,
     },
     /// There is something at the path that is no file: a device, a FIFO, a socket, or a link to one.
     #[error(
@@ -96,7 +96,7 @@ pub enum BackupError {
     },
     /// What was written is not what can be read.
     #[error("the backup that was just written cannot be read back and was thrown away; make it again. The reason: {0}")]
-    Unsound(#[source] Box<BackupError>),
+    Unsound(Box<BackupError>),
     /// A later version of this tool wrote the file.
     #[error("{} has format version {version}; this tool reads versions up to {}: use the tool that wrote it", path.display(), manifest::NEWEST_VERSION)]
     Newer {
@@ -110,7 +110,7 @@ pub enum BackupError {
 impl BackupError {
     fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io { action, path, source }
+        move |cause| Self::Io { action, path, cause }
     }
 }
 

@@ -73,7 +73,7 @@ impl Writer {
         super::regular(path)?;
         if path.is_dir() {
             let source = io::Error::from(io::ErrorKind::IsADirectory);
-            return Err(BackupError::Io { action: "write the backup file", path: path.to_owned(), source });
+            return Err(BackupError::Io { action: "write the backup file", path: path.to_owned(), cause: source });
         }
         let (partial, file) = Partial::create(beside(path, "partial"))?;
         file.set_permissions(Permissions::from_mode(MODE)).map_err(BackupError::io("protect", &partial.0))?;

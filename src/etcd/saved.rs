@@ -32,12 +32,12 @@ const CHUNK: usize = 1 << 20;
 #[derive(Debug, Error)]
 pub enum SavedError {
     /// The file system refuses.
-    #[error("cannot read the snapshot {}: {source}", path.display())]
+    #[error("cannot read the snapshot {}: {cause}", path.display())]
     Io {
         /// Which file.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+        cause: io::Error,
     },
     /// It is something else.
     #[error("{} is no file of `etcdctl snapshot save`: {why}", path.display())]
@@ -120,7 +120,7 @@ impl Saved {
 
 /// Checks the file as a whole, and opens the database in it.
 fn open<E: From<SavedError>>(path: &Path, go_on: &mut impl FnMut(u64) -> Result<(), E>) -> Result<(Bolt, u64), E> {
-    let io = |source| SavedError::Io { path: path.to_owned(), source };
+    let io = |cause| SavedError::Io { path: path.to_owned(), cause };
     let no_snapshot = |why: &str| SavedError::NoSnapshot { path: path.to_owned(), why: why.to_owned() };
     // Asked before it is opened: opening a FIFO waits for somebody at its other end.
     let told = std::fs::metadata(path).map_err(io)?;
@@ -164,7 +164,7 @@ fn check<E: From<SavedError>>(
     bytes: u64,
     go_on: &mut impl FnMut(u64) -> Result<(), E>,
 ) -> Result<(), E> {
-    let io = |source| SavedError::Io { path: path.to_owned(), source };
+    let io = |cause| SavedError::Io { path: path.to_owned(), cause };
     let mut reader = BufReader::new(file);
     let mut hash = Sha256::new();
     let mut chunk = vec![0; CHUNK];
@@ -200,7 +200,7 @@ fn compacted(bolt: &Bolt) -> Result<i64, BoltError> {
 fn in_words(path: &Path, error: BoltError) -> SavedError {
     let path = path.to_owned();
     match error {
-        BoltError::Io(source) => SavedError::Io { path, source },
+        BoltError::Io(cause) => SavedError::Io { path, cause },
         other => SavedError::Damaged { path, what: other.to_string() },
     }
 }

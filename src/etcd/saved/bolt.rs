@@ -29,13 +29,19 @@ const PAGE_SIZES: std::ops::RangeInclusive<u32> = 512..=65_536;
 pub enum BoltError {
     /// The file system refuses.
     #[error("cannot be read: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     /// It does not begin as one.
     #[error("it does not begin as a database of etcd does")]
     Other,
     /// Something in it contradicts itself.
     #[error("{0}")]
     Damaged(String),
+}
+
+impl From<io::Error> for BoltError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
 }
 
 /// An open database file.

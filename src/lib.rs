@@ -10,6 +10,7 @@
 
 pub mod apply;
 pub mod backup;
+pub mod batches;
 pub mod catalog;
 pub mod cli;
 pub mod commands;

@@ -1,5 +1,7 @@
 use std::fs;
 
+use semver::Version;
+
 use super::*;
 use crate::catalog::names::Rename;
 use crate::config;

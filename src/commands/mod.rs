@@ -28,8 +28,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use semver::Version;
 
-use crate::apply::{Applier, ApplyError, Limits};
+use crate::apply::{Applier, ApplyError};
 use crate::backup::Backup;
+use crate::batches::Limits;
 use crate::catalog::records::Records;
 use crate::cli::{Cli, Command, Job, RunOptions};
 use crate::config::{self, Config};

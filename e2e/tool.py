@@ -28,8 +28,8 @@ def binary() -> str:
     return os.environ.get("META_MIGRATION_BIN") or str(ROOT / "target/release/meta-migration")
 
 
-def meta_migration(site: Path, target: str, command: str, *arguments: str) -> str:
-    """Runs one command against the etcd that listens here; its output, or an error with its output."""
+def ask(site: Path, target: str, command: str, *arguments: str) -> tuple[int, str, str]:
+    """Runs one command against the etcd that listens here: exit code, standard output, standard error."""
     config = site / "migration.yaml"
     config.write_text(CONFIG.format(source=SOURCE, target=target, site=site))
     # A Milvus that has just ended leaves sessions behind until their leases run out.
@@ -40,7 +40,12 @@ def meta_migration(site: Path, target: str, command: str, *arguments: str) -> st
         text=True,
         timeout=300,
     )
-    output = done.stdout + done.stderr
-    if done.returncode != 0:
-        raise ToolError(f"meta-migration {command}: exit code {done.returncode}\n{output}")
-    return output
+    return done.returncode, done.stdout, done.stderr
+
+
+def meta_migration(site: Path, target: str, command: str, *arguments: str) -> str:
+    """As `ask`; its output, or an error with its output."""
+    code, out, err = ask(site, target, command, *arguments)
+    if code != 0:
+        raise ToolError(f"meta-migration {command}: exit code {code}\n{out}{err}")
+    return out + err

@@ -2,6 +2,7 @@
 
 mod documents;
 mod environment;
+mod object_storage;
 mod options;
 
 use std::collections::BTreeSet;
@@ -20,8 +21,9 @@ use crate::config::{self, CommandType, Config, Overrides, PASSWORD_VARIABLE, Pas
 use crate::exit::Exit;
 use crate::terminal::console::{LogFormat, OutputFormat};
 use crate::version;
+pub use object_storage::StorageFlags;
 pub use options::{
-    BackupOptions, ConversionOptions, InspectOptions, PlanOptions, RepairOptions, RollbackOptions, RunArgs,
+    BackupOptions, CheckFilesOptions, ConversionOptions, InspectOptions, PlanOptions, RepairOptions, RollbackOptions, RunArgs,
     VerifyOptions,
 };
 
@@ -205,6 +207,10 @@ pub struct Common {
     /// The backup file to write or to restore
     #[arg(long, value_name = "FILE", env = "META_MIGRATION_BACKUP_FILE", global = true, help_heading = MIGRATION)]
     pub backup_file: Option<PathBuf>,
+
+    /// Where the object storage is.
+    #[command(flatten)]
+    pub storage: StorageFlags,
 }
 
 const GENERAL: &str = "General";
@@ -228,6 +234,8 @@ pub enum Command {
     Status,
     /// Check that the metadata is complete and consistent for the target version; changes nothing
     Verify(VerifyOptions),
+    /// Check that all files that the metadata names are in the object storage; changes nothing
+    CheckFiles(CheckFilesOptions),
     /// Look into a backup file, damaged ones too; needs neither etcd nor a configuration file
     Inspect(InspectOptions),
     /// Write shell completions to standard output
@@ -261,6 +269,8 @@ pub enum Job {
     Status,
     /// Check.
     Verify(VerifyOptions),
+    /// Look into the object storage.
+    CheckFiles(CheckFilesOptions),
     /// Look into a backup.
     Inspect(InspectOptions),
 }
@@ -346,6 +356,7 @@ impl Cli {
             Some(Command::Plan(_)) => "plan",
             Some(Command::Status) => "status",
             Some(Command::Verify(_)) => "verify",
+            Some(Command::CheckFiles(_)) => "check-files",
             Some(Command::Inspect(_)) => "inspect",
             Some(Command::Completions { .. }) => "completions",
             Some(Command::Man) => "man",
@@ -361,10 +372,10 @@ impl Cli {
         let common = &self.common;
         let mut from_variables = self.given.by_variable.clone();
         let password = match &common.password_file {
-            Some(path) => Some(password_in(path)?),
+            Some(path) => Some(password_in(path, "the password of the etcd user")?),
             None => {
                 from_variables.insert(PASSWORD_VARIABLE.to_owned());
-                password_from(env::var_os(PASSWORD_VARIABLE))?
+                password_from(PASSWORD_VARIABLE, "--password-file", env::var_os(PASSWORD_VARIABLE))?
             }
         };
         Ok(Overrides {
@@ -384,6 +395,7 @@ impl Cli {
             source_version: common.source_version.clone(),
             target_version: common.target_version.clone(),
             backup_file: common.backup_file.clone(),
+            storage: common.storage.overrides()?,
         })
     }
 
@@ -417,6 +429,7 @@ impl Cli {
             // Written before any configuration is looked at.
             Command::Completions { .. } | Command::Man => bail!("this command takes no configuration"),
             Command::Verify(options) => Job::Verify(options),
+            Command::CheckFiles(options) => Job::CheckFiles(options),
             Command::Inspect(options) => Job::Inspect(options),
             Command::Run(typed) => Job::Run(run_options(typed, config)),
             Command::Repair(typed) => Job::Repair { dry_run: typed.dry_run, options: run_options(typed.run, config) },
@@ -435,24 +448,24 @@ fn run_options(typed: RunArgs, config: &Config) -> RunOptions {
     }
 }
 
-fn password_in(path: &Path) -> Result<Password> {
+fn password_in(path: &Path, what: &str) -> Result<Password> {
     const MAX_BYTES: u64 = 4096;
     let text = files::read_text(path, MAX_BYTES)?;
     // Editors and echo end the file with a line break, which is no part of the password.
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.is_empty() {
-        bail!("{}: is empty, expected the password of the etcd user", path.display());
+        bail!("{}: is empty, expected {what}", path.display());
     }
     Ok(Password::from(line.to_owned()))
 }
 
-fn password_from(variable: Option<OsString>) -> Result<Option<Password>> {
-    match variable.filter(|value| !value.is_empty()).map(OsString::into_string) {
+fn password_from(variable: &str, flag: &str, value: Option<OsString>) -> Result<Option<Password>> {
+    match value.filter(|value| !value.is_empty()).map(OsString::into_string) {
         None => Ok(None),
         Some(Ok(password)) => Ok(Some(Password::from(password))),
         // The value is not shown: it is the password.
-        Some(Err(_)) => bail!("{PASSWORD_VARIABLE}: is not UTF-8 text: correct it, or use --password-file"),
+        Some(Err(_)) => bail!("{variable}: is not UTF-8 text: correct it, or use {flag}"),
     }
 }
 

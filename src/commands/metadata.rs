@@ -15,6 +15,7 @@ use crate::backup::write::{Origin, Written};
 use crate::catalog::records::Records;
 use crate::diff::{Diff, Differ};
 use crate::etcd::{Entry, Etcd, EtcdError, ReadOptions, Snapshot};
+use crate::history::History;
 use crate::layout::Found;
 use crate::layout::keys::{HISTORY, SESSIONS, is_history, is_metadata};
 use crate::outcome::words::{self, thousands};
@@ -27,6 +28,19 @@ impl Context {
     pub(super) async fn read_records(&self, etcd: &Etcd) -> Result<Reading> {
         let read = self.starting_over(async || self.try_read_records(etcd, "reading the metadata", |_, _| ()).await);
         self.unless_stopped(read).await.with_context(|| format!("cannot read {}", self.config.meta_root))
+    }
+
+    /// The history key alone, under the lock: nobody else writes it.
+    pub(super) async fn recorded_history(&self, etcd: &Etcd) -> Result<Option<History>> {
+        let read = self.starting_over(async || {
+            let mut snapshot = etcd.snapshot(format!("{}{HISTORY}", self.root)).await?;
+            let mut found = None;
+            while let Some(page) = snapshot.next_page().await? {
+                found = page.into_iter().find(|entry| entry.key[self.root.len()..] == *HISTORY.as_bytes()).or(found);
+            }
+            Ok(found.map(|entry| History::read(&entry.value)).transpose()?)
+        });
+        self.unless_stopped(read).await.with_context(|| format!("cannot read {}{HISTORY}", self.root))
     }
 
     /// The same, held against what should be while it is read.

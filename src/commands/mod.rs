@@ -1,6 +1,8 @@
 //! One file per command, each reading like the steps of a runbook.
 
 mod backup;
+mod check_files;
+mod gone;
 mod inspect;
 mod metadata;
 mod plan;
@@ -22,7 +24,7 @@ use semver::Version;
 use crate::apply::{Applier, ApplyError, Limits};
 use crate::backup::Backup;
 use crate::cli::{Cli, Command, Job, RunOptions};
-use crate::config::{self, Config};
+use crate::config::{self, Config, StorageConfig};
 use crate::course::{self, Course};
 use crate::etcd::Etcd;
 use crate::exit::{Exit, Failure};
@@ -49,6 +51,8 @@ struct Context {
     wait: Option<Duration>,
     /// Whether lists are shown whole.
     details: bool,
+    /// Where the object storage is, for what looks into it.
+    storage: Option<StorageConfig>,
 }
 
 /// Does what the command line says.
@@ -60,9 +64,17 @@ pub async fn execute(cli: &Cli, console: &Console) -> Result<Exit, Failure> {
     if let Some(Command::Inspect(options)) = &cli.command {
         return inspect::execute(console, options);
     }
-    let config = config::load(cli.common.config.as_deref(), &cli.overrides()?)?;
+    let overrides = cli.overrides()?;
+    let config = config::load(cli.common.config.as_deref(), &overrides)?;
     config.warnings.iter().for_each(|warning| console.warn(warning));
     let job = cli.job(&config)?;
+    let looks_for_files = match &job {
+        Job::CheckFiles(_) => true,
+        Job::Rollback(options) => options.check_files,
+        _ => false,
+    };
+    let storage =
+        looks_for_files.then(|| config::load_storage(cli.common.config.as_deref(), &overrides)).transpose()?;
     let context = Context {
         console: console.clone(),
         progress: console.progress(),
@@ -71,6 +83,7 @@ pub async fn execute(cli: &Cli, console: &Console) -> Result<Exit, Failure> {
         root: config.meta_root.prefix(),
         details: cli.common.details || cli.common.verbose,
         wait: cli.common.wait_for_sessions.map(Into::into),
+        storage,
         config,
     };
     match job {
@@ -82,6 +95,7 @@ pub async fn execute(cli: &Cli, console: &Console) -> Result<Exit, Failure> {
         Job::Plan(options) => plan::execute(&context, &options).await,
         Job::Status => status::execute(&context).await,
         Job::Verify(options) => verify::execute(&context, &options).await,
+        Job::CheckFiles(options) => check_files::execute(&context, &options).await,
         Job::Inspect(options) => inspect::execute(&context.console, &options),
     }
 }

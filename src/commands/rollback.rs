@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use bytes::Bytes;
+use semver::Version;
 use time::OffsetDateTime;
 
+use super::gone::since;
 use super::way_back::{other_cluster, record_of};
 use super::{Context, describe, interrupted, log_changes};
 use crate::backup::Backup;
+use crate::catalog::handed_over::{handed_over, reset_builds};
 use crate::catalog::records::Records;
 use crate::catalog::tripwire::all_tripwires;
 use crate::catalog::{collection_record, records::Versions};
@@ -18,6 +21,7 @@ use crate::cli::RollbackOptions;
 use crate::diff::Diff;
 use crate::etcd::Etcd;
 use crate::exit::{Exit, Failure};
+use crate::garbage;
 use crate::guard::Guard;
 use crate::history::{History, Operation, Progress};
 use crate::layout::families::Family;
@@ -39,7 +43,7 @@ pub(super) async fn execute(context: &Context, options: &RollbackOptions) -> Res
     context.say(format!("the backup is sound: {}", describe(&backup)));
     let etcd = context.connect().await?;
     let guard = context.lock(&etcd).await?;
-    let job = Job { context, options, etcd: &etcd, guard: &guard, backup: &backup, entries };
+    let mut job = Job { context, options, etcd: &etcd, guard: &guard, backup: &backup, entries };
     let result = job.guarded().await;
     guard.release().await;
     let mut outcome = result?;
@@ -77,40 +81,57 @@ fn read_backup(context: &Context, options: &RollbackOptions) -> Result<(Backup, 
 }
 
 /// A rollback under the lock.
-struct Job<'a> {
-    context: &'a Context,
-    options: &'a RollbackOptions,
+pub(super) struct Job<'a> {
+    pub(super) context: &'a Context,
+    pub(super) options: &'a RollbackOptions,
     etcd: &'a Etcd,
     guard: &'a Guard,
-    backup: &'a Backup,
-    entries: Entries,
+    pub(super) backup: &'a Backup,
+    /// What should be: the backup's keys and values, but for builds that 2.1 is to do again.
+    pub(super) entries: Entries,
 }
 
 impl Job<'_> {
-    async fn guarded(&self) -> Result<RollbackOutcome, Failure> {
+    async fn guarded(&mut self) -> Result<RollbackOutcome, Failure> {
         let context = self.context;
+        let recorded = context.recorded_history(self.etcd).await?;
+        let choices = self.choices(recorded.as_ref());
+        let backup: Records = self.entries.iter().cloned().collect();
+        let handed_over = handed_over(&backup, &choices.options());
+        if choices.rebuild_handed_over {
+            reset_builds(&mut self.entries, &handed_over).map_err(|(key, what)| {
+                anyhow!("{}: {key}: {what}. Nothing was written", self.backup.path.display())
+            })?;
+        }
         let expected = || self.entries.iter().cloned();
         let (reading, diff) = context.read_records_against(self.etcd, expected).await?;
         self.same_cluster(reading.cluster_id)?;
         let previous = reading.records.history().cloned();
         let plan = Plan::of_rollback(&diff, reading.revision);
         let frame = self.frame(&reading.records);
+        let since = since(recorded.as_ref(), &backup, &handed_over, &reading.records);
+        let target = recorded.as_ref().and_then(History::target);
         let mut outcome = RollbackOutcome {
-            header: context.header("rollback", Ended::NothingToDo, None, Some(next(context))),
+            header: context.header("rollback", Ended::NothingToDo, None, Some(next(context, target.as_ref()))),
             backup: self.backup.path.display().to_string(),
             copy: None,
-            collections: self.collections(&reading.records),
+            collections: collections(&reading.records, &backup),
+            since,
+            files: None,
+            to_build_again: if choices.rebuild_handed_over { handed_over.clone() } else { Vec::new() },
             differences: diff.counts(),
             totals: plan.totals(),
             verified_revision: None,
             seconds: 0.0,
         };
+        outcome.files = self.check_files(&handed_over, choices.rebuild_handed_over).await?;
         if diff.is_empty() && previous.is_none() {
             let keys = thousands(outcome.differences.equal);
             context.say(format!("nothing to do: all {keys} metadata keys are as in the backup"));
             return Ok(outcome);
         }
         context.say(outcome.collections.in_words());
+        self.warn_of_files(&outcome, recorded.as_ref());
         let changes = in_words(&outcome);
         context.say(format!("plan: {changes}"));
         context.check_room_and_rights(self.etcd, &plan, &Records::default()).await?;
@@ -137,7 +158,8 @@ impl Job<'_> {
             outcome.copy = Some(BackupFile::from(&written));
         }
         let keys = self.entries.len() as u64;
-        let revision = self.write(&plan, &diff, frame, previous, keys).await.map_err(|failure| match outcome.copy {
+        let history = History { backup: Some(record_of(self.backup)), options: choices, ..History::begin(Operation::Rollback) };
+        let revision = self.write(&plan, &diff, frame, previous, history, keys).await.map_err(|failure| match outcome.copy {
             Some(_) => Failure::interrupted(failure.error),
             None => failure,
         })?;
@@ -176,19 +198,6 @@ impl Job<'_> {
         (opening, closing_of_rollback(&tripwires, &in_backup))
     }
 
-    fn collections(&self, records: &Records) -> CollectionChanges {
-        let backup: Records = self.entries.iter().cloned().collect();
-        let (here, there) = (names(records), names(&backup));
-        let only = |some: &BTreeMap<i64, String>, others: &BTreeMap<i64, String>, both: bool| -> Vec<String> {
-            some.iter().filter(|(id, _)| others.contains_key(id) == both).map(|(_, name)| name.clone()).collect()
-        };
-        CollectionChanges {
-            stay: only(&here, &there, true),
-            go: only(&here, &there, false),
-            come_back: only(&there, &here, false),
-        }
-    }
-
     /// Writes everything, reads it back, and takes tripwires and history away at the very end.
     async fn write(
         &self,
@@ -196,19 +205,19 @@ impl Job<'_> {
         diff: &Diff,
         (opening, closing): (Vec<Change>, Vec<Change>),
         previous: Option<Bytes>,
+        history: History,
         keys: u64,
     ) -> Result<i64, Failure> {
         let context = self.context;
         let way_on = format!(
-            "Run `rollback --backup-file {}` again: it goes on where this one ended. Do not start Milvus before it is done",
-            self.backup.path.display()
+            "Run {} again: it goes on where this one ended. Do not start Milvus before it is done",
+            history.way_on()
         );
         log_changes(plan);
         let read_back = diff.equal.values().sum::<u64>() + plan.totals().puts;
         context.progress.expect(plan, read_back);
         let mut applier = context.applier(self.etcd, self.guard);
         applier.history = previous;
-        let history = History { backup: Some(record_of(self.backup)), ..History::begin(Operation::Rollback) };
         let fail =
             |error, applier: &crate::apply::Applier| interrupted(error, applier.done().may_have_written(), &way_on);
         if let Err(error) = applier.turn(&opening, plan.revision, Some(history.write())).await {
@@ -229,12 +238,24 @@ impl Job<'_> {
     }
 }
 
-fn next(context: &Context) -> Next {
+fn collections(records: &Records, backup: &Records) -> CollectionChanges {
+    let (here, there) = (names(records), names(backup));
+    let only = |some: &BTreeMap<i64, String>, others: &BTreeMap<i64, String>, both: bool| -> Vec<String> {
+        some.iter().filter(|(id, _)| others.contains_key(id) == both).map(|(_, name)| name.clone()).collect()
+    };
+    CollectionChanges { stay: only(&here, &there, true), go: only(&here, &there, false), come_back: only(&there, &here, false) }
+}
+
+fn next(context: &Context, target: Option<&Version>) -> Next {
     let version = context.source_version().map_or_else(
         || "the Milvus version that the backup was made with".to_owned(),
         |version| format!("Milvus {version}"),
     );
-    Next::new(Step::StartOld, format!("start {version}, and look whether searches work before you rely on it"))
+    let log = garbage::message_log_back(target);
+    Next::new(
+        Step::StartOld,
+        format!("mind the message log ({log}); start {version}, and look whether searches work before you rely on it"),
+    )
 }
 
 fn in_words(outcome: &RollbackOutcome) -> String {

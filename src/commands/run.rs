@@ -17,6 +17,7 @@ use crate::course;
 use crate::diff::{Diff, Differ};
 use crate::etcd::Etcd;
 use crate::exit::{Exit, Failure};
+use crate::garbage;
 use crate::guard::Guard;
 use crate::history::{BackupRecord, Choices, History, Operation};
 use crate::layout::families::Family;
@@ -72,9 +73,7 @@ pub(super) async fn execute(context: &Context, options: &RunOptions, operation: 
     outcome.seconds = begun.elapsed().as_secs_f64();
     if let Some(revision) = outcome.verified_revision {
         context.say(format!("done at revision {revision} in {:.1} s", outcome.seconds));
-        let text = format!(
-            "`verify`, then start Milvus {target}; before that, see docs/operating.md for how long the way back is open"
-        );
+        let text = format!("`verify`, then start Milvus {target}; {}", garbage::in_a_sentence(&target));
         context.say(format!("next: {text}"));
         outcome.header.next = Some(Next::new(Step::Verify, text));
     }

@@ -3,13 +3,22 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use semver::Version;
 
 use super::metadata::Reading;
+use super::run::Worked;
 use super::{Context, describe};
 use crate::backup::content::Content;
 use crate::backup::{Backup, Format};
 use crate::history::{BackupRecord, History};
-use crate::outcome::words::thousands;
+use crate::etcd::Etcd;
+use crate::garbage;
+use crate::outcome::going_back::WayBack;
+use crate::outcome::words::{span, thousands};
+use crate::state::Situation;
 
 /// Says what to do where a backup is no way back.
 const REMEDY: &str = "make one with `backup` or `run --with-backup`, correct config.backupFilePath (is the volume mounted?), or go on \
@@ -81,6 +90,44 @@ impl Context {
         other_cluster(backup, cluster_id).map_or(Ok(()), |what| bail!("{what}"))
     }
 
+    /// All that is to be known of the way back before a migration.
+    pub(super) async fn way_back(
+        &self,
+        reading: &Reading,
+        situation: &Situation,
+        worked: &Worked,
+        target: &Version,
+        etcd: Option<&Etcd>,
+    ) -> WayBack {
+        let backup = match etcd {
+            None => Some("whether it holds what is in etcd is seen by `plan` with etcd, and by `run`".to_owned()),
+            Some(_) => self.backup_in_words(reading, situation.history.as_ref()),
+        };
+        let handed_over: usize = worked.summary.report.rebuilt.iter().map(|index| index.builds.len()).sum();
+        let until = match handed_over {
+            0 => garbage::ROWS_GO.to_owned(),
+            builds => format!(
+                "{} for the {builds} index build(s) handed over (`rollback --rebuild-handed-over` has 2.1 build them again); {} for rows",
+                garbage::index_files_go(target),
+                garbage::ROWS_GO
+            ),
+        };
+        WayBack {
+            backup: backup.unwrap_or_else(|| {
+                "none is configured: `run` refuses without one (--backup-file, or --no-backup)".to_owned()
+            }),
+            room: match etcd {
+                Some(etcd) => Some(self.room_in_words(etcd, &worked.plan, &reading.records).await),
+                None => None,
+            },
+            files: "`check-files` looks now whether all that the metadata names are there, `rollback --check-files` before it goes back"
+                .to_owned(),
+            message_log: garbage::message_log(target),
+            until,
+            keeping: garbage::keeping(target),
+        }
+    }
+
     /// Whether the configured backup is the way back from what is there, in words.
     pub(super) fn backup_in_words(&self, reading: &Reading, history: Option<&History>) -> Option<String> {
         let file = self.config.backup_file.as_ref()?;
@@ -96,7 +143,8 @@ impl Context {
         }
         let judged = self.read_content(file).and_then(|(backup, content)| {
             self.same_place(&backup, reading.cluster_id)?;
-            Ok((describe(&backup), content))
+            let age = age(&backup).map_or_else(String::new, |age| format!(" ({age} ago)"));
+            Ok((format!("{}{age}", describe(&backup)), content))
         });
         Some(match judged {
             Ok((what, content)) if content == reading.content => format!("{shown} holds just what is here: {what}"),
@@ -117,6 +165,18 @@ pub(super) fn other_cluster(backup: &Backup, cluster_id: u64) -> Option<String> 
             backup.path.display()
         )
     })
+}
+
+/// How old a backup is.
+fn age(backup: &Backup) -> Option<String> {
+    let Format::Ours(manifest) = &backup.format else { return None };
+    seconds_since(&manifest.created).map(span)
+}
+
+/// Seconds since a time in RFC 3339; none where it is not one, or is still to come.
+pub(super) fn seconds_since(time: &str) -> Option<u64> {
+    let then = OffsetDateTime::parse(time, &Rfc3339).ok()?;
+    u64::try_from((OffsetDateTime::now_utc() - then).whole_seconds()).ok()
 }
 
 /// What goes into the history key.

@@ -3,6 +3,8 @@
 //! docs/json.md describes the objects; docs/outcome.schema.json is written from [`AnyOutcome`].
 
 pub mod backed_up;
+pub mod files_checked;
+pub mod going_back;
 pub mod inspected;
 pub mod migration;
 pub mod planned;
@@ -157,6 +159,8 @@ pub enum AnyOutcome {
     RolledBack(rolled_back::RollbackOutcome),
     /// `verify`
     Verified(verified::VerifyOutcome),
+    /// `check-files`
+    FilesChecked(files_checked::CheckFilesOutcome),
     /// `inspect`
     Inspected(Box<inspected::InspectOutcome>),
     /// Any command that failed

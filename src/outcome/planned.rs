@@ -5,6 +5,7 @@ use std::fmt::Write;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::going_back::WayBack;
 use super::migration::{MigrationSummary, headline, summary, wrongs};
 use super::words::{Text, bytes, refusals, thousands};
 use super::{Ended, Header, Step};
@@ -30,6 +31,8 @@ pub struct PlanOutcome {
     pub refusals: Vec<String>,
     /// What a person has to do that metadata cannot.
     pub advice: Vec<String>,
+    /// The way back.
+    pub way_back: WayBack,
     /// About how long `run` takes, in seconds.
     pub estimated_seconds: f64,
     /// The changes one by one, with `--diff`.
@@ -85,6 +88,7 @@ pub fn text(outcome: &PlanOutcome, details: bool) -> String {
             thousands(migration.transactions as u64),
             outcome.estimated_seconds.ceil()
         ));
+        outcome.way_back.list(&mut text);
     }
     if let Some(next) = &outcome.header.next {
         text.line(format!("nothing was written. next: {}", next.text));

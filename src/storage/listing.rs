@@ -141,7 +141,7 @@ impl Storage {
     async fn compare_in_order(&self, listing: &Listing<'_>) -> Result<Option<Vec<Lacking>>> {
         let prefix = parse(&listing.prefix)?;
         let mut there = match &listing.behind {
-            Some(behind) => self.store.list_with_offset(Some(&prefix), &Path::from(behind.as_str())),
+            Some(behind) => self.store.list_with_offset(Some(&prefix), &parse(behind)?),
             None => self.store.list(Some(&prefix)),
         };
         let mut lacking = Vec::new();

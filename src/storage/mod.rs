@@ -127,6 +127,8 @@ fn of_bucket(bucket: &Bucket) -> Result<Arc<dyn ObjectStore>> {
 fn options(bucket: &Bucket) -> Result<ClientOptions> {
     let mut options = ClientOptions::new()
         .with_allow_http(true)
+        // A machine without any certificates is no hindrance where there is no TLS.
+        .with_no_system_certificates(bucket.provider == Provider::S3 && bucket.endpoint.starts_with("http://"))
         .with_timeout(TIMEOUT)
         .with_connect_timeout(CONNECT_TIMEOUT);
     if let Some(file) = &bucket.ca {

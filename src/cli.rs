@@ -23,8 +23,8 @@ use crate::terminal::console::{LogFormat, OutputFormat};
 use crate::version;
 pub use object_storage::StorageFlags;
 pub use options::{
-    BackupOptions, CheckFilesOptions, ConversionOptions, InspectOptions, PlanOptions, RepairOptions, RollbackOptions, RunArgs,
-    VerifyOptions,
+    BackupOptions, CheckFilesOptions, ConversionOptions, InspectOptions, PlanOptions, RepairOptions, RollbackOptions,
+    RunArgs, VerifyOptions,
 };
 
 /// Upgrades the metadata of a Milvus 2.1.x cluster, which lives in etcd, to the layout of 2.2, 2.3 or 2.4.

@@ -320,4 +320,3 @@ fn has_index(collections: &Collections, collection: i64, index: i64) -> bool {
         _ => true,
     }
 }
-

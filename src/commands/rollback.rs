@@ -99,9 +99,8 @@ impl Job<'_> {
         let backup: Records = self.entries.iter().cloned().collect();
         let handed_over = handed_over(&backup, &choices.options());
         if choices.rebuild_handed_over {
-            reset_builds(&mut self.entries, &handed_over).map_err(|(key, what)| {
-                anyhow!("{}: {key}: {what}. Nothing was written", self.backup.path.display())
-            })?;
+            reset_builds(&mut self.entries, &handed_over)
+                .map_err(|(key, what)| anyhow!("{}: {key}: {what}. Nothing was written", self.backup.path.display()))?;
         }
         let expected = || self.entries.iter().cloned();
         let (reading, diff) = context.read_records_against(self.etcd, expected).await?;
@@ -158,11 +157,13 @@ impl Job<'_> {
             outcome.copy = Some(BackupFile::from(&written));
         }
         let keys = self.entries.len() as u64;
-        let history = History { backup: Some(record_of(self.backup)), options: choices, ..History::begin(Operation::Rollback) };
-        let revision = self.write(&plan, &diff, frame, previous, history, keys).await.map_err(|failure| match outcome.copy {
-            Some(_) => Failure::interrupted(failure.error),
-            None => failure,
-        })?;
+        let history =
+            History { backup: Some(record_of(self.backup)), options: choices, ..History::begin(Operation::Rollback) };
+        let revision =
+            self.write(&plan, &diff, frame, previous, history, keys).await.map_err(|failure| match outcome.copy {
+                Some(_) => Failure::interrupted(failure.error),
+                None => failure,
+            })?;
         context.say(format!("done: {changes}"));
         let differences = &outcome.differences;
         for (what, counts) in
@@ -243,7 +244,11 @@ fn collections(records: &Records, backup: &Records) -> CollectionChanges {
     let only = |some: &BTreeMap<i64, String>, others: &BTreeMap<i64, String>, both: bool| -> Vec<String> {
         some.iter().filter(|(id, _)| others.contains_key(id) == both).map(|(_, name)| name.clone()).collect()
     };
-    CollectionChanges { stay: only(&here, &there, true), go: only(&here, &there, false), come_back: only(&there, &here, false) }
+    CollectionChanges {
+        stay: only(&here, &there, true),
+        go: only(&here, &there, false),
+        come_back: only(&there, &here, false),
+    }
 }
 
 fn next(context: &Context, target: Option<&Version>) -> Next {

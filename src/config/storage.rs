@@ -198,7 +198,8 @@ impl Reader<'_> {
         let iam = self.boolean("minio.useIAM", flags.iam)?;
         let ssl = self.boolean("minio.useSSL", flags.ssl)?;
         let given = self.given.setting(flags.bucket.as_ref(), "--storage-bucket", "META_MIGRATION_STORAGE_BUCKET");
-        let name = self.layers.text("minio.bucketName", given)?.map_or_else(|| DEFAULT_BUCKET.to_owned(), |name| name.value);
+        let name =
+            self.layers.text("minio.bucketName", given)?.map_or_else(|| DEFAULT_BUCKET.to_owned(), |name| name.value);
         let is_google = provider.as_deref() == Some("gcp");
         let azure = provider.as_deref() == Some("azure");
         let default_style = matches!(provider.as_deref(), Some("aliyun" | "tencent"));
@@ -241,7 +242,9 @@ impl Reader<'_> {
             Some(secret) => secret.clone(),
             // The secret of another user is none.
             None if flags.access_key.is_some() => {
-                bail!("--storage-access-key: the secret key is missing: give {SECRET_VARIABLE} or --storage-secret-key-file")
+                bail!(
+                    "--storage-access-key: the secret key is missing: give {SECRET_VARIABLE} or --storage-secret-key-file"
+                )
             }
             None => Password::from(self.text("minio.secretAccessKey", None, DEFAULT_KEY)?),
         };

@@ -162,7 +162,9 @@ impl FilesFound {
         if self.lacking == 0 {
             return match self.problems.len() {
                 0 => format!("all {named} files that the metadata names are there"),
-                problems => format!("{problems} record(s) do not tell their files; the {named} that are named are there"),
+                problems => {
+                    format!("{problems} record(s) do not tell their files; the {named} that are named are there")
+                }
             };
         }
         if self.lacking == self.named {
@@ -193,7 +195,11 @@ impl FilesFound {
                 ));
             }
             for index in &collection.indexes {
-                text.line(format!("  index {} has to be built again, for {} segment(s)", index.index, index.segments.len()));
+                text.line(format!(
+                    "  index {} has to be built again, for {} segment(s)",
+                    index.index,
+                    index.segments.len()
+                ));
             }
             text.list(
                 "  files",
@@ -203,7 +209,10 @@ impl FilesFound {
                 }),
             );
         }
-        text.list("records that do not tell their files", self.problems.iter().map(|one| format!("{}: {}", one.key, one.what)));
+        text.list(
+            "records that do not tell their files",
+            self.problems.iter().map(|one| format!("{}: {}", one.key, one.what)),
+        );
     }
 }
 

@@ -91,5 +91,12 @@ impl Since {
 
 /// An index that was handed over, by name.
 pub fn index(index: &Rebuilt) -> String {
-    format!("{} / {}: index {} ({}), {} segment(s)", index.collection, index.field, index.index, index.kind, index.segments.len())
+    format!(
+        "{} / {}: index {} ({}), {} segment(s)",
+        index.collection,
+        index.field,
+        index.index,
+        index.kind,
+        index.segments.len()
+    )
 }

@@ -6,7 +6,6 @@ use std::collections::{BTreeSet, HashMap};
 
 use anyhow::Result;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use object_store::path::Path;
 
 use super::{Storage, parse};
 use crate::catalog::files::{Folder, NamedFile, NamedFiles};
@@ -102,7 +101,6 @@ impl Storage {
             });
             return listings.collect();
         }
-        let first = |file: &'a NamedFile| file.path.split_once('/').map_or("", |(first, _)| first);
         let groups = files.chunk_by(|a, b| first(a) == first(b));
         let listings = groups.map(|files| Listing {
             prefix: joined(&path, first(&files[0])),
@@ -170,6 +168,11 @@ impl Storage {
     }
 }
 
+/// The directory directly below its folder that a file is in.
+fn first(file: &NamedFile) -> &str {
+    file.path.split_once('/').map_or("", |(first, _)| first)
+}
+
 fn absent(size: Option<u64>) -> Option<Absent> {
     match size {
         None => Some(Absent::Missing),
@@ -192,6 +195,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use object_store::memory::InMemory;
+    use object_store::path::Path;
     use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 
     use super::*;

@@ -106,7 +106,8 @@ fn directory(path: &LocalPath) -> Result<LocalFileSystem> {
              container it has to be mounted"
         ),
     }
-    LocalFileSystem::new_with_prefix(path).map_err(|error| anyhow!("the object storage {shown} cannot be looked into: {error}"))
+    LocalFileSystem::new_with_prefix(path)
+        .map_err(|error| anyhow!("the object storage {shown} cannot be looked into: {error}"))
 }
 
 fn of_bucket(bucket: &Bucket) -> Result<Arc<dyn ObjectStore>> {
@@ -146,7 +147,9 @@ fn s3(bucket: &Bucket) -> AmazonS3Builder {
     let builder = match &bucket.keys {
         // The machine's own role: what the cloud puts into the environment of the process, or answers to its requests.
         None => AmazonS3Builder::from_env(),
-        Some((access, secret)) => AmazonS3Builder::new().with_access_key_id(access).with_secret_access_key(secret.reveal()),
+        Some((access, secret)) => {
+            AmazonS3Builder::new().with_access_key_id(access).with_secret_access_key(secret.reveal())
+        }
     };
     let endpoint = match (bucket.virtual_host, bucket.endpoint.split_once("://")) {
         (true, Some((scheme, host))) => format!("{scheme}://{}.{host}", bucket.name),

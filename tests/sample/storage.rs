@@ -63,7 +63,7 @@ fn files_of(dump: &Dump) -> BTreeSet<String> {
         files.extend(lists.flat_map(|list| &list.binlogs).map(|log| log.log_path.clone()));
     }
     for (key, value) in below(dump, "indexes/").filter(|(key, _)| *key != "indexes/0") {
-        let meta = IndexMeta::decode(value.as_slice()).unwrap_or_else(|error| panic!("{key}: {error}"));
+        let meta = IndexMeta::decode(&**value).unwrap_or_else(|error| panic!("{key}: {error}"));
         files.extend(meta.index_file_paths);
     }
     files
@@ -123,7 +123,8 @@ fn what_is_missing_or_empty_is_told_by_collection() {
     let tool = Tool::new(&etcd);
     let named = look(&tool, &[&site.flag()], 0)["files"]["named"].clone();
     // Of collection c_binary.
-    let of = |kind: &str| site.of_kind(kind).into_iter().find(|file| file.contains("470605842599641089")).unwrap().clone();
+    let of =
+        |kind: &str| site.of_kind(kind).into_iter().find(|file| file.contains("470605842599641089")).unwrap().clone();
     let (binlog, statslog) = (of("insert_log"), of("stats_log"));
     let index = site.of_kind("index_files")[0].clone();
     std::fs::remove_file(site.path(&binlog)).unwrap();
@@ -133,15 +134,25 @@ fn what_is_missing_or_empty_is_told_by_collection() {
     assert_eq!((&found["files"]["lacking"], &found["files"]["named"]), (&3.into(), &named), "{found:#}");
     let collections = found["files"]["collections"].as_array().unwrap();
     let binary = collections.iter().find(|one| one["name"] == "c_binary").unwrap_or_else(|| panic!("{found:#}"));
-    let files: Vec<_> =
-        binary["files"].as_array().unwrap().iter().map(|file| (file["path"].as_str().unwrap(), file["empty"] == true)).collect();
+    let files: Vec<_> = binary["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| (file["path"].as_str().unwrap(), file["empty"] == true))
+        .collect();
     assert!(files.contains(&(&*binlog, false)) && files.contains(&(&*statslog, true)), "{found:#}");
     assert!(binary["unreachable_rows"].as_i64().unwrap() > 0, "{found:#}");
     assert!(collections.iter().any(|one| !one["indexes"].as_array().unwrap().is_empty()), "{found:#}");
     let text = tool.call(&["check-files", &site.flag()]).code(1);
     let text = said(&text);
     assert!(text.starts_with("etcd at") || text.contains("3 of "), "{text}");
-    for expected in [&*binlog, &format!("{statslog} (there, but empty)"), &index, "row(s) cannot be reached", "has to be built again"] {
+    for expected in [
+        &*binlog,
+        &format!("{statslog} (there, but empty)"),
+        &index,
+        "row(s) cannot be reached",
+        "has to be built again",
+    ] {
         assert!(text.contains(expected), "{expected}: {text}");
     }
 }
@@ -155,7 +166,10 @@ fn another_place_is_an_error_and_not_a_list_of_everything() {
     let said_of = |args: &[&str]| said(&tool.call(&[&["check-files"], args].concat()).code(1));
     // Newer versions have no root path but the directory.
     let text = said_of(&[&site.flag()]);
-    assert!(text.contains("nothing at all is under \"insert_log\"") || text.contains("nothing at all is under"), "{text}");
+    assert!(
+        text.contains("nothing at all is under \"insert_log\"") || text.contains("nothing at all is under"),
+        "{text}"
+    );
     assert!(text.contains("what is there: files/"), "{text}");
     let text = said_of(&[&format!("--storage-dir={}", empty.path().display()), "--storage-root-path=files"]);
     assert!(text.contains("nothing at all is under") && text.contains("it is empty"), "{text}");
@@ -291,8 +305,9 @@ fn a_rollback_that_hands_builds_back_ends_the_same_wherever_it_was_killed(versio
     let Migrated { etcd, tool, before, after } = Migrated::on(version);
     let expected = with_builds_handed_back(&before);
     for transactions in [1, 30, 60, 90] {
-        let running =
-            tool.catch(&["rollback", "--rebuild-handed-over", "--no-copy"], &etcd, transactions, || etcd.start_over(&after));
+        let running = tool.catch(&["rollback", "--rebuild-handed-over", "--no-copy"], &etcd, transactions, || {
+            etcd.start_over(&after)
+        });
         assert!(running.kill(), "it ended before {transactions} transactions");
         etcd.end_lock();
         tool.call(&["rollback", "--no-copy"]).code(0);
@@ -312,7 +327,13 @@ fn what_may_be_gone_is_told() {
     let index = below(&dump, Family::SegmentIndex.prefix()).map(|(key, _)| key).find(is_of).unwrap();
     etcd.delete(format!("by-dev/meta/{index}"));
     let text = said(&tool.call(&["rollback"]).code(0));
-    for expected in ["c_binary: 1 segment(s) with", "this was migrated for Milvus 2.2.0", "c_scalaridx", "nobody has looked", "--rebuild-handed-over"] {
+    for expected in [
+        "c_binary: 1 segment(s) with",
+        "this was migrated for Milvus 2.2.0",
+        "c_scalaridx",
+        "nobody has looked",
+        "--rebuild-handed-over",
+    ] {
         assert!(text.contains(expected), "{expected}: {text}");
     }
 }

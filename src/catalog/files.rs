@@ -114,8 +114,8 @@ pub struct NamedFiles {
 /// Everything that the records name.
 pub fn named(records: &Records) -> NamedFiles {
     let collections = collection::read(records, false);
-    let mut files = NamedFiles::default();
-    files.collections = collections.iter().map(|found| (found.id, found.name.clone())).collect();
+    let names = collections.iter().map(|found| (found.id, found.name.clone())).collect();
+    let mut files = NamedFiles { collections: names, ..NamedFiles::default() };
     files.read_segments(records, &collections);
     files.read_logs(records);
     files.read_source_indexes(records, &collections);

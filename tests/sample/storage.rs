@@ -237,7 +237,7 @@ fn a_bucket_is_listed_in_pages_and_its_refusals_are_told() {
     let call = |code| tool.call(&["check-files", "--milvus-config", "milvus.yaml"]).code(code);
     configure("milvus", "reader", "files");
     let text = said(&call(1));
-    assert!(text.contains(&format!("1 of ")) && text.contains(&lost), "{text}");
+    assert!(text.contains("1 of ") && text.contains(&lost), "{text}");
     for (name, key, root, expected) in [
         ("milvus", "stranger", "files", "The keys are wrong"),
         ("other", "reader", "files", "There is no such bucket"),

@@ -63,6 +63,7 @@ fn write(keys: &Keys, file: &Path) {
         etcd_cluster_id: 0,
         etcd_revision: 0,
         source_version: None,
+        while_running: false,
     };
     let mut writer = Writer::create(file, origin, keys.len() as u64).expect("the folder is ours");
     for (key, value) in keys {

@@ -4,55 +4,82 @@
 #   ./migrate.sh -i my-release -s 2.1.4 -t 2.2.16              upgrade
 #   ./migrate.sh -i my-release -s 2.1.4 -t 2.2.16 -o rollback  back to what was before
 #
-# Needs kubectl and nothing else. Safe to run again at any point: finished steps are recognised, unfinished ones done again.
-# What has been done is kept in the ConfigMap milvus-deploy-replicas-<instance>. See docs/kubernetes.md.
+# Needs kubectl and nothing else. Safe to run again at any point. What has been written is asked of etcd, each time; the ConfigMap
+# milvus-deploy-replicas-<instance> only keeps what Milvus was like before: replicas, images, chart, meta root. See docs/kubernetes.md.
 #
 # Exit codes: 0 done · 1 refused or failed, no metadata was written · 2 failed after writing had begun · 100 a defect of this script
 #
 # Written for bash 3.2, which macOS has: no associative arrays, no mapfile, no empty arrays under set -u.
+# shellcheck disable=SC2128,SC3028,SC3054 # until bash runs it, this is any shell's
+if [ -z "${BASH_VERSION:-}" ] || case ":${SHELLOPTS:-}:" in *:posix:*) ;; *) false ;; esac; then
+    if [ -f "$0" ] && command -v bash >/dev/null; then
+        unset POSIXLY_CORRECT
+        exec bash "$0" "$@"
+    fi
+    echo "migrate.sh is a script for bash: save it in a file, and run: bash migrate.sh" >&2
+    exit 1
+fi
 set -euo pipefail
 set -f
 
 readonly BACKUP_FILE=/milvus/data/migration.bak
-readonly CONFIG_FILE=/milvus/configs/meta/migration.yaml
-readonly TOOL=/milvus/bin/meta-migration
 readonly POD_LABEL=app.kubernetes.io/name=milvus-meta-migration
-# How long to wait until a pod of ours has started, and until Milvus is ready, in seconds.
+# What changes workloads, in their managedFields.
+readonly MANAGER=milvus-meta-migration
+# A release puts its own image here, by digest.
+readonly DEFAULT_TOOL_IMAGE=ghcr.io/meta-migration/meta-migration:1.0.0-rc.1
+# How long to wait until a pod of ours has started, until Milvus is ready, and for a node that does not answer, in seconds.
 readonly START_TIMEOUT=${MIGRATE_START_TIMEOUT:-300}
 readonly READY_TIMEOUT=${MIGRATE_READY_TIMEOUT:-900}
+readonly LOST_TIMEOUT=${MIGRATE_LOST_TIMEOUT:-300}
 readonly POLL=${MIGRATE_POLL:-2}
+# How often something is said, whatever happens.
+readonly SIGN_OF_LIFE=${MIGRATE_SIGN_OF_LIFE:-30}
 # How long a session can outlive its component: 60 s of lease, and some room.
 readonly LEASE_SECONDS=90
+# How long a component of 2.2 to 2.4 may keep its session while it hands over what it serves (queryCoord.* and gracefulStopTimeout).
+readonly HANDOVER_SECONDS=1800
 
 usage() {
-    cat <<'EOF'
+    cat <<'TEXT'
 Usage: migrate.sh -i INSTANCE -s VERSION -t VERSION [OPTIONS]
 
   -i NAME     the Milvus instance: the name of the Helm release
   -n NAME     its namespace [default]
   -s VERSION  version of Milvus now, like 2.1.4
   -t VERSION  version of Milvus to be, like 2.2.16
-  -w IMAGE    new image of Milvus [milvusdb/milvus:v<target version>]
-  -m IMAGE    image of this migration tool [milvusdb/meta-migration:latest]
-  -r PATH     etcd.rootPath of Milvus [by-dev]
-  -u PATH     etcd.metaSubPath of Milvus [meta]
-  -e LIST     etcd: host:port, or several, comma-separated [the service that was installed with Milvus]
-  -a SECRET   Secret with username and password for etcd (or etcd-root-password, as the etcd chart makes it)
-  -l SECRET   Secret with ca.crt, and tls.crt and tls.key if etcd asks for them: etcd is reached with TLS
-  -v VERSION  oldest version of TLS to use, 1.2 or 1.3 [1.3]
-  -p LIST     imagePullSecrets for the tool's image, comma-separated [those of Milvus]
-  -c NAME     storage class of the volume for the backup [the cluster's default]
-  -k BOOL     go on without metadata that cannot be migrated, instead of refusing [false]
-  -x OPTIONS  options of the tool about the conversion: --rename-collection, --rename-alias, --rebuild-index,
-              --keep-index-files; as plan says what helps, without quotes [none]
-  -d BOOL     delete our pods and their configuration after success; the backup stays [false]
+  -w IMAGE    new image of Milvus [the repository of the present one, with the new version as its tag]
+  -m IMAGE    image of this migration tool [ghcr.io/meta-migration/meta-migration:1.0.0-rc.1]
   -o WHAT     migrate (the default)
               rollback  bring the old metadata, images and replicas back; after a failed or a finished migrate
               plan      only show what would be migrated; Milvus may be up
               status    only show how things stand
-              cleanup   delete everything of ours, the backup too, once all is well
-  -h          this text
-EOF
+              complete  when all is well for good: gives up the way back, and says what may go
+              cleanup   after that, or after a rollback: delete everything of ours, the backup too
+  -k BOOL     go on without metadata that cannot be migrated, instead of refusing [false]
+  -x OPTIONS  options of the tool about the conversion: --rename-collection, --rename-alias, --rename-partition, --rebuild-index,
+              --keep-index-files, --keep-newer; as plan says what helps, without quotes [none]
+  -d BOOL     delete our pods after success; the backup stays [false]
+
+Which etcd, which root, TLS and user are taken from the configuration that Milvus's own pods mount. What is given here says it where
+that does not, and is refused where that says otherwise:
+  -r PATH     etcd.rootPath
+  -u PATH     etcd.metaSubPath
+  -e LIST     etcd: host:port, or several, comma-separated
+  -a SECRET   Secret with username and password for etcd (or etcd-root-password, as the etcd chart makes it)
+  -l SECRET   Secret with ca.crt, and tls.crt and tls.key if etcd asks for them: etcd is reached with TLS
+  -v VERSION  oldest version of TLS to use, 1.2 or 1.3 [1.3]
+
+Our pods:
+  -p LIST     imagePullSecrets for the tool's image, comma-separated [those of Milvus]
+  -c NAME     storage class of the volume for the backup [the cluster's default]
+  --resources LIST        like requests.cpu=1,limits.memory=2Gi [requests.cpu=100m,requests.memory=256Mi]
+  --labels LIST           more labels, like team=vectors,cost=7
+  --service-account NAME  [the namespace's default]
+
+  --context NAME  which cluster, by kubectl's name for it [kubectl's current context]
+  -h              this text
+TEXT
 }
 
 # --- Talking -----------------------------------------------------------------------------------------------------------
@@ -68,8 +95,6 @@ step() {
 # What the script ends with when it fails; 2 from the moment on at which metadata may have been written.
 exit_code=1
 failure=
-# Whether there is a state worth telling about when it fails.
-has_begun=false
 
 fail() {
     failure=$*
@@ -84,30 +109,26 @@ usage_error() {
 
 # --- Arguments ---------------------------------------------------------------------------------------------------------
 
-namespace=default
-instance=
-source_version=
-target_version=
-root_path=by-dev
-meta_sub_path=meta
-milvus_image=
-tool_image=milvusdb/meta-migration:latest
-operation=migrate
-delete_leftovers=false
-skip_invalid=false
-tool_options=
-storage_class=
-etcd_endpoints=
-auth_secret=
-tls_secret=
-tls_min_version=
-pull_secrets=
+namespace=default instance='' source_version='' target_version='' root_path='' meta_sub_path='' milvus_image=''
+tool_image=$DEFAULT_TOOL_IMAGE operation=migrate delete_leftovers=false skip_invalid=false tool_options='' storage_class=''
+etcd_endpoints='' auth_secret='' tls_secret='' tls_min_version='' pull_secrets='' context='' service_account='' labels=''
+resources=requests.cpu=100m,requests.memory=256Mi
 # The arguments without -o and -d, quoted for a shell: for the commands that we tell people to run.
 arguments=
 
 parse_arguments() {
-    local flag
-    while getopts ':n:i:s:t:r:u:w:m:o:d:c:e:a:l:v:p:k:x:h' flag; do
+    local flag long=false
+    while getopts ':n:i:s:t:r:u:w:m:o:d:c:e:a:l:v:p:k:x:h-:' flag; do
+        if [ "$flag" = - ]; then
+            flag=${OPTARG%%=*} long=true
+            if [ "$flag" = "$OPTARG" ]; then
+                [ "$OPTIND" -le $# ] || usage_error "--$flag needs a value"
+                OPTARG=${!OPTIND}
+                OPTIND=$((OPTIND + 1))
+            else
+                OPTARG=${OPTARG#*=}
+            fi
+        fi
         case $flag in
             n) namespace=$OPTARG ;;
             i) instance=$OPTARG ;;
@@ -127,18 +148,27 @@ parse_arguments() {
             p) pull_secrets=$OPTARG ;;
             k) skip_invalid=$OPTARG ;;
             x) tool_options=$OPTARG ;;
+            context) context=$OPTARG ;;
+            resources) resources=$OPTARG ;;
+            labels) labels=$OPTARG ;;
+            service-account) service_account=$OPTARG ;;
             h)
                 usage
                 trap - EXIT
                 exit 0
                 ;;
             :) usage_error "-$OPTARG needs a value" ;;
-            *) usage_error "-$OPTARG is not known" ;;
+            '?') usage_error "-$OPTARG is not known" ;;
+            *) usage_error "--$flag is not known" ;;
         esac
         case $flag in
             o | d) ;;
-            *) arguments="$arguments -$flag $(printf '%q' "$OPTARG")" ;;
+            *)
+                [ "$long" = true ] && flag=-$flag
+                arguments="$arguments -$flag $(printf '%q' "$OPTARG")"
+                ;;
         esac
+        long=false
     done
     shift $((OPTIND - 1))
     [ $# -eq 0 ] || usage_error "'$1' is one too many: every value follows its flag"
@@ -159,7 +189,7 @@ check_names() {
     fi
     is_name "$namespace" || usage_error "-n '$namespace' is no name of a namespace"
     local flag_and_name name
-    for flag_and_name in "c:$storage_class" "a:$auth_secret" "l:$tls_secret"; do
+    for flag_and_name in "c:$storage_class" "a:$auth_secret" "l:$tls_secret" "-service-account:$service_account"; do
         name=${flag_and_name#*:}
         [ -z "$name" ] || is_name "$name" || usage_error "-${flag_and_name%%:*} '$name' is no name of a Kubernetes object"
     done
@@ -183,24 +213,23 @@ check_arguments() {
     check_names
     case $operation in
         migrate | plan) check_versions ;;
-        rollback | status | cleanup) ;;
-        *) usage_error "-o '$operation' is none of migrate, rollback, plan, status, cleanup" ;;
+        rollback | status | complete | cleanup) ;;
+        *) usage_error "-o '$operation' is none of migrate, rollback, plan, status, complete, cleanup" ;;
     esac
-    local flag_and_value
-    for flag_and_value in "d:$delete_leftovers" "k:$skip_invalid"; do
-        matches "${flag_and_value#*:}" 'true|false' ||
-            usage_error "-${flag_and_value%%:*} '${flag_and_value#*:}' is neither true nor false"
-    done
-    # They go through the shell of a pod, so they hold nothing that a shell could take for its own.
-    local option='(--(rename-collection|rename-alias|rebuild-index)[ =][A-Za-z0-9_$=,]+|--keep-index-files)'
+    matches "$skip_invalid" 'true|false' || usage_error "-k '$skip_invalid' is neither true nor false"
+    # Any word, as the original script takes it.
+    case $delete_leftovers in false | False | FALSE | no | 0 | '') delete_leftovers=false ;; *) delete_leftovers=true ;; esac
+    local option='(--(rename-collection|rename-alias|rename-partition|rebuild-index)[ =][A-Za-z0-9_$=,/]+|--keep-index-files|--keep-newer)'
     [ -z "$tool_options" ] || matches "$tool_options" "$option( +$option)*" ||
-        usage_error "-x '$tool_options' is not what it takes: --rename-collection OLD=NEW, --rename-alias OLD=NEW, --rebuild-index TYPE, --keep-index-files"
+        usage_error "-x '$tool_options' is not what it takes: --rename-collection OLD=NEW, --rename-alias OLD=NEW, --rename-partition COLLECTION/OLD=NEW, --rebuild-index TYPE, --keep-index-files, --keep-newer"
     [ -z "$tls_min_version" ] || matches "$tls_min_version" '1\.[23]' || usage_error "-v '$tls_min_version' is neither 1.2 nor 1.3"
     local image='[A-Za-z0-9][-A-Za-z0-9._/:@]*'
     matches "$tool_image" "$image" || usage_error "-m '$tool_image' is no name of an image"
     [ -z "$milvus_image" ] || matches "$milvus_image" "$image" || usage_error "-w '$milvus_image' is no name of an image"
     matches "$root_path$meta_sub_path" '.*' || usage_error "-r and -u must not hold line breaks and the like"
     [ -z "$etcd_endpoints" ] || matches "$etcd_endpoints" '[^ ]+' || usage_error "-e '$etcd_endpoints' must not hold blanks"
+    matches "$resources" '((requests|limits)\.[a-z][-a-z./]*=[0-9.]+[A-Za-z]*(,|$))*' || usage_error "--resources '$resources' is no list like requests.cpu=1,limits.memory=2Gi"
+    matches "$labels" '([A-Za-z0-9][-A-Za-z0-9_./]*=[-A-Za-z0-9_.]*(,|$))*' || usage_error "--labels '$labels' is no list like team=vectors,cost=7"
 }
 
 # again [ARGUMENTS]: the command line to tell people.
@@ -208,9 +237,9 @@ again() { printf '%q%s%s' "$0" "$arguments" "${1:+ $1}"; }
 
 # --- Kubernetes --------------------------------------------------------------------------------------------------------
 
-k() { kubectl --namespace "$namespace" "$@"; }
+k() { kubectl ${context:+"--context=$context"} --namespace "$namespace" "$@"; }
 
-# quoted TEXT: as a JSON string, which is one in YAML too.
+# quoted TEXT: as a JSON string.
 quoted() {
     local text=$1
     text=${text//\\/\\\\}
@@ -220,28 +249,25 @@ quoted() {
     printf '"%s"' "$text"
 }
 
-# joined WORDS…: the words as the inside of a JSON list, each in quotes.
-joined() {
-    local separator='' word
-    for word in "$@"; do
-        printf '%s%s' "$separator" "$(quoted "$word")"
-        separator=', '
-    done
+# literal TEXT: the same in a pod's command or environment, where Kubernetes would take $(NAME) for a variable.
+literal() {
+    local dollar=$
+    quoted "${1//"$dollar"/$dollar$dollar}"
 }
 
 check_cluster() {
     command -v kubectl >/dev/null || fail "kubectl is missing: install it, and set up its access to the cluster"
-    local context
-    context=$(kubectl config current-context 2>/dev/null) || context="(none: inside of the cluster?)"
-    say "Milvus $instance in namespace $namespace, kubectl's context $context"
+    local current=$context
+    [ -n "$current" ] || current=$(kubectl config current-context 2>/dev/null) || current="(none: inside of the cluster?)"
+    say "Milvus $instance in namespace $namespace, kubectl's context $current"
 }
 
 # A right that is missing is noticed now, not with Milvus down.
 check_rights() {
-    local kinds=deployments right reviews='' answers missing='' index=0
-    case " ${refs[*]}" in *' statefulset/'*) kinds="$kinds statefulsets" ;; esac
+    local right reviews='' answers missing='' index=0
     set -- 'create pods' 'delete pods' 'get pods/log' 'create configmaps' 'patch configmaps' 'create persistentvolumeclaims'
-    for right in $kinds; do set -- "$@" "patch $right" "patch $right/scale"; done
+    case " ${refs[*]}" in *' deployment/'*) set -- "$@" 'patch deployments' ;; esac
+    case " ${refs[*]}" in *' statefulset/'*) set -- "$@" 'patch statefulsets' ;; esac
     for right in "$@"; do reviews="$reviews${reviews:+, }$(review "$right")"; done
     # As kubectl auth can-i asks, but all at once.
     answers=$(k create -f - -o go-template='{{.status.allowed}} ' <<<"{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [$reviews]}") ||
@@ -263,59 +289,42 @@ review() {
         "$(quoted "$namespace")" "${1%% *}" "$group" "${resource%/*}" "$subresource"
 }
 
-# --- The record: what there was before, and what has been done ---------------------------------------------------------
+# --- The record: what Milvus was like before ---------------------------------------------------------------------------
 #
 # ConfigMap milvus-deploy-replicas-<instance>:
 #   replicas  name:number of each Deployment, statefulset/name:number of each StatefulSet (the first as the original script has it)
 #   images    a line of "kind/name container image" for each container of Milvus
-#   step      stopping → backed-up → migrating → migrated → verified → started → done
-#             rolling-back → rolled-back → restarted → undone
-#   stopped   what the workloads were like when the backup was made: if they still are, nobody started Milvus since
+#   chart     the Helm chart that it was installed with
+#   metaRoot  where its metadata is, as its components were seen there
 
-record_exists=false
-record_step=
-record_replicas=
-record_images=
-record_stopped=
+record_exists=false record_replicas='' record_images='' record_chart='' record_root=''
 
 # shellcheck disable=SC2016 # these dollars are the template's
-readonly RECORD_TEMPLATE='step={{with .data.step}}{{.}}{{end}}
-stopped={{with .data.stopped}}{{.}}{{end}}
-replicas={{with .data.replicas}}{{.}}{{end}}
+readonly RECORD_TEMPLATE='replicas={{with .data.replicas}}{{.}}{{end}}
+chart={{with .data.chart}}{{.}}{{end}}
+metaRoot={{with .data.metaRoot}}{{.}}{{end}}
 {{with .data.images}}{{.}}{{end}}'
 
 read_record() {
     local text line
     text=$(k get configmap "$record" --ignore-not-found -o go-template="$RECORD_TEMPLATE") ||
         fail "cannot read the ConfigMap $record"
-    record_exists=false record_step='' record_replicas='' record_images='' record_stopped=''
     [ -n "$text" ] || return 0
     record_exists=true
     while IFS= read -r line; do
         case $line in
-            step=*) record_step=${line#*=} ;;
-            stopped=*) record_stopped=${line#*=} ;;
             replicas=*) record_replicas=${line#*=} ;;
+            chart=*) record_chart=${line#*=} ;;
+            metaRoot=*) record_root=${line#*=} ;;
             '') ;;
             *) record_images="$record_images$line"$'\n' ;;
         esac
     done <<<"$text"
 }
 
-# remember STEP [STOPPED]
-remember() {
-    local data
-    data="\"step\": $(quoted "$1")"
-    [ $# -lt 2 ] || data="$data, \"stopped\": $(quoted "$2")"
-    k patch configmap "$record" --type merge --patch "{\"data\": {$data}}" >/dev/null ||
-        fail "cannot write down in the ConfigMap $record that the step is now '$1'"
-    record_step=$1
-}
-
-# write_record STEP: with record_replicas and record_images.
 write_record() {
     local data object
-    data="{\"step\": $(quoted "$1"), \"stopped\": \"\", \"replicas\": $(quoted "$record_replicas"), \"images\": $(quoted "$record_images")}"
+    data="{\"replicas\": $(quoted "$record_replicas"), \"images\": $(quoted "$record_images"), \"chart\": $(quoted "$record_chart"), \"metaRoot\": $(quoted "$record_root")}"
     if [ "$record_exists" = true ]; then
         k patch configmap "$record" --type merge --patch "{\"data\": $data}" >/dev/null || fail "cannot write the ConfigMap $record"
     else
@@ -324,7 +333,7 @@ write_record() {
         k create -f - >/dev/null <<<"$object" || fail "cannot create the ConfigMap $record, without which there is no way back"
     fi
     record_exists=true
-    record_step=$1
+    note "replicas and images are kept in ConfigMap $record"
 }
 
 # recorded_replicas KIND/NAME: nothing if it is not in the record.
@@ -345,6 +354,9 @@ recorded_images() {
     done <<<"$record_images"
 }
 
+# recorded_image KIND/NAME CONTAINER
+recorded_image() { recorded_images "$1" | sed -n "s/^$2 //p"; }
+
 # --- Workloads: the Deployments and StatefulSets of Milvus -------------------------------------------------------------
 #
 # Attu, and a standalone Pulsar in old charts, have the same labels app.kubernetes.io/instance and app.kubernetes.io/name. The
@@ -360,33 +372,33 @@ container_refs=()
 container_names=()
 container_images=()
 milvus_total=0
-fingerprint=
 longest_grace=0
+left_alone='' operated='' chart=''
 
 # shellcheck disable=SC2016 # these dollars are the template's
 readonly WORKLOADS_TEMPLATE='{{range .items}}{{$labels := .metadata.labels
 }}workload|{{.kind}}|{{.metadata.name}}|{{.spec.replicas}}|{{with index $labels "component"}}{{.}}{{else}}{{
 with index $labels "app.kubernetes.io/component"}}{{.}}{{end}}{{end}}|{{
-with index $labels "app.kubernetes.io/managed-by"}}{{.}}{{end}}|{{.metadata.uid}}:{{.metadata.generation}}|{{
+with index $labels "app.kubernetes.io/managed-by"}}{{.}}{{end}}|{{with index $labels "helm.sh/chart"}}{{.}}{{end}}|{{
 with .spec.template.spec.terminationGracePeriodSeconds}}{{.}}{{else}}30{{end}}|{{
 .metadata.generation}}|{{with .status.observedGeneration}}{{.}}{{else}}0{{end}}|{{
 with .status.readyReplicas}}{{.}}{{else}}0{{end}}|{{with .status.updatedReplicas}}{{.}}{{else}}0{{end}}
 {{range .spec.template.spec.containers}}container|{{.name}}|{{.image}}
 {{end}}end
 {{end}}'
+readonly MILVUS_LABELS=app.kubernetes.io/name=milvus,app.kubernetes.io/instance
 
 read_workloads() {
     local text
-    text=$(k get deployments,statefulsets -l "app.kubernetes.io/instance=$instance,app.kubernetes.io/name=milvus" \
-        -o go-template="$WORKLOADS_TEMPLATE") || return 1
+    text=$(k get deployments,statefulsets -l "$MILVUS_LABELS=$instance" -o go-template="$WORKLOADS_TEMPLATE") || return 1
     refs=() replicas=() ready=() container_refs=() container_names=() container_images=()
-    milvus_total=0 fingerprint='' longest_grace=0 left_alone='' operated=''
-    local what kind name wanted component managed_by version grace generation observed ready_pods updated containers=
+    milvus_total=0 longest_grace=0 left_alone='' operated='' chart=''
+    local what kind name wanted component managed_by of_chart grace generation observed ready_pods updated containers=
     local f1 f2 f3 f4 f5 f6 f7 f8 f9 f10 f11
     while IFS='|' read -r what f1 f2 f3 f4 f5 f6 f7 f8 f9 f10 f11; do
         case $what in
             workload)
-                kind=$f1 name=$f2 wanted=$f3 component=$f4 managed_by=$f5 version=$f6 grace=$f7
+                kind=$f1 name=$f2 wanted=$f3 component=$f4 managed_by=$f5 of_chart=$f6 grace=$f7
                 generation=$f8 observed=$f9 ready_pods=$f10 updated=$f11 containers=''
                 ;;
             container) containers="$containers$f1 $f2"$'\n' ;;
@@ -407,10 +419,10 @@ add_workload() {
         return
     fi
     [ "$managed_by" != milvus-operator ] || operated=$name
+    chart=${chart:-$of_chart}
     refs+=("$ref")
     replicas+=("$wanted")
     milvus_total=$((milvus_total + wanted))
-    fingerprint="$fingerprint$ref=$version:$wanted "
     [ "$grace" -le "$longest_grace" ] || longest_grace=$grace
     if [ "$observed" -ge "$generation" ] && [ "$ready_pods" -ge "$wanted" ] && [ "$updated" -ge "$wanted" ]; then
         ready+=(yes)
@@ -485,8 +497,11 @@ images_of() {
 
 find_workloads() {
     read_workloads || fail "cannot list the Deployments and StatefulSets in namespace $namespace"
-    [ "${#refs[@]}" -gt 0 ] ||
+    if [ "${#refs[@]}" -eq 0 ]; then
+        # It may be gone when it is time to clean up.
+        [ "$operation" != cleanup ] || return 0
         fail "there is no Milvus $instance in namespace $namespace: no Deployment or StatefulSet of Milvus has the labels app.kubernetes.io/instance=$instance and app.kubernetes.io/name=milvus (helm list --all-namespaces)"
+    fi
     [ -z "$operated" ] ||
         fail "$operated belongs to the Milvus Operator, which would start it again: use a MilvusUpgrade instead of this script"
     local index
@@ -495,92 +510,120 @@ find_workloads() {
             fail "cannot tell which container of ${container_refs[index]} runs Milvus: none is named after its component, and none has an image named milvus"
     done
     list_workloads
+    read_template
 }
 
-# --- What our pods need: configuration, volume, etcd -------------------------------------------------------------------
-
-find_etcd() {
-    [ -z "$etcd_endpoints" ] || return 0
-    local services
-    # shellcheck disable=SC2016
-    services=$(k get services -l "app.kubernetes.io/instance=$instance,app.kubernetes.io/name=etcd" -o go-template='{{range $service := .items
-        }}{{with .spec.clusterIP}}{{if ne . "None"}}{{$service.metadata.name}}{{"\n"}}{{end}}{{end}}{{end}}') || fail "cannot look for etcd's service"
-    case $services in
-        '') fail "no etcd was installed with $instance (no service app.kubernetes.io/instance=$instance,app.kubernetes.io/name=etcd): give -e HOST:PORT" ;;
-        *$'\n'*) fail "several services of etcd: $(tr '\n' ' ' <<<"$services"): choose one with -e HOST:PORT" ;;
-    esac
-    etcd_endpoints=$services:2379
+# tag_of IMAGE: nothing if it has none.
+tag_of() {
+    local image=${1%%@*}
+    image=${image##*/}
+    case $image in *:*) printf '%s' "${image#*:}" ;; esac
 }
 
-# The names of the keys in the Secrets, one a line; never their values.
-auth_keys=
-tls_keys=
-
-secret_keys() {
-    # shellcheck disable=SC2016
-    k get secret "$1" -o go-template='{{range $key, $value := .data}}{{$key}}{{"\n"}}{{end}}'
+# repository_of IMAGE
+repository_of() {
+    local image=${1%%@*} tag
+    tag=$(tag_of "$image")
+    printf '%s' "${image%"${tag:+:$tag}"}"
 }
 
-has_key() { grep -qxF -- "$2" <<<"$1"; }
+# release_of IMAGE: like 2.1, as far as its tag tells.
+release_of() { tag_of "$1" | sed -n 's/^v\{0,1\}\([0-9][0-9]*\.[0-9][0-9]*\)\..*/\1/p'; }
 
-read_secrets() {
-    if [ -n "$auth_secret" ]; then
-        auth_keys=$(secret_keys "$auth_secret") || fail "$(missing_secret "$auth_secret" a)"
-        has_key "$auth_keys" password || has_key "$auth_keys" etcd-root-password ||
-            fail "the Secret $auth_secret has neither a key password nor a key etcd-root-password"
-    fi
-    if [ -n "$tls_secret" ]; then
-        tls_keys=$(secret_keys "$tls_secret") || fail "$(missing_secret "$tls_secret" l)"
-        has_key "$tls_keys" ca.crt || has_key "$tls_keys" tls.crt || fail "the Secret $tls_secret has neither ca.crt nor tls.crt"
-        if has_key "$tls_keys" tls.crt && ! has_key "$tls_keys" tls.key; then
-            fail "the Secret $tls_secret has tls.crt but no tls.key"
-        fi
-    fi
+is_old() { case $(release_of "$1") in 2.0 | 2.1) ;; *) return 1 ;; esac }
+
+choose_image() {
+    [ -z "$milvus_image" ] || return 0
+    local index repository prefix=v
+    repository=$(repository_of "${container_images[0]}")
+    for index in "${!container_images[@]}"; do
+        [ "$(repository_of "${container_images[index]}")" = "$repository" ] ||
+            fail "the images of Milvus come from different repositories (${container_images[0]}, ${container_images[index]}): say the new one with -w"
+    done
+    case $(tag_of "${container_images[0]}") in [0-9]*) prefix='' ;; esac
+    milvus_image=$repository:$prefix${target_version#v}
 }
 
-missing_secret() { printf 'cannot read the Secret %s in namespace %s, given with -%s' "$1" "$namespace" "$2"; }
-
-# tls_file KEY SETTING: a line of the configuration, if the Secret has the key.
-tls_file() {
-    if has_key "$tls_keys" "$1"; then
-        printf '    %s: /milvus/tls/%s\n' "$2" "$1"
-    fi
+has_new_image() {
+    local image
+    for image in "${container_images[@]}"; do
+        [ "$image" = "$milvus_image" ] || return 1
+    done
 }
 
-configuration() {
-    local endpoint list=() old_ifs=$IFS
+all_ready() { case " ${ready[*]} " in *' no '*) return 1 ;; esac }
+
+# --- What our pods take over from Milvus's own: configuration, image secrets, placement, addresses ---------------------
+
+pod_pull_secrets='[]' pod_tolerations='[]' pod_node_selector='{}' pod_affinity='{}' milvus_account=
+# JSON, each with a comma before it.
+milvus_mounts='' milvus_volumes=''
+sees_configuration=false
+
+read_template() {
+    local text number=0 line name path sub_path wanted='' query=''
+    local spec=.spec.template.spec
+    text=$(k get "${container_refs[0]}" -o jsonpath="{$spec.imagePullSecrets}{\"\\n\"}{$spec.tolerations}{\"\\n\"}{$spec.nodeSelector}{\"\\n\"}{$spec.affinity.nodeAffinity}{\"\\n\"}{$spec.serviceAccountName}{\"\\n\"}{range $spec.containers[?(@.name==\"${container_names[0]}\")].volumeMounts[*]}{.name}{\"|\"}{.mountPath}{\"|\"}{.subPath}{\"\\n\"}{end}") ||
+        fail "cannot read ${container_refs[0]}"
+    while IFS= read -r line; do
+        number=$((number + 1))
+        case $number$line in
+            1\[*) pod_pull_secrets=$line ;;
+            2\[*) pod_tolerations=$line ;;
+            3'{'*) pod_node_selector=$line ;;
+            4'{'*) pod_affinity="{\"nodeAffinity\": $line}" ;;
+            5?*) milvus_account=$line ;;
+            [0-9]*\|/*) wanted="$wanted$line"$'\n' ;;
+        esac
+    done <<<"$text"
+    while IFS='|' read -r name path sub_path; do
+        # What holds configuration and certificates; where our own files are, there is no room for Milvus's.
+        case $path in '' | / | /bin* | /lib* | /usr* | /dev* | /proc* | /milvus | /milvus/bin* | /milvus/data* | /var/lib/milvus*) continue ;; esac
+        query="$query$name|$path|$sub_path|{$spec.volumes[?(@.name==\"$name\")]}{\"\\n\"}"
+    done <<<"$wanted"
+    [ -z "$query" ] || mount_as_milvus "$(k get "${container_refs[0]}" -o jsonpath="$query")"
+    [ -z "$pull_secrets" ] || pod_pull_secrets=$(named_list "$pull_secrets")
+}
+
+# mount_as_milvus LINES: of "name|path|subPath|volume in JSON".
+mount_as_milvus() {
+    local name path sub_path volume known=' '
+    while IFS='|' read -r name path sub_path volume; do
+        case $volume in *'"configMap":'* | *'"secret":'* | *'"projected":'*) ;; *) continue ;; esac
+        milvus_mounts="$milvus_mounts, {\"name\": $(quoted "$name"), \"mountPath\": $(quoted "$path"), \"readOnly\": true${sub_path:+, \"subPath\": $(quoted "$sub_path")}}"
+        case $path in /milvus/configs*) sees_configuration=true ;; esac
+        case $known in *" $name "*) continue ;; esac
+        known="$known$name "
+        milvus_volumes="$milvus_volumes, $volume"
+    done <<<"$1"
+}
+
+named_list() {
+    local name named='' old_ifs=$IFS
     IFS=,
-    for endpoint in $etcd_endpoints; do list+=("$endpoint"); done
+    for name in $1; do named="$named${named:+, }{\"name\": $(quoted "$name")}"; done
     IFS=$old_ifs
-    printf 'cmd:\n  type: run\n  runWithBackup: false\n  skipInvalid: %s\n' "$skip_invalid"
-    printf 'config:\n'
-    [ -z "$source_version" ] || printf '  sourceVersion: %s\n' "$(quoted "$source_version")"
-    [ -z "$target_version" ] || printf '  targetVersion: %s\n' "$(quoted "$target_version")"
-    printf '  backupFilePath: %s\n' "$BACKUP_FILE"
-    printf 'metastore:\n  type: etcd\netcd:\n  endpoints: [%s]\n' "$(joined "${list[@]}")"
-    printf '  rootPath: %s\n  metaSubPath: %s\n  kvSubPath: kv\n' "$(quoted "$root_path")" "$(quoted "$meta_sub_path")"
-    if [ -n "$tls_secret" ]; then
-        printf '  ssl:\n    enabled: true\n'
-        [ -z "$tls_min_version" ] || printf '    tlsMinVersion: "%s"\n' "$tls_min_version"
-        tls_file ca.crt tlsCACert
-        tls_file tls.crt tlsCert
-        tls_file tls.key tlsKey
-    elif [ -n "$tls_min_version" ]; then
-        printf '  ssl:\n    tlsMinVersion: "%s"\n' "$tls_min_version"
-    fi
+    printf '[%s]' "$named"
 }
 
-write_configuration() {
-    local text
-    find_etcd
-    read_secrets
-    text=$(configuration)
-    k apply -f - >/dev/null <<EOF || fail "cannot write the ConfigMap $config_map"
-{"apiVersion": "v1", "kind": "ConfigMap",
- "metadata": {"name": $(quoted "$config_map"), "labels": $(pod_labels config)},
- "data": {"migration.yaml": $(quoted "$text"$'\n')}}
-EOF
-    note "etcd $etcd_endpoints, meta root $root_path/$meta_sub_path; configuration in ConfigMap $config_map"
+# The addresses of all its pods, those that end just now too, if any of Milvus is ready: its sessions must be there, and nobody else's.
+milvus_addresses() {
+    local text line is_up=false addresses=
+    # shellcheck disable=SC2016
+    text=$(k get pods -l "$MILVUS_LABELS=$instance" -o go-template='{{range .items}}{{range .status.conditions}}{{if eq .type "Ready"}}{{.status}}{{end}}{{end}}|{{range .status.podIPs}}{{.ip}},{{end}}{{"\n"}}{{end}}') || return 1
+    while IFS= read -r line; do
+        case $line in 'True|'?*) is_up=true ;; esac
+        addresses="$addresses${line#*|}"
+    done <<<"$text"
+    if [ "$is_up" = true ]; then printf '%s' "${addresses%,}"; fi
+}
+
+check_secrets() {
+    local flag_and_name
+    for flag_and_name in "a:$auth_secret" "l:$tls_secret"; do
+        [ -z "${flag_and_name#*:}" ] || k get secret "${flag_and_name#*:}" -o name >/dev/null ||
+            fail "cannot read the Secret ${flag_and_name#*:} in namespace $namespace, given with -${flag_and_name%%:*}"
+    done
 }
 
 # The volume is made once and never touched again: it holds the backup.
@@ -594,7 +637,6 @@ make_volume() {
         'Pending||'*)
             if [ -z "$storage_class" ] || [ "${found##*|}" = "$storage_class" ]; then return; fi
             note "PersistentVolumeClaim $volume waits for storage class '${found##*|}' and holds nothing yet: made again with '$storage_class'"
-            remove_pods
             k delete pvc "$volume" --timeout=60s >/dev/null || fail "cannot delete the PersistentVolumeClaim $volume"
             ;;
         *)
@@ -603,51 +645,68 @@ make_volume() {
             ;;
     esac
     [ -z "$storage_class" ] || class="\"storageClassName\": $(quoted "$storage_class"),"
-    k create -f - >/dev/null <<EOF || fail "cannot create the PersistentVolumeClaim $volume for the backup"
+    k create -f - >/dev/null <<TEXT || fail "cannot create the PersistentVolumeClaim $volume for the backup"
 {"apiVersion": "v1", "kind": "PersistentVolumeClaim",
  "metadata": {"name": $(quoted "$volume"), "labels": $(pod_labels backup)},
  "spec": {"accessModes": ["ReadWriteOnce"], $class "resources": {"requests": {"storage": "10Gi"}}}}
-EOF
+TEXT
     note "PersistentVolumeClaim $volume for the backup"
-}
-
-# Where Milvus may run and be pulled from, there our pods may, too.
-pod_pull_secrets='[]'
-pod_tolerations='[]'
-pod_node_selector='{}'
-
-read_placement() {
-    local text
-    text=$(k get "${refs[0]}" -o jsonpath='{.spec.template.spec.imagePullSecrets}{"\n"}{.spec.template.spec.tolerations}{"\n"}{.spec.template.spec.nodeSelector}{"\n"}') ||
-        fail "cannot read ${refs[0]}"
-    local line number=0
-    while IFS= read -r line; do
-        number=$((number + 1))
-        case $number$line in
-            1\[*) pod_pull_secrets=$line ;;
-            2\[*) pod_tolerations=$line ;;
-            3'{'*) pod_node_selector=$line ;;
-        esac
-    done <<<"$text"
-    [ -n "$pull_secrets" ] || return 0
-    local name named='' old_ifs=$IFS
-    IFS=,
-    for name in $pull_secrets; do named="$named${named:+, }{\"name\": $(quoted "$name")}"; done
-    IFS=$old_ifs
-    pod_pull_secrets="[$named]"
 }
 
 # --- Pods --------------------------------------------------------------------------------------------------------------
 
 pod=
-# What the tool in the pod ended with; 'lost' if the pod vanished while it ran, 'not started' if it never ran.
+# What the tool in the pod ended with; 'lost' if the pod vanished or its node did, 'not started' if it never ran.
 pod_exit=
+# What `status --output json` said in the last pod that asked.
+status=
 readonly SECURE_POD='"runAsNonRoot": true, "runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000, "fsGroupChangePolicy": "OnRootMismatch", "seccompProfile": {"type": "RuntimeDefault"}'
 readonly SECURE_CONTAINER='"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]}'
+# What every pod begins with. The original tool takes no commands: it would migrate where it is told to look.
+# shellcheck disable=SC2016 # these dollars are those of the pod's shell
+readonly BEGIN='tool=/milvus/bin/meta-migration
+$tool --version || { echo "this image does not hold this meta-migration: give another one with -m" >&2; exit 1; }
+for file in /milvus/configs/milvus.yaml /milvus/configs/default.yaml /milvus/configs/user.yaml; do
+    [ ! -f $file ] || META_MIGRATION_MILVUS_CONFIG=${META_MIGRATION_MILVUS_CONFIG:+$META_MIGRATION_MILVUS_CONFIG,}$file
+done
+for file in /milvus-auth/etcd-root-password /milvus-auth/password; do
+    [ ! -f $file ] || export META_MIGRATION_ETCD_USER=root META_MIGRATION_ETCD_PASSWORD_FILE=$file
+done
+[ ! -f /milvus-auth/username ] || META_MIGRATION_ETCD_USER=$(cat /milvus-auth/username)
+[ ! -f /milvus-tls/ca.crt ] || export META_MIGRATION_TLS_CA=/milvus-tls/ca.crt
+[ ! -f /milvus-tls/tls.crt ] || export META_MIGRATION_TLS_CERT=/milvus-tls/tls.crt META_MIGRATION_TLS_KEY=/milvus-tls/tls.key
+export META_MIGRATION_MILVUS_CONFIG
+'
+# shellcheck disable=SC2016
+readonly TELL_STATE='echo "@status $($tool status --output json 2>/dev/null | tr -d "\n")"
+'
+# shellcheck disable=SC2016
+readonly TELL_SETTINGS='for file in $(echo $META_MIGRATION_MILVUS_CONFIG | tr , " "); do
+    grep -nE "(enableAutoCompaction|enableGarbageCollection|dropTolerance|authorizationEnabled):" $file /dev/null | sed "s/^/@setting /; s/: */: /g"
+done
+'
 
 pod_labels() {
-    printf '{"app.kubernetes.io/name": "milvus-meta-migration", "app.kubernetes.io/instance": %s, "app.kubernetes.io/component": "%s"}' \
-        "$(quoted "$instance")" "$1"
+    local label more='' old_ifs=$IFS
+    IFS=,
+    for label in $labels; do more="$more, $(quoted "${label%%=*}"): $(quoted "${label#*=}")"; done
+    IFS=$old_ifs
+    printf '{"app.kubernetes.io/name": "milvus-meta-migration", "app.kubernetes.io/instance": %s, "app.kubernetes.io/component": "%s"%s}' \
+        "$(quoted "$instance")" "$1" "$more"
+}
+
+pod_resources() {
+    local kind one amounts parts='' old_ifs=$IFS
+    for kind in requests limits; do
+        amounts=
+        IFS=,
+        for one in $resources; do
+            case $one in $kind.*) one=${one#*.} && amounts="$amounts${amounts:+, }$(quoted "${one%%=*}"): $(quoted "${one#*=}")" ;; esac
+        done
+        IFS=$old_ifs
+        [ -z "$amounts" ] || parts="$parts${parts:+, }\"$kind\": {$amounts}"
+    done
+    printf '{%s}' "$parts"
 }
 
 # remove_pods [WHAT]: those of earlier attempts, and waits until they are gone, so that no two are at work.
@@ -657,90 +716,86 @@ remove_pods() {
         fail "cannot look for pods of an earlier attempt"
     [ -n "$left" ] || return 0
     note "removing pods of an earlier attempt: $(tr '\n' ' ' <<<"$left")"
-    k delete pods -l "$selector" --timeout=120s >/dev/null || fail "cannot remove the pods of an earlier attempt"
+    k delete pods -l "$selector" --timeout=120s >/dev/null || fail "cannot remove the pods of an earlier attempt. $(force_delete "${left%% *}")"
 }
 
-# credential VARIABLE KEY: a variable of the container, from the Secret.
-credential() {
-    printf ', {"name": "%s", "valueFrom": {"secretKeyRef": {"name": %s, "key": "%s"}}}' "$1" "$(quoted "$auth_secret")" "$2"
+force_delete() {
+    printf 'If its node is gone for good: kubectl --namespace %s delete pod %s --force --grace-period=0. That is safe: whatever it may still do, etcd takes no change from it once its lock has run out (30 s), and the next pod waits for that' "$namespace" "$1"
 }
 
+variable() { [ -z "$2" ] || printf ', {"name": "%s", "value": %s}' "$1" "$(literal "$2")"; }
+
+# pod_environment SECONDS: how long to wait for sessions to end.
 pod_environment() {
-    printf '{"name": "META_MIGRATION_WAIT_FOR_SESSIONS", "value": "%ss"}' $((longest_grace + LEASE_SECONDS))
-    [ -n "$auth_secret" ] || return 0
-    if has_key "$auth_keys" username; then
-        credential META_MIGRATION_ETCD_USER username
-    else
-        printf ', {"name": "META_MIGRATION_ETCD_USER", "value": "root"}'
-    fi
-    if has_key "$auth_keys" password; then
-        credential META_MIGRATION_ETCD_PASSWORD password
-    else
-        credential META_MIGRATION_ETCD_PASSWORD etcd-root-password
-    fi
+    printf '{"name": "META_MIGRATION_WAIT_FOR_SESSIONS", "value": "%ss"}' "$1"
+    variable ETCD_ENDPOINTS "$etcd_endpoints"
+    variable META_MIGRATION_SOURCE_VERSION "$source_version"
+    variable META_MIGRATION_TARGET_VERSION "$target_version"
+    variable META_MIGRATION_BACKUP_FILE "$BACKUP_FILE"
+    variable META_MIGRATION_ROOT_PATH "$root_path"
+    variable META_MIGRATION_META_SUB_PATH "$meta_sub_path"
+    variable META_MIGRATION_TLS_MIN_VERSION "$tls_min_version"
+    variable META_MIGRATION_TLS "${tls_secret:+true}"
 }
 
-# pod_manifest WHAT COMMAND
-pod_manifest() {
-    local mounts volumes
-    mounts='{"name": "config", "mountPath": "/milvus/configs/meta", "readOnly": true}'
-    volumes="{\"name\": \"config\", \"configMap\": {\"name\": $(quoted "$config_map")}}"
-    if needs_volume "$1"; then
-        mounts="$mounts, {\"name\": \"backup\", \"mountPath\": \"/milvus/data\"}"
-        volumes="$volumes, {\"name\": \"backup\", \"persistentVolumeClaim\": {\"claimName\": $(quoted "$volume")}}"
-    fi
-    if [ -n "$tls_secret" ]; then
-        mounts="$mounts, {\"name\": \"tls\", \"mountPath\": \"/milvus/tls\", \"readOnly\": true}"
-        # 288 is 0440: JSON knows no octal numbers.
-        volumes="$volumes, {\"name\": \"tls\", \"secret\": {\"secretName\": $(quoted "$tls_secret"), \"defaultMode\": 288}}"
-    fi
-    cat <<EOF
+# create_pod WHAT IMAGE SERVICE_ACCOUNT SPEC: SPEC is what its container has beyond image and rights, and what the pod has.
+create_pod() {
+    pod=milvus-meta-migration-$instance-$1
+    pod_exit='not started'
+    k create -f - >/dev/null <<TEXT || return 1
 {"apiVersion": "v1", "kind": "Pod",
- "metadata": {"name": $(quoted "$pod"), "labels": $(pod_labels "$1"), "annotations": {"sidecar.istio.io/inject": "false"}},
+ "metadata": {"name": $(quoted "$pod"), "labels": $(pod_labels "$1"),
+  "annotations": {"sidecar.istio.io/inject": "false", "linkerd.io/inject": "disabled"}},
  "spec": {
-  "restartPolicy": "Never", "automountServiceAccountToken": false, "securityContext": {$SECURE_POD},
-  "imagePullSecrets": $pod_pull_secrets, "tolerations": $pod_tolerations, "nodeSelector": $pod_node_selector,
+  "restartPolicy": "Never", "automountServiceAccountToken": false, ${3:+"\"serviceAccountName\": \"$3\","} "securityContext": {$SECURE_POD},
+  "imagePullSecrets": $pod_pull_secrets, "tolerations": $pod_tolerations, "nodeSelector": $pod_node_selector, "affinity": $pod_affinity,
   "containers": [{
-   "name": "meta-migration", "image": $(quoted "$tool_image"), "command": ["/bin/sh"], "args": ["-c", $(quoted "$2")],
-   "env": [$(pod_environment)], "securityContext": {$SECURE_CONTAINER}, "volumeMounts": [$mounts]}],
-  "volumes": [$volumes]}}
-EOF
+   "name": "meta-migration", "image": $(quoted "$2"), "securityContext": {$SECURE_CONTAINER}, "resources": $(pod_resources),
+   "command": ["/bin/sh", "-c"], $4}}
+TEXT
+    note "pod $pod"
 }
 
 # Looking only must not wait for a volume that another node may hold.
-needs_volume() {
-    case $1 in status | look) return 1 ;; esac
-}
+needs_volume() { case $1 in status | look) return 1 ;; esac }
 
-# run_pod WHAT COMMAND: shows its log; succeeds if the tool ends with 0. Sets pod_exit.
+# run_pod WHAT SECONDS SCRIPT ARGUMENTS…: shows its log; succeeds if the tool ends with 0. Sets pod_exit and status.
 run_pod() {
-    local what=$1
-    pod=milvus-meta-migration-$instance-$what
-    pod_exit='not started'
-    # The original tool takes no commands: it would migrate where it is told to look.
-    local guard="$TOOL --version || { echo 'the image $tool_image does not hold this meta-migration: give another one with -m' >&2; exit 1; }"
-    pod_manifest "$what" "$guard; $2" | k create -f - >/dev/null || fail "cannot create the pod $pod"
-    note "pod $pod"
-    follow_pod
-    [ "$pod_exit" = 0 ] && return
+    local what=$1 seconds=$2 script=$3 word args mounts=$milvus_mounts volumes=$milvus_volumes
+    shift 3
+    args="$(literal "$BEGIN$script"), \"sh\""
+    for word in "$@"; do args="$args, $(literal "$word")"; done
+    if needs_volume "$what"; then
+        mounts="$mounts, {\"name\": \"backup\", \"mountPath\": \"/milvus/data\"}"
+        volumes="$volumes, {\"name\": \"backup\", \"persistentVolumeClaim\": {\"claimName\": $(quoted "$volume")}}"
+    fi
+    for word in ${auth_secret:+"auth:$auth_secret"} ${tls_secret:+"tls:$tls_secret"}; do
+        mounts="$mounts, {\"name\": \"etcd-${word%%:*}\", \"mountPath\": \"/milvus-${word%%:*}\", \"readOnly\": true}"
+        # 288 is 0440: JSON knows no octal numbers.
+        volumes="$volumes, {\"name\": \"etcd-${word%%:*}\", \"secret\": {\"secretName\": $(quoted "${word#*:}"), \"defaultMode\": 288}}"
+    done
+    create_pod "$what" "$tool_image" "$service_account" \
+        "\"args\": [$args], \"env\": [$(pod_environment "$seconds")], \"volumeMounts\": [${mounts#, }]}], \"volumes\": [${volumes#, }]" && follow_pod
+    [ "$pod_exit" != 0 ] || return 0
     [ "$pod_exit" != 'not started' ] || remove_stillborn
     return 1
 }
 
 # It must not start after all when nobody expects it any more.
 remove_stillborn() {
-    k delete pod "$pod" --timeout=60s >/dev/null || note "the pod $pod could not be removed: remove it"
+    k delete pod "$pod" --ignore-not-found --timeout=60s >/dev/null || note "the pod $pod could not be removed: remove it"
 }
 
 # shellcheck disable=SC2016
-readonly POD_TEMPLATE='{{$phase := .status.phase}}{{range .status.containerStatuses}}{{if eq .name "meta-migration"}}{{
+readonly POD_TEMPLATE='{{$phase := .status.phase}}{{$ready := ""}}{{range .status.conditions}}{{if eq .type "Ready"}}{{$ready = .status}}{{end}}{{end
+}}{{range .status.containerStatuses}}{{if eq .name "meta-migration"}}{{
 with .state.terminated}}exited {{.exitCode}} {{with .reason}}{{.}}{{end}}{{end}}{{
-with .state.running}}running{{end}}{{
+with .state.running}}running {{$ready}}{{end}}{{
 with .state.waiting}}waiting {{.reason}} {{with .message}}{{.}}{{end}}{{end}}{{end}}{{end}}
 phase {{$phase}} {{with .status.reason}}{{.}}{{end}} {{with .status.message}}{{.}}{{end}}
 {{range .status.conditions}}{{if and (eq .type "PodScheduled") (eq .status "False")}}{{with .message}}{{.}}{{end}}{{end}}{{end}}'
 
-# Prints "exited CODE REASON", "running", "waiting WHY" or "gone"; fails if the cluster does not answer.
+# Prints "exited CODE REASON", "running", "cut off", "waiting WHY" or "gone"; fails if the cluster does not answer.
 pod_state() {
     local text first second
     text=$(k get pod "$pod" --ignore-not-found -o go-template="$POD_TEMPLATE") || return 1
@@ -748,98 +803,232 @@ pod_state() {
     second=${text#*$'\n'}
     case $text in
         '') printf 'gone' ;;
-        exited* | running*) printf '%s' "$first" ;;
-        waiting*) printf '%s' "$first" ;;
+        'running False'*) printf 'cut off' ;;
+        running*) printf 'running' ;;
+        exited* | waiting*) printf '%s' "$first" ;;
         *'phase Failed '* | *'phase Succeeded '*) printf 'ended %s' "${second#phase }" ;;
         *) printf 'waiting %s' "$(tr '\n' ' ' <<<"${second#phase }")" ;;
     esac
 }
 
+# When something was last said; the process that gets a pod's log.
+heard=0 listener=
+sign_of_life() {
+    [ $((SECONDS - heard)) -ge "$SIGN_OF_LIFE" ] || return 0
+    heard=$SECONDS
+    note "$(date -u +%H:%M:%SZ) … $1"
+}
+
 follow_pod() {
-    local state last='' shown=0 misses=0 waited_since=$SECONDS
+    local state last='' misses=0 begun=$SECONDS waited_since=$SECONDS cut_off_since='' shown=0 partial='' number=0
+    heard=$SECONDS listener=''
+    : >"$scratch/log"
+    exec 3<"$scratch/log"
     while true; do
         if ! state=$(pod_state); then
             misses=$((misses + 1))
             # It may well go on without us.
-            [ "$misses" -lt 30 ] || { pod_exit=lost && note "the cluster does not answer any more" && return; }
+            [ "$misses" -lt 30 ] || { pod_exit=lost && note "the cluster does not answer any more" && break; }
             sleep "$POLL"
             continue
         fi
         misses=0
+        case $state in cut*) cut_off_since=${cut_off_since:-$SECONDS} ;; *) cut_off_since='' ;; esac
         case $state in
             exited*)
-                show_log
+                finish_log
                 [ "$shown" -gt 0 ] || note "its log is empty, or cannot be read: kubectl --namespace $namespace logs $pod"
                 pod_exit=${state#exited }
                 pod_exit=${pod_exit%% *}
-                if [ "$pod_exit" != 0 ]; then note "the pod ended with exit code ${state#exited }"; fi
-                return
+                [ "$pod_exit" = 0 ] || note "the pod ended with exit code ${state#exited }"
+                break
                 ;;
-            running*)
+            running | cut*)
                 waited_since=$SECONDS
                 pod_exit=lost
-                show_log --follow
+                show_log
+                if [ -n "$cut_off_since" ] && [ $((SECONDS - cut_off_since)) -ge "$LOST_TIMEOUT" ]; then
+                    note "the node of the pod $pod has not answered for $LOST_TIMEOUT s. $(force_delete "$pod")"
+                    break
+                fi
+                sign_of_life "the pod is ${state/cut off/cut off: its node does not answer}, for $((SECONDS - begun)) s"
                 ;;
             gone | ended*)
-                show_log
+                finish_log
                 note "the pod is $state"
                 pod_exit=lost
-                return
+                break
                 ;;
             *)
-                [ "$state" = "$last" ] || note "$state"
-                if gives_up "$state" $((SECONDS - waited_since)); then return; fi
+                [ "$state" = "$last" ] || { note "$state" && heard=$SECONDS; }
+                if gives_up "$state" $((SECONDS - waited_since)); then break; fi
+                sign_of_life "still $state"
                 ;;
         esac
         last=$state
-        if [ "$state" = running ]; then sleep 0.3; else sleep "$POLL"; fi
+        if [ "$state" = running ]; then read_on; else sleep "$POLL"; fi
     done
+    stop_listening
+}
+
+stop_listening() {
+    [ -z "$listener" ] || kill "$listener" 2>/dev/null || true
+    listener=
 }
 
 # gives_up STATE SECONDS: whether waiting any longer is of no use.
 gives_up() {
-    case $1 in *InvalidImageName* | *CreateContainerConfigError* | *ErrImageNeverPull*) return 0 ;; esac
+    case $1 in
+        *InvalidImageName* | *CreateContainerConfigError* | *ErrImageNeverPull*) return 0 ;;
+        *ErrImagePull*'not found'* | *ImagePullBackOff*'not found'* | *ErrImagePull*[Dd]enied* | *ErrImagePull*nauthorized*) return 0 ;;
+    esac
     [ "$2" -ge "$START_TIMEOUT" ] || return 1
     note "the pod has not started in $START_TIMEOUT s: kubectl --namespace $namespace describe pod $pod"
 }
 
-# show_log [--follow]: the lines that have not been shown yet. A broken connection is taken up again by follow_pod.
+# The log comes through a file, so that a node that answers neither yes nor no holds nobody up. A broken connection, or a log that is
+# not there yet, is asked for again from its beginning, and what has been shown is passed over.
 show_log() {
-    local line number=0
-    while IFS= read -r line || [ -n "$line" ]; do
-        number=$((number + 1))
-        [ "$number" -gt "$shown" ] || continue
-        shown=$number
-        printf '    | %s\n' "$line"
-    done < <(k logs "$pod" -c meta-migration "$@" 2>/dev/null)
+    local line
+    if [ -z "$listener" ] || ! kill -0 "$listener" 2>/dev/null; then
+        read_lines
+        : >"$scratch/log"
+        exec 3<"$scratch/log"
+        number=0 partial=''
+        k logs "$pod" -c meta-migration --follow >"$scratch/log" 2>/dev/null 3<&- &
+        listener=$!
+    fi
+    read_lines
 }
 
-# --- Steps of migrate and rollback -------------------------------------------------------------------------------------
-
-# The commands of the tool.
-call() { printf '%s -config=%s%s' "$TOOL" "$CONFIG_FILE" "${1:+ $1}"; }
-
-# converting COMMAND: the same, with the options of -x, each in quotes for the shell of the pod.
-converting() {
-    local word
-    call "$1"
-    # shellcheck disable=SC2086 # words are wanted; -f is set, and check_arguments has looked at them
-    for word in $tool_options; do
-        printf " '%s'" "$word"
+# While its log comes, the pod need not be asked how it is, or not as often.
+read_on() {
+    local rounds=0
+    sleep 0.3
+    while kill -0 "$listener" 2>/dev/null && [ "$rounds" -lt 10 ]; do
+        rounds=$((rounds + 1))
+        read_lines
+        sleep 0.3
     done
 }
 
-# Everything that can go wrong beforehand goes wrong here, with Milvus untouched: the image, the volume, etcd, the metadata.
-look_first() {
-    local command
-    command="test -w /milvus/data || { echo '/milvus/data cannot be written by the user of this container: does its storage class ignore fsGroup?' >&2; exit 1; }; "
-    command="$command$(converting plan)"
-    run_pod plan "$command" || fail "the migration would not go through (exit code $pod_exit), see the log above"
+read_lines() {
+    local line
+    while IFS= read -r line <&3; do
+        show_line "$partial$line"
+        partial=''
+    done
+    partial=$partial$line
 }
 
-# record_what_runs STEP: numbers and images as they are now, but a workload that is at 0 keeps its number from an earlier attempt.
+show_line() {
+    number=$((number + 1))
+    [ "$number" -gt "$shown" ] || return 0
+    shown=$number
+    heard=$SECONDS
+    case $1 in
+        '@status '*) status=${1#@status } ;;
+        '@setting '*) settings="$settings${1#@setting }"$'\n' ;;
+        *) printf '    | %s\n' "$1" ;;
+    esac
+}
+
+# The container has ended, so the log does, too.
+finish_log() {
+    local tries=0
+    show_log
+    while kill -0 "$listener" 2>/dev/null && [ "$tries" -lt 50 ]; do
+        tries=$((tries + 1))
+        sleep 0.2
+    done
+    read_lines
+    if [ "$shown" -eq 0 ]; then
+        show_log
+        wait "$listener" || true
+        read_lines
+    fi
+    [ -z "$partial" ] || show_line "$partial"
+}
+
+# found KEY: the first text or number of that name in `status`.
+found() {
+    local rest=${status#*\""$1"\": }
+    [ "$rest" != "$status" ] || return 0
+    rest=${rest#\"}
+    printf '%s' "${rest%%[\",]*}"
+}
+
+# --- Steps -------------------------------------------------------------------------------------------------------------
+
+# What etcd says of the metadata, as `status` names it; empty while it has not been asked, 'unclear' while a pod writes.
+meta_state=
+# Lines of Milvus's configuration about collecting files and about users.
+settings=
+# The tool's options about the conversion.
+conversion=()
+
+prepare_pods() {
+    local word
+    check_secrets
+    [ -n "$etcd_endpoints" ] || [ "$sees_configuration" = true ] ||
+        fail "the pods of Milvus mount no configuration that names its etcd: give -e HOST:PORT"
+    conversion=("--skip-invalid=$skip_invalid")
+    # shellcheck disable=SC2086 # words are wanted; -f is set, and check_arguments has looked at them
+    for word in $tool_options; do conversion+=("$word"); done
+    remove_pods "$@"
+}
+
+# Asks etcd what there is, in a pod, and makes sure that it is this Milvus's: `prove` has been thought of before.
+take_state() {
+    local root
+    meta_state=$(found state)
+    # The tool ended before it had looked: nobody has asked etcd yet.
+    [ "$meta_state" != unknown ] || meta_state=
+    root=$(found meta_root)
+    if [ -n "$record_root" ] && [ -n "$root" ] && [ "$root" != "$record_root" ]; then
+        fail "the metadata of this Milvus was under $record_root when it was stopped (ConfigMap $record), but this is $root: correct -r and -u, or -e"
+    fi
+    case $operation-$meta_state in migrate-*-interrupted | migrate-migrated | rollback-*-interrupted | rollback-migrated) exit_code=2 ;; esac
+}
+
+# look POD SCRIPT: shows the plan; afterwards pod_exit is 0 (nothing to do), 2 (something to do), or anything else.
+look() {
+    local what=$1 script=$2 addresses
+    addresses=$(milvus_addresses) || fail "cannot list the pods of Milvus"
+    set -- --detailed-exitcode "${conversion[@]}"
+    if [ -n "$addresses" ]; then
+        note "Milvus's pods are at $addresses: its components have to be registered there, and nobody else"
+        set -- "$@" "--expect-address=$addresses"
+    elif [ "$sees_configuration" = false ] && [ -z "$root_path$record_root" ]; then
+        fail "nothing tells which metadata is that of $instance: none of its pods is ready, and they mount no configuration. Give -r, or start it"
+    fi
+    run_pod "$what" 0 "$script$TELL_STATE${TELL_SETTINGS}exec \$tool plan \"\$@\"" "$@" || true
+    take_state
+}
+
+# The new image is pulled meanwhile: the same secrets and placement as Milvus has, and it ends at once.
+await_image() {
+    local state last='' begun=$SECONDS heard=$SECONDS
+    pod=$1
+    while true; do
+        state=$(pod_state) || state='waiting for the cluster to answer'
+        # Whatever it ends with, the image is there.
+        case $state in exited* | ended* | running* | cut*) break ;; gone) fail "the pod $pod, which tries the new image, is gone" ;; esac
+        [ "$state" = "$last" ] || note "$state"
+        last=$state
+        if gives_up "$state" $((SECONDS - begun)); then
+            remove_stillborn
+            fail "the new image of Milvus, $milvus_image, cannot be had: ${state#waiting }. Say the right one with -w. Milvus runs as before"
+        fi
+        sign_of_life "still $state"
+        sleep "$POLL"
+    done
+    note "the new image $milvus_image can be had"
+}
+
+# Numbers and images as they are now; but a workload that is at 0, and a container that has a new image, keep what is recorded.
 record_what_runs() {
-    local index ref recorded number numbers='' images=''
+    local index ref number image recorded numbers='' images=''
     for index in "${!refs[@]}"; do
         ref=${refs[index]}
         number=${replicas[index]}
@@ -848,23 +1037,25 @@ record_what_runs() {
         numbers="$numbers${numbers:+ }${ref#deployment/}:$number"
     done
     for index in "${!container_refs[@]}"; do
-        images="$images${container_refs[index]} ${container_names[index]} ${container_images[index]}"$'\n'
+        image=${container_images[index]}
+        recorded=$(recorded_image "${container_refs[index]}" "${container_names[index]}")
+        if [ "$image" = "$milvus_image" ] || { [ -n "$(release_of "$image")" ] && ! is_old "$image"; }; then
+            image=$recorded
+        elif [ "$meta_state" != ready ]; then
+            image=${recorded:-$image}
+        fi
+        [ -z "$image" ] || images="$images${container_refs[index]} ${container_names[index]} $image"$'\n'
     done
-    record_replicas=$numbers
-    record_images=$images
-    if ! matches "$record_replicas" '.*:[1-9].*'; then
+    if ! matches "$numbers" '.*:[1-9].*'; then
         fail "all of Milvus is at 0 replicas, and nothing tells how many there were. Write it down, then run again:
-  kubectl --namespace $namespace create configmap $record --from-literal=replicas='${record_replicas//:0/:1}'"
+  kubectl --namespace $namespace create configmap $record --from-literal=replicas='${numbers//:0/:1}'"
     fi
-    write_record "$1"
-    note "replicas and images are kept in ConfigMap $record"
+    record_replicas=$numbers record_images=$images record_chart=${record_chart:-$chart} record_root=$(found meta_root)
+    write_record
 }
 
-# scale_down: what is not at 0 yet. Sets was_up.
-was_up=false
 scale_down() {
     local index up=()
-    was_up=false
     for index in "${!refs[@]}"; do
         [ "${replicas[index]}" -eq 0 ] || up+=("${refs[index]}")
     done
@@ -872,72 +1063,35 @@ scale_down() {
         note "all of Milvus is at 0 replicas already"
         return
     fi
-    was_up=true
     note "to 0 replicas: ${up[*]}"
-    k scale "${up[@]}" --replicas=0 >/dev/null || fail "cannot scale Milvus down"
+    for index in "${up[@]}"; do
+        k patch "$index" --field-manager="$MANAGER" --type merge --patch '{"spec": {"replicas": 0}}' >/dev/null || fail "cannot scale $index down"
+    done
     read_workloads || fail "cannot list the Deployments and StatefulSets in namespace $namespace"
 }
 
-stop_milvus() {
-    has_begun=true
-    case $record_step in
-        backed-up)
-            if [ "$milvus_total" -eq 0 ] && [ "$record_stopped" = "$fingerprint" ]; then
-                note "stopped already"
-                return
-            fi
-            note "Milvus has been changed or started since the backup was made, so both are done again"
-            record_what_runs stopping
-            ;;
-        migrating) ;;
-        *) record_what_runs stopping ;;
-    esac
-    scale_down
+# How long the last session may outlive the order to stop.
+longest_wait() {
+    local index wait=$longest_grace
+    for index in "${!container_images[@]}"; do
+        is_old "${container_images[index]}" || [ "$wait" -gt "$HANDOVER_SECONDS" ] || wait=$HANDOVER_SECONDS
+    done
+    printf '%s' $((wait + LEASE_SECONDS))
 }
 
-back_up() {
-    if [ "$record_step" != stopping ]; then
-        note "done already, the backup is $BACKUP_FILE in PersistentVolumeClaim $volume"
-        return
-    fi
-    note "waiting for the last component of Milvus to end, if need be for $((longest_grace + LEASE_SECONDS)) s"
-    run_pod backup "exec $(call backup)" || fail "the backup failed (exit code $pod_exit), see the log above"
-    remember backed-up "$fingerprint"
+# change_metadata WHAT SCRIPT ARGUMENTS…: in a pod, which may write.
+change_metadata() {
+    local what=$1 script=$2 wait before=$meta_state code=$exit_code
+    shift 2
+    wait=$(longest_wait)
+    note "waiting for the last component of Milvus to end, if need be for $wait s"
+    meta_state=unclear exit_code=2
+    if run_pod "$what" "$wait" "$script" "$@"; then return; fi
+    case $pod_exit in 1 | 'not started') meta_state=$before exit_code=$code ;; esac
+    fail "the $what of the metadata failed (exit code $pod_exit), see the log above"
 }
 
-migrate_metadata() {
-    local first=false run=${tool_options:+run}
-    if [ "$record_step" = backed-up ]; then
-        first=true
-    elif [ "$was_up" = true ] || [ "$record_stopped" != "$fingerprint" ]; then
-        # The tool knows when a new one is right, and when it would be none.
-        note "Milvus has been changed or started since the backup was made"
-        run='run --with-backup'
-    fi
-    remember migrating
-    exit_code=2
-    if run_pod run "exec $(converting "$run")"; then
-        remember migrated
-        return
-    fi
-    if [ "$first" = true ]; then
-        case $pod_exit in
-            1 | 'not started')
-                exit_code=1
-                remember backed-up
-                ;;
-        esac
-    fi
-    fail "the migration failed (exit code $pod_exit), see the log above"
-}
-
-verify_metadata() {
-    run_pod verify "exec $(converting "verify --backup $BACKUP_FILE")" ||
-        fail "the migrated metadata could not be verified (exit code $pod_exit), see the log above"
-    remember verified
-}
-
-# start_milvus STEP [IMAGE]: numbers of before, with this image or that of before.
+# start_milvus [IMAGE]: numbers of before, with this image or that of before.
 start_milvus() {
     local index number
     for index in "${!refs[@]}"; do
@@ -946,24 +1100,20 @@ start_milvus() {
             note "${refs[index]} was not there when the migration began: it stays at ${replicas[index]} replicas"
             continue
         fi
-        case $(container_lines "${refs[index]}" "${2:-}") in
-            *' ') fail "the image of ${refs[index]} is not recorded: give it with -w" ;;
-        esac
-        note "${refs[index]}: $number replicas$(images_to_be "${refs[index]}" "${2:-}")"
-        k patch "${refs[index]}" --type strategic --patch "{\"spec\": {\"replicas\": $number, \"template\": {\"spec\": {\"containers\": [$(
-            containers_to_be "${refs[index]}" "${2:-}"
+        note "${refs[index]}: $number replicas$(images_to_be "${refs[index]}" "${1:-}")"
+        k patch "${refs[index]}" --field-manager="$MANAGER" --type strategic --patch "{\"spec\": {\"replicas\": $number, \"template\": {\"spec\": {\"containers\": [$(
+            containers_to_be "${refs[index]}" "${1:-}"
         )]}}}}" >/dev/null || fail "cannot start ${refs[index]}"
     done
     tell_missing
-    remember "$1"
 }
 
-# container_lines KIND/NAME [IMAGE]: "container image" as it is to be.
+# container_lines KIND/NAME [IMAGE]: "container image" as it is to be: this image, else that of before, else that of -w.
 container_lines() {
     local index image
     for index in "${!container_refs[@]}"; do
         if [ "${container_refs[index]}" = "$1" ]; then
-            image=$(recorded_images "$1" | sed -n "s/^${container_names[index]} //p")
+            image=$(recorded_image "$1" "${container_names[index]}")
             printf '%s %s\n' "${container_names[index]}" "${2:-${image:-$milvus_image}}"
         fi
     done
@@ -982,6 +1132,16 @@ containers_to_be() {
     done
 }
 
+# is_as_before: numbers, images, and ready.
+is_as_before() {
+    local index
+    for index in "${!refs[@]}"; do
+        [ "${replicas[index]}" = "$(recorded_replicas "${refs[index]}")" ] || return 1
+        [ "$(images_of "${refs[index]}")" = "$(images_to_be "${refs[index]}")" ] || return 1
+    done
+    all_ready
+}
+
 tell_missing() {
     local word
     for word in $record_replicas; do
@@ -994,6 +1154,7 @@ tell_missing() {
 
 wait_until_ready() {
     local begun=$SECONDS waiting last='' index
+    heard=$SECONDS
     while true; do
         waiting=
         if read_workloads; then
@@ -1006,215 +1167,284 @@ wait_until_ready() {
             last=$waiting
         fi
         if [ $((SECONDS - begun)) -ge "$READY_TIMEOUT" ]; then
-            fail "Milvus is not ready after $READY_TIMEOUT s: kubectl --namespace $namespace get pods -l app.kubernetes.io/instance=$instance,app.kubernetes.io/name=milvus"
+            fail "Milvus is not ready after $READY_TIMEOUT s: kubectl --namespace $namespace get pods -l $MILVUS_LABELS=$instance"
         fi
+        sign_of_life "not ready yet, for $((SECONDS - begun)) s"
         sleep "$POLL"
     done
     note "all of Milvus is ready"
+    give_fields_back
 }
 
 # What keeps pods of Milvus from running, such as an image that cannot be pulled.
 pod_troubles() {
     # shellcheck disable=SC2016
-    k get pods -l "app.kubernetes.io/instance=$instance,app.kubernetes.io/name=milvus" -o go-template='{{range .items}}{{$pod := .metadata.name
+    k get pods -l "$MILVUS_LABELS=$instance" -o go-template='{{range .items}}{{$pod := .metadata.name
         }}{{range .status.containerStatuses}}{{with .state.waiting}}; {{$pod}}: {{.reason}}{{end}}{{end}}{{end}}' 2>/dev/null || true
+}
+
+# Helm 4 applies on the server's side: what this script has changed must not count as ours, or an upgrade would be a conflict.
+give_fields_back() {
+    local ref index removal
+    for ref in "${refs[@]}"; do
+        removal=
+        # shellcheck disable=SC2016
+        for index in $(k get "$ref" -o go-template="{{range \$i, \$entry := .metadata.managedFields}}{{if eq \$entry.manager \"$MANAGER\"}}{{\$i}} {{end}}{{end}}"); do
+            removal="{\"op\": \"remove\", \"path\": \"/metadata/managedFields/$index\"}${removal:+, $removal}"
+        done
+        [ -z "$removal" ] || k patch "$ref" --field-manager="$MANAGER" --type json --patch "[$removal]" >/dev/null ||
+            note "$ref keeps the entry $MANAGER in its managedFields: Helm 4 may need --force-conflicts"
+    done
 }
 
 delete_if_asked() {
     [ "$delete_leftovers" = true ] || return 0
-    step "Deleting our pods and their configuration"
+    step "Deleting our pods"
     remove_pods
-    k delete configmap "$config_map" --ignore-not-found >/dev/null || fail "cannot delete the ConfigMap $config_map"
-    note "the backup (PersistentVolumeClaim $volume) and what there was before (ConfigMap $record) stay;"
-    note "once all is well: $(again '-o cleanup')"
+    note "the backup (PersistentVolumeClaim $volume) and what there was before (ConfigMap $record) stay"
 }
 
 # --- Operations --------------------------------------------------------------------------------------------------------
 
 migrate() {
-    case $record_step in
-        done)
-            already_migrated
+    local image_pod=''
+    step "1/4  Look: would all of it go through? Milvus is not touched yet"
+    check_rights
+    prepare_pods
+    make_volume
+    case $milvus_image in *"${target_version#v}"*) ;; *) note "mind: the image $milvus_image does not say that it is $target_version" ;; esac
+    if ! has_new_image || ! all_ready; then
+        create_pod image "$milvus_image" "$milvus_account" '"args": ["exit 0"]}]' || fail "cannot create the pod $pod, which tries the new image"
+        image_pod=$pod
+    fi
+    look plan "test -w /milvus/data || { echo '/milvus/data cannot be written by the user of this container: does its storage class ignore fsGroup?' >&2; exit 1; }
+"
+    case $pod_exit in
+        0 | 2) ;;
+        *) fail "it would not go through (exit code $pod_exit), see the log above. If pods of Milvus were replaced within the last minute, run again" ;;
+    esac
+    local plan=$pod_exit
+    [ -z "$image_pod" ] || await_image "$image_pod"
+    if [ "$plan" = 0 ] && [ "$milvus_total" -gt 0 ]; then
+        if has_new_image && all_ready; then
+            say "Nothing to do: all of Milvus $instance is $milvus_image, and its metadata is what that needs ($meta_state)."
+            delete_if_asked
             return
-            ;;
-        rolling-back | rolled-back | restarted)
-            fail "a rollback has begun and is not finished: finish it first"
-            ;;
-        migrating | migrated | verified | started) exit_code=2 ;;
-        '')
-            if has_new_image; then fail "all of Milvus $instance has the image $milvus_image already: nothing is to be migrated"; fi
-            ;;
-    esac
-    case $milvus_image in
-        *"${target_version#v}"*) ;;
-        *) note "mind: the image $milvus_image does not say that it is $target_version" ;;
-    esac
-    case $record_step in
-        migrated)
-            write_configuration
-            remove_pods verify
-            ;;
-        verified | started) ;;
-        *)
-            step "1/7  Look: would it go through? Milvus is not touched yet"
-            check_rights
-            write_configuration
-            make_volume
-            remove_pods
-            look_first
-            step "2/7  Stop Milvus"
-            stop_milvus
-            step "3/7  Back up"
-            back_up
-            step "4/7  Migrate"
-            migrate_metadata
-            ;;
-    esac
-    step "5/7  Verify"
-    case $record_step in
-        migrated) verify_metadata ;;
-        *) note "done already" ;;
-    esac
-    step "6/7  Start Milvus with $milvus_image"
-    if [ "$record_step" = started ] && has_new_image; then note "done already"; else start_milvus started "$milvus_image"; fi
-    step "7/7  Wait until Milvus is ready"
+        fi
+        note "nothing is to be migrated ($meta_state): only the images are changed, and nothing is stopped for it"
+        record_what_runs
+    else
+        tell_settings
+        record_what_runs
+        step "2/4  Stop Milvus"
+        scale_down
+        step "3/4  Metadata: wait for the last component, back up, migrate, verify"
+        # shellcheck disable=SC2016 # the variable is that of the pod's shell
+        change_metadata upgrade 'exec $tool upgrade "$@"' "${conversion[@]}"
+        meta_state=migrated
+    fi
+    step "4/4  Start Milvus with $milvus_image"
+    start_milvus "$milvus_image"
     wait_until_ready
-    remember 'done'
     delete_if_asked
     say
-    say "Done: Milvus $instance is $milvus_image now, with all its metadata."
-    say "Check it with a client. The way back:  $(again '-o rollback')"
-    say "Tell Helm, too: helm upgrade $instance … --reuse-values --set image.all.repository=… --set image.all.tag=…"
+    say "Done: Milvus $instance is $milvus_image now, with all its metadata. Check it with a client."
+    say "The way back:  $(again '-o rollback')"
+    say "               It is open until the new Milvus collects files that only the old metadata names (docs/operating.md)."
+    say "Give it up:    $(again '-o complete')"
+    tell_helm
 }
 
-already_migrated() {
-    has_new_image ||
-        fail "Milvus $instance has been migrated already, but not all of it has the image $milvus_image. To change the image, use helm upgrade. If this is another Milvus than then: $(again '-o cleanup'), and run again"
-    say "Nothing to do: Milvus $instance has been migrated already."
-    delete_if_asked
+# What keeps the way back open, as far as Milvus's own configuration shows.
+tell_settings() {
+    local kept=no
+    case $settings in *'enableAutoCompaction: false'* | *'enableGarbageCollection: false'*) kept=yes ;; esac
+    if [ -n "$settings" ]; then
+        note "in Milvus's configuration:"
+        printf '%s' "$settings" | sed 's/^/      /'
+    fi
+    [ "$kept" = no ] || return 0
+    note "mind: to keep the way back open for longer than some minutes, the new Milvus should not collect files yet: in its user.yaml"
+    note "      dataCoord: {compaction: {enableAutoCompaction: false}, gc: {interval: 604800, dropTolerance: 604800}}, indexCoord: {gc: {interval: 604800}}"
 }
 
-has_new_image() {
-    local image
-    for image in "${container_images[@]}"; do
-        [ "$image" = "$milvus_image" ] || return 1
-    done
+tell_helm() {
+    local name=${record_chart:-$chart} version
+    version=${name##*-}
+    [ -n "$name" ] || name=milvus-VERSION version=VERSION
+    say
+    say "Tell Helm, too, or its next upgrade brings the old image back (for the chart $name that is installed):"
+    say "  helm upgrade $instance milvus/milvus --namespace $namespace --version $version --reuse-values --set image.all.repository=${milvus_image%:*} --set image.all.tag=${milvus_image##*:}"
+    case $version in
+        [0-3].* | VERSION)
+            say "Charts from 4.0.0 on ignore metadata.rootPath, authorization.enabled and more without a word: before you take one, put into"
+            say "extraConfigFiles.user.yaml what Milvus has now:  etcd.rootPath and etcd.metaSubPath, which come to $(found meta_root)"
+            [ -z "$settings" ] || printf '%s' "$settings" | sed 's/^/  /'
+            ;;
+    esac
 }
 
 rollback() {
-    case $record_step in
-        undone)
-            say "Nothing to do: the rollback of Milvus $instance is finished."
-            return
-            ;;
-        '') adopt_unknown ;;
-    esac
-    case $record_step in
-        stopping | backed-up)
-            step "1/2  Start Milvus as it was: no metadata has been written, so none is to be restored"
-            remove_pods
-            start_milvus restarted
-            ;;
-        restarted) ;;
-        rolled-back)
-            exit_code=2
-            start_old_milvus
+    local has_volume has_backup=false
+    step "1/4  Look: what is there, and is the backup sound? Milvus is not touched yet"
+    check_rights
+    if [ "$record_exists" = false ] || [ -z "$record_images" ]; then
+        [ -n "$milvus_image" ] ||
+            fail "nothing is recorded about the images before a migration of $instance (ConfigMap $record): give the old image of Milvus with -w"
+    fi
+    prepare_pods
+    has_volume=$(k get pvc "$volume" --ignore-not-found -o name) || fail "cannot look for the PersistentVolumeClaim $volume"
+    if [ -n "$has_volume" ]; then
+        if run_pod inspect 0 "${TELL_STATE}exec \$tool inspect $BACKUP_FILE"; then has_backup=true; fi
+    else
+        run_pod status 0 "$TELL_STATE" || true
+    fi
+    take_state
+    [ -n "$meta_state" ] || fail "etcd could not be asked (exit code $pod_exit), see the log above and: $(again '-o status')"
+    check_images_to_be
+    [ "$record_exists" = true ] || record_what_runs
+    case $meta_state in
+        ready | nothing-to-migrate)
+            if is_as_before; then
+                say "Nothing to do: Milvus $instance is as it was before, and so is its metadata ($meta_state)."
+                delete_if_asked
+                return
+            fi
+            note "the metadata is as it was ($meta_state), so none is to be restored"
             ;;
         *)
-            exit_code=2
-            restore
-            start_old_milvus
+            [ "$has_backup" = true ] || fail "the metadata is: $meta_state; and there is no usable backup in PersistentVolumeClaim $volume, see the log above"
+            step "2/4  Stop Milvus"
+            scale_down
+            step "3/4  Roll the metadata back"
+            # shellcheck disable=SC2016 # the variable is that of the pod's shell
+            change_metadata rollback 'exec $tool rollback'
+            meta_state=ready
             ;;
     esac
-    step "Last  Wait until Milvus is ready"
+    step "4/4  Start Milvus with the image of before"
+    start_milvus
     wait_until_ready
-    remember undone
     delete_if_asked
     say
-    say "Done: Milvus $instance is as it was before the migration. The backup stays in PersistentVolumeClaim $volume."
+    say "Done: Milvus $instance is as it was before the migration. The backup stays in PersistentVolumeClaim $volume until  $(again '-o cleanup')"
 }
 
-# Left by the original script, which keeps no images; or the record has been lost.
-adopt_unknown() {
-    [ -n "$milvus_image" ] ||
-        fail "nothing is recorded about a migration of $instance (ConfigMap $record). To restore the backup in PersistentVolumeClaim $volume all the same, give the old image of Milvus with -w"
-    [ -n "$(k get pvc "$volume" --ignore-not-found -o name)" ] || fail "there is no PersistentVolumeClaim $volume, so there is no backup"
-    local index
-    for index in "${!container_images[@]}"; do container_images[index]=$milvus_image; done
-    record_what_runs started
-}
-
-restore() {
-    step "1/5  Look: is the backup sound? Milvus is not touched yet"
-    check_rights
-    write_configuration
-    remove_pods
-    run_pod inspect "exec $TOOL inspect $BACKUP_FILE" || fail "the backup cannot be used (exit code $pod_exit), see the log above"
-    step "2/5  Stop Milvus"
-    has_begun=true
-    remember rolling-back
-    scale_down
-    step "3/5  Roll the metadata back"
-    note "waiting for the last component of Milvus to end, if need be for $((longest_grace + LEASE_SECONDS)) s"
-    run_pod rollback "exec $(call rollback)" || fail "the rollback failed (exit code $pod_exit), see the log above"
-    remember rolled-back
-}
-
-start_old_milvus() {
-    step "4/5  Start Milvus with the image of before"
-    start_milvus restarted
+check_images_to_be() {
+    local index image
+    for index in "${!container_refs[@]}"; do
+        image=$(recorded_image "${container_refs[index]}" "${container_names[index]}")
+        [ -n "${image:-$milvus_image}" ] || fail "the image of ${container_refs[index]} before the migration is not recorded: give it with -w"
+    done
 }
 
 plan() {
     step "Plan"
-    write_configuration
-    remove_pods look
-    run_pod look "exec $(converting plan)" || fail "the migration would not go through (exit code $pod_exit), see the log above"
+    prepare_pods look
+    look look ''
+    case $pod_exit in 0 | 2) ;; *) fail "it would not go through (exit code $pod_exit), see the log above" ;; esac
+    tell_settings
+}
+
+# ask: what etcd says, without touching anything.
+ask() {
+    prepare_pods status
+    # shellcheck disable=SC2016
+    run_pod status 0 "$TELL_STATE"'exec $tool status' || fail "etcd could not be asked (exit code $pod_exit), see the log above"
+    take_state
+}
+
+# What of Milvus does not suit its metadata, a line each.
+mismatches() {
+    local index image
+    for index in "${!container_refs[@]}"; do
+        image=${container_images[index]}
+        case $meta_state in
+            migrated | newer | *-interrupted)
+                if is_old "$image" || { [ -z "$(release_of "$image")" ] && [ "$image" = "$(recorded_image "${container_refs[index]}" "${container_names[index]}")" ]; }; then
+                    printf 'OLD image on metadata that is %s: %s %s\n' "$meta_state" "${container_refs[index]}" "$image"
+                fi
+                ;;
+            ready)
+                if [ -n "$(release_of "$image")" ] && ! is_old "$image"; then
+                    printf 'NEW image on metadata of 2.1: %s %s\n' "${container_refs[index]}" "$image"
+                fi
+                ;;
+        esac
+    done
 }
 
 status() {
+    local wrong line
     step "Kubernetes"
-    tell_progress
+    [ -z "$record_replicas" ] || note "before: replicas $record_replicas${record_chart:+, chart $record_chart} (ConfigMap $record)"
     k get pods -l "$POD_LABEL,app.kubernetes.io/instance=$instance" || fail "cannot list our pods"
     k get pvc "$volume" --ignore-not-found || fail "cannot look for the PersistentVolumeClaim"
     step "etcd"
-    write_configuration
-    remove_pods status
-    run_pod status "exec $(call status)" || fail "etcd could not be looked at (exit code $pod_exit), see the log above"
-    case $record_step in '' | done | undone) ;; *) tell_next ;; esac
+    ask
+    wrong=$(mismatches)
+    if [ -n "$wrong" ]; then
+        say
+        while IFS= read -r line; do say "$line"; done <<<"$wrong"
+    fi
+    tell_metadata
+    if [ -n "$wrong" ] || [ "$milvus_total" -eq 0 ]; then tell_next; fi
+}
+
+complete() {
+    step "Is it done?"
+    ask
+    case $meta_state in
+        migrated | newer | nothing-to-migrate) ;;
+        ready) fail "the metadata is that of 2.1: nothing has been migrated, or it has been rolled back; there is nothing to complete" ;;
+        *) fail "the metadata is: $meta_state. That has to be finished first" ;;
+    esac
+    local wrong
+    wrong=$(mismatches)
+    [ -z "$wrong" ] || fail "$wrong. Start the new Milvus first: $(again)"
+    { [ "$milvus_total" -gt 0 ] && all_ready; } || fail "Milvus is not ready: complete gives up the way back, so it has to be well first"
+    k delete configmap "$record" --ignore-not-found >/dev/null || fail "cannot delete the ConfigMap $record"
+    say
+    say "Done: the migration of Milvus $instance is complete. There is no way back by this script any more. What may go now:"
+    say "  the backup: keep a copy elsewhere if you like, then  $(again '-o cleanup')"
+    say "  the settings that kept the way back open, in Milvus's configuration: enableAutoCompaction, gc.interval, gc.dropTolerance, enableGarbageCollection"
+    say "  the space of the old records in etcd: etcdctl compact REVISION, then etcdctl defrag on each member (docs/operating.md)"
+    say "  nothing else: the keys under $(found meta_root)/meta-migration/ and the three that keep 2.1 away are small, and stay"
 }
 
 cleanup() {
-    case $record_step in
-        '' | done | undone) ;;
-        *) fail "the work is not finished (step '$record_step'): the backup and the record are still needed" ;;
-    esac
+    local wrong=''
+    if [ "${#refs[@]}" -gt 0 ]; then
+        step "May it go?"
+        ask
+        wrong=$(mismatches)
+        case $meta_state in
+            *-interrupted) fail "the metadata is: $meta_state. The backup and the record are still needed" ;;
+            ready | nothing-to-migrate | no-milvus) [ "$milvus_total" -gt 0 ] || [ "$record_exists" = false ] || fail "Milvus is scaled down: the record of its replicas is still needed" ;;
+            *)
+                [ -z "$wrong" ] || fail "$wrong. The backup is its only way back: start the new Milvus ($(again)), or go back ($(again '-o rollback'))"
+                [ "$record_exists" = false ] || fail "the way back may still be needed. To give it up: $(again '-o complete')"
+                ;;
+        esac
+    fi
     step "Delete everything of ours"
     remove_pods
-    k delete configmap "$config_map" "$record" --ignore-not-found >/dev/null || fail "cannot delete the ConfigMaps $config_map and $record"
+    k delete configmap "$record" "milvus-meta-migration-config-$instance" --ignore-not-found >/dev/null || fail "cannot delete the ConfigMap $record"
     k delete pvc "$volume" --ignore-not-found --timeout=120s >/dev/null || fail "cannot delete the PersistentVolumeClaim $volume"
-    say "Done: pods, ConfigMaps and the volume with the backup are gone. There is no way back to the old metadata any more."
+    say "Done: pods, ConfigMap and the volume with the backup are gone. There is no way back to the old metadata any more."
 }
 
 # --- What there is, and what to do, when it fails ----------------------------------------------------------------------
 
-tell_progress() {
-    case $record_step in
-        '') note "metadata:  this script has done nothing with it" ;;
-        stopping) note "metadata:  untouched; no backup of this attempt yet" ;;
-        backed-up) note "metadata:  untouched; backed up" ;;
-        migrating) note "metadata:  possibly half migrated: neither the old nor the new Milvus must be started now" ;;
-        migrated) note "metadata:  migrated, not verified: do not start Milvus yet" ;;
-        verified | started | done) note "metadata:  migrated and verified" ;;
-        rolling-back) note "metadata:  possibly half rolled back: neither the old nor the new Milvus must be started now" ;;
-        rolled-back | restarted | undone) note "metadata:  that of the old Milvus" ;;
-        *) note "metadata:  unknown: the ConfigMap $record has the step '$record_step'" ;;
+tell_metadata() {
+    case $meta_state in
+        '') note "metadata:  not asked for yet; this run has written nothing" ;;
+        unclear) note "metadata:  possibly half written: neither the old nor the new Milvus must be started now" ;;
+        ready) note "metadata:  that of the old Milvus, untouched" ;;
+        migrated) note "metadata:  migrated" ;;
+        *-interrupted) note "metadata:  half written (${meta_state%-interrupted}): neither the old nor the new Milvus must be started now" ;;
+        *) note "metadata:  $meta_state" ;;
     esac
-    case $record_step in
-        '' | stopping) ;;
-        *) note "backup:    $BACKUP_FILE in PersistentVolumeClaim $volume" ;;
-    esac
-    [ -z "$record_replicas" ] || note "before:    replicas $record_replicas (ConfigMap $record)"
 }
 
 tell_milvus() {
@@ -1231,17 +1461,13 @@ tell_milvus() {
 tell_next() {
     say
     say "Next:"
-    case $record_step in
-        rolling-back | rolled-back | restarted) note "finish the rollback:  $(again '-o rollback')" ;;
-        stopping | backed-up)
+    case $meta_state-$operation in
+        rollback-interrupted-* | unclear-rollback | ready-rollback) note "finish the rollback:  $(again '-o rollback')" ;;
+        ready-* | nothing-to-migrate-* | newer-started-first-*)
             note "mend what is wrong and go on:  $(again)"
             note "or start Milvus as it was:     $(again '-o rollback')"
             ;;
-        started | done)
-            note "wait for it again:       $(again)"
-            note "or go back to before:    $(again '-o rollback')"
-            ;;
-        '') note "mend what is wrong and run again:  $(again)" ;;
+        -*) note "mend what is wrong and run again:  $(again "-o $operation")" ;;
         *)
             note "go on where it ended:    $(again)"
             note "or go back to before:    $(again '-o rollback')"
@@ -1255,6 +1481,8 @@ at_exit() {
     local code=$?
     trap - EXIT INT TERM HUP
     set +e
+    stop_listening
+    [ -z "${scratch:-}" ] || rm -rf "$scratch"
     [ "$code" -ne 0 ] || exit 0
     {
         say
@@ -1264,14 +1492,12 @@ at_exit() {
             say "STOPPED UNEXPECTEDLY${current_step:+ at step $current_step}, exit code $code: a defect of this script"
             code=100
         fi
-        if [ "$has_begun" = true ]; then
+        if [ "$record_exists" = true ] || [ -n "$pod" ]; then
             say
             say "How things stand:"
             tell_milvus
-            tell_progress
+            tell_metadata
             tell_next
-        elif [ -n "$current_step" ]; then
-            say "Milvus has not been touched. Run again when it is mended:  $(again "-o $operation")"
         fi
     } >&2
     exit "$code"
@@ -1290,18 +1516,12 @@ main() {
     trap interrupted INT TERM HUP
     parse_arguments "$@"
     record=milvus-deploy-replicas-$instance
-    config_map=milvus-meta-migration-config-$instance
     volume=milvus-meta-migration-backup-$instance
+    scratch=$(mktemp -d)
     check_cluster
     read_record
-    # Milvus may be gone when it is time to clean up.
-    if [ "$operation" != cleanup ]; then
-        find_workloads
-        read_placement
-    fi
-    # What an earlier attempt has left is worth telling about, whatever fails now.
-    case $record_step in '' | done | undone) ;; *) has_begun=true ;; esac
-    if [ "$operation" = migrate ]; then milvus_image=${milvus_image:-milvusdb/milvus:v${target_version#v}}; fi
+    find_workloads
+    [ "$operation" != migrate ] || choose_image
     "$operation"
 }
 

@@ -30,8 +30,14 @@ echo 'hosts: files dns' >"$ROOT/etc/nsswitch.conf"
 printf '%s\n' root:x:0:0:root:/:/bin/sh nonroot:x:65532:65532:nonroot:/:/bin/sh >"$ROOT/etc/passwd"
 printf '%s\n' root:x:0: nonroot:x:65532: >"$ROOT/etc/group"
 
+# Under which licences all of it is: ours, those of the libraries in the program, those of the Debian packages.
+mkdir -p "$ROOT/licenses"
+cp LICENSE THIRD-PARTY-NOTICES.txt "$ROOT/licenses/"
+cp -L /usr/share/common-licenses/GPL-2 /usr/share/common-licenses/GPL-3 /usr/share/common-licenses/LGPL-2.1 "$ROOT/licenses/"
+
 # Scanners know the Debian packages that files came from by these.
 mkdir -p "$ROOT/var/lib/dpkg/status.d"
 for package in busybox-static ca-certificates libc6 libgcc-s1; do
     dpkg -s "$package" >"$ROOT/var/lib/dpkg/status.d/$package"
+    cp -L "/usr/share/doc/$package/copyright" "$ROOT/licenses/$package"
 done

@@ -65,6 +65,7 @@ class Case:
     shards: int = 1
     consistency: str = "Strong"
     load: bool | tuple[str, ...] = True
+    replicas: int = 1
     delete: tuple[int, int] | None = None
     """rows from .. up to (without) are deleted after the last flush, and stay in the log only"""
     flush_deletes: bool = False

@@ -140,7 +140,7 @@ def compare_answers(result: Comparison, name: str, old: dict[str, Any], new: dic
                      old["search_partition"], new["search_partition"], reason)
     result.equal("replicas", name, old["replicas"], new["replicas"])
     if "lost_vectors" in old:
-        result.equal("every vector", name, old["lost_vectors"], new["lost_vectors"])
+        result.equal("every vector", name, old["lost_vectors"], new["lost_vectors"], reason)
     for expression, rows in old["query"].items():
         again = new["query"][expression]
         refused = isinstance(rows, str)
@@ -211,6 +211,7 @@ def compare(old: dict[str, Any], new: dict[str, Any], back: bool = False) -> Com
     result = Comparison(old, new, back)
     result.equal("names listed", "collections", old["listed"], new["listed"])
     result.equal("users", "users", old["users"], new["users"])
+    result.equal("users", "with their passwords and with others", old["logins"], new["logins"])
     for name, collection in old["collections"].items():
         compare_collection(result, name, collection, new["collections"][name])
     for alias, target in old["aliases"].items():

@@ -1,9 +1,9 @@
 """What the collections hold: declared once, used by the script that makes them and by those that look at them later."""
 
-import os
-
 from case import ROWS_FOR_INDEX, ROWS_TOO_FEW, SCALARS, Case, alone
+from clustered import CLUSTERED
 from lived import LIVED, LIVED_ALIASES
+from settings import CLUSTER, NOT_IN_A_CLUSTER, SMALL
 
 MANY = tuple(f"p{number:02}" for number in range(60))
 
@@ -55,13 +55,13 @@ YOUNG: tuple[Case, ...] = (
     Case("c_eight_shards", "eight channels", shards=8, rows=(("_default", 4000, True),), load=False),
 )
 
-SMALL = bool(os.environ.get("E2E_SMALL"))
 FEW = (
     "c_ivfflat", "c_hnsw_varchar", "c_binary_flat", "c_scalars", "c_small", "c_mixed", "c_growing", "c_noidx_loaded",
     "c_partition_dropped",
 )
 """What `--small` makes of these."""
-CASES = tuple(case for case in YOUNG if case.name in FEW) if SMALL else (*YOUNG, *LIVED)
+YOUNG_HERE = (*(case for case in YOUNG if case.name not in NOT_IN_A_CLUSTER), *CLUSTERED) if CLUSTER else YOUNG
+CASES = tuple(case for case in YOUNG_HERE if case.name in FEW or case in CLUSTERED) if SMALL else (*YOUNG_HERE, *LIVED)
 
 NAMES = tuple(case.name for case in CASES)
 BY_NAME = {case.name: case for case in CASES}

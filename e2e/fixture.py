@@ -2,14 +2,13 @@
 
 import json
 
-import grpc
 import numpy
 from pymilvus import Collection, CollectionSchema, DataType, FieldSchema, connections, utility
 from pymilvus.grpc_gen import common_pb2 as common
 from pymilvus.grpc_gen import milvus_pb2 as api
-from pymilvus.grpc_gen.milvus_pb2_grpc import MilvusServiceStub
 
 from case import SCALARS, Case, Step, key_of, scalar, vectors
+from client import connect, service
 from data import ALIASES, CASES, DROPPED, DROPPED_ALIASES, USERS
 from lived import LIVED_ALIASES
 
@@ -108,8 +107,7 @@ def create_index_raw(name: str, field: str, params: dict[str, object]) -> None:
         common.KeyValuePair(key=key, value=value if isinstance(value, str) else json.dumps(value))
         for key, value in params.items()
     ]
-    stub = MilvusServiceStub(grpc.insecure_channel("127.0.0.1:19530"))
-    reply = stub.CreateIndex(api.CreateIndexRequest(collection_name=name, field_name=field, extra_params=entries))
+    reply = service().CreateIndex(api.CreateIndexRequest(collection_name=name, field_name=field, extra_params=entries))
     if reply.error_code != 0:
         raise RuntimeError(f"{name}: {reply.reason}")
 
@@ -151,9 +149,9 @@ def load(case: Case, collection: Collection) -> None:
         collection.load(timeout=120)
         collection.release()
     elif case.load is True:
-        collection.load(timeout=120)
+        collection.load(replica_number=case.replicas, timeout=120)
     elif case.load:
-        collection.load(list(case.load), timeout=120)
+        collection.load(list(case.load), replica_number=case.replicas, timeout=120)
 
 
 def delete(case: Case, collection: Collection) -> None:
@@ -179,7 +177,7 @@ def make_aliases() -> None:
 
 
 def main() -> None:
-    connections.connect(host="127.0.0.1", port="19530")
+    connect()
     to_drop = [Case(name, "to be dropped") for name in DROPPED]
     collections = [(case, create(case)) for case in (*YOUNG, *to_drop)]
     insert_flushed(collections)

@@ -1,13 +1,14 @@
 """Leads the collections of lived.py through one stage of their lives, on a running Milvus 2.1. Needs pymilvus 2.1.
 
-live.py STAGE; live.py settle: waits until everything that is loaded answers; live.py flush: asks for the flush within which the server is to be stopped."""
+live.py STAGE; live.py settle: waits until everything that is loaded answers; live.py flush NAME: asks for the flush within which the server is to be stopped."""
 
 import sys
 import time
 
-from pymilvus import Collection, connections, utility
+from pymilvus import Collection, utility
 
 from case import Case, Step, key_of
+from client import connect
 from data import BY_NAME
 from fixture import create, flush, insert_rows, make_indexes, wait_for_index
 from lived import ALIAS_STEPS, LIVED, STAGES
@@ -119,9 +120,9 @@ def settle() -> None:
 
 
 def main() -> None:
-    connections.connect(host="127.0.0.1", port="19530")
+    connect()
     if sys.argv[1] == "flush":
-        flush(["l_flushing"])
+        flush(sys.argv[2:])
         return
     if sys.argv[1] == "settle":
         settle()

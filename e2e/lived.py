@@ -5,6 +5,7 @@ in the second and third one the data node has a small buffer, and so writes grow
 on; after that it is stopped, started once more, and killed within a flush."""
 
 from case import Case, Step, alone, batches, living, loaded_partitions_of
+from settings import CLUSTER, NOT_IN_A_CLUSTER
 
 OLD_ROWS = 4
 """of each batch: enough to meet both channels"""
@@ -52,7 +53,7 @@ def flushed(*steps: Step) -> tuple[Step, ...]:
     return tuple(part for step in steps for part in (step, flush))
 
 
-LIVED: tuple[Case, ...] = (
+ALL: tuple[Case, ...] = (
     life(
         "l_compacted",
         (*flushed(*(insert(first, first + 400) for first in range(0, 2000, 400))), index, load(),
@@ -133,6 +134,8 @@ LIVED: tuple[Case, ...] = (
         index=alone("HNSW", "L2", M=8, efConstruction=64),
     ),
 )
+
+LIVED = tuple(case for case in ALL if not (CLUSTER and case.name in NOT_IN_A_CLUSTER))
 
 LIVED_ALIASES = {
     "l_altered": "l_compacted",

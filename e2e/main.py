@@ -16,6 +16,8 @@ from upgrade import upgrade
 from versions import Version
 from way_back import way_back
 
+from cluster.faults import faults
+from cluster.retention import retention
 from target import read, say
 
 
@@ -24,13 +26,14 @@ def bad(result: dict[str, Any]) -> list[str]:
     return found + [f"{name}: {state}" for name, state in result["steps"].items() if state != "ok"]
 
 
-def tried(
-    go: Callable[[Path, Path, Version, dict[str, Any]], dict[str, Any]],
-    source: Path, work: Path, version: Version, old: dict[str, Any],
-) -> dict[str, Any]:
+Way = Callable[[Path, Version], dict[str, Any]]
+"""What is done for each version, in a working folder."""
+
+
+def tried(go: Way, work: Path, version: Version) -> dict[str, Any]:
     """One version that cannot go on does not keep the others from their turn."""
     try:
-        return go(source, work, version, old)
+        return go(work, version)
     except (ServerError, ToolError) as error:
         say(f"{version.text}: FAILED {error}")
         return {"areas": {}, "steps": {"goes through": str(error)}, "rollback": {}, "panics": []}
@@ -42,20 +45,30 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--kept", type=Path, required=True)
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--again", action="store_true")
-    parser.add_argument("--way-back", action="store_true")
+    parser.add_argument("--way", choices=("there", "way-back", "retention", "faults"), default="there")
     parser.add_argument("versions", nargs="+", type=Version)
     return parser.parse_args()
+
+
+def way(given: argparse.Namespace) -> Way:
+    if given.way == "retention":
+        return lambda work, version: retention(given.kept, work, version)
+    source, old = source_data(given.kept, given.again)
+    if given.way == "faults":
+        return lambda work, version: faults(source, work, version)
+    go = way_back if given.way == "way-back" else upgrade
+    return lambda work, version: go(source, work, version, old)
 
 
 def main() -> None:
     given = arguments()
     enter_namespace()
-    source, old = source_data(given.kept, given.again)
+    go = way(given)
     results = read(given.results) if given.results.exists() else {}
     failed = False
     for version in given.versions:
         begun = time.monotonic()
-        results[version.text] = result = tried(way_back if given.way_back else upgrade, source, given.work, version, old)
+        results[version.text] = result = tried(go, given.work, version)
         wrong = bad(result)
         failed = failed or bool(wrong)
         say(f"{version.text}: {len(wrong)} thing(s) wrong, {len(result['panics'])} panic(s),"

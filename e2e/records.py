@@ -95,5 +95,6 @@ def positions() -> dict[str, tuple[int, int]]:
             if state(value) == GROWING}
 
 
-def sessions() -> list[str]:
-    return [key for key in dump(f"{META}session/") if key != f"{META}session/id"]
+def sessions() -> dict[str, bytes]:
+    """Of components that are up, or died a moment ago."""
+    return {key: value for key, value in dump(f"{META}session/").items() if key != f"{META}session/id"}

@@ -65,6 +65,8 @@ HASTY_SOURCE = {
 """What was dropped on 2.1.0 is collected after seconds; files that are being written stay."""
 SMALL_BUFFER = {"dataNode.flush.insertBufSize": "8192"}
 """A few hundred rows: what is growing is written in parts, and channels' positions move on."""
+LESS_BUFFER = {"dataNode.flush.insertBufSize": "16384"}
+"""The same, but some hundred rows are in the log only."""
 
 
 def hasty(version: Version) -> dict[str, str]:

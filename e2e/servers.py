@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import server_config
 from versions import Version
@@ -173,16 +173,29 @@ class Milvus(Process):
         return answers("http://127.0.0.1:9091/healthz")
 
 
-def run_client(server: Milvus, script: str, *arguments: str, seconds: float = 1500) -> str:
-    """Runs one of our scripts with the pymilvus that belongs to the server, keeps its output beside the server's, and
-    gives it back. Ends it when the server ends: pymilvus would wait for ever."""
+class Named(Protocol):
+    """Milvus, or a cluster of it."""
+
+    name: str
+    version: str
+    site: Path
+
+    def alive(self) -> bool: ...
+
+    def reason(self) -> str: ...
+
+
+def client(server: Named, script: str, *arguments: str) -> Process:
+    """One of our scripts with the pymilvus that belongs to the server; `with` ends it. Its output is beside the server's."""
     python = TOOLS / f"pymilvus-{Version(server.version).client}/bin/python"
-    log = server.site / f"logs/{script}.out"
-    process = Process(script, [str(python), str(Path(__file__).parent / script), *arguments], log, server.site)
-    try:
+    log = server.site / f"logs/{Path(script).name}.out"
+    return Process(script, [str(python), str(Path(__file__).parent / script), *arguments], log, server.site)
+
+
+def run_client(server: Named, script: str, *arguments: str, seconds: float = 1500) -> str:
+    """Runs one of our scripts and gives its output back. Ends it when the server ends: pymilvus would wait for ever."""
+    with client(server, script, *arguments) as process:
         wait_for(f"{script} to end", lambda: not process.alive() or not server.alive(), seconds)
-    finally:
-        process.kill()
     if not server.alive():
         raise ServerDied(f"{server.name} ended by itself: {server.reason()}")
     if process.process.returncode != 0:

@@ -1,6 +1,20 @@
 """What is known, and decided: versions, how our tool is called, and the differences that are expected, each with its
 reason. Whatever differs and is not named here fails the run."""
 
+import os
+
+SMALL = bool(os.environ.get("E2E_SMALL"))
+"""Few and young collections, compared only."""
+CLUSTER = bool(os.environ.get("E2E_CLUSTER"))
+"""A process for each component, instead of one server."""
+
+NOT_IN_A_CLUSTER = (
+    "c_bare", "c_reindexed", "c_index_dropped", "_underscore", "c_" + "x" * 253, "c_partition_dropped", "c_deletes_log",
+    "l_large", "l_cut", "l_flushing", "l_released_part", "l_reloaded",
+)
+"""Collections that a cluster is spared: what they are for does not depend on where components run, and ten processes
+take their time."""
+
 UNKNOWN_INDEXES = {
     "2.2": ("RHNSW_FLAT",),
     "2.3": ("RHNSW_FLAT", "ANNOY"),

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any, Self
 
-from servers import Milvus, ServerDied, run_client
+from servers import ServerDied, run_client
+from topology import Server
 from versions import Version
 
 MOST_RESTARTS = 1
@@ -35,10 +36,10 @@ class Target:
     def __exit__(self, *_: object) -> None:
         self.milvus.stop()
 
-    def start(self) -> Milvus:
+    def start(self) -> Any:
         while True:
             try:
-                return Milvus(self.version.text, self.site, self.settings)
+                return Server(self.version.text, self.site, self.settings)
             except ServerDied as error:
                 self.note(error)
 
@@ -58,6 +59,8 @@ class Target:
                 return read(file)
             except ServerDied as error:
                 self.note(error)
+                # Of a cluster one component has ended, and the others have not.
+                self.milvus.stop()
                 self.milvus = self.start()
 
     def use(self, script: str, what: str, when: str = "") -> dict[str, str]:

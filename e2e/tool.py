@@ -7,6 +7,7 @@ from pathlib import Path
 from versions import SOURCE
 
 ROOT = Path(__file__).resolve().parent.parent
+ENDPOINTS = ("127.0.0.1:2379",)
 
 CONFIG = """\
 config:
@@ -14,7 +15,7 @@ config:
   targetVersion: {target}
   backupFilePath: {site}/migration.bak
 etcd:
-  endpoints: [127.0.0.1:2379]
+  endpoints: [{endpoints}]
   rootPath: by-dev
   metaSubPath: meta
 """
@@ -28,18 +29,20 @@ def binary() -> str:
     return os.environ.get("META_MIGRATION_BIN") or str(ROOT / "target/release/meta-migration")
 
 
-def ask(site: Path, target: str, command: str, *arguments: str) -> tuple[int, str, str]:
-    """Runs one command against the etcd that listens here: exit code, standard output, standard error."""
+def command_line(
+    site: Path, target: str, command: str, *arguments: str, endpoints: tuple[str, ...] = ENDPOINTS
+) -> list[str]:
     config = site / "migration.yaml"
-    config.write_text(CONFIG.format(source=SOURCE, target=target, site=site))
+    config.write_text(CONFIG.format(source=SOURCE, target=target, site=site, endpoints=", ".join(endpoints)))
     # A Milvus that has just ended leaves sessions behind until their leases run out.
     wait = ["--wait-for-sessions", "120s"] if command in ("backup", "run", "rollback") else []
-    done = subprocess.run(
-        [binary(), command, "--config", str(config), *wait, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return [binary(), command, "--config", str(config), *wait, *arguments]
+
+
+def ask(site: Path, target: str, command: str, *arguments: str) -> tuple[int, str, str]:
+    """Runs one command against the etcd that listens here: exit code, standard output, standard error."""
+    line = command_line(site, target, command, *arguments)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout, done.stderr
 
 

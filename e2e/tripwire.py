@@ -4,7 +4,8 @@ import shutil
 from pathlib import Path
 
 from records import META, dump
-from servers import Etcd, Milvus, ServerError, copy_site
+from servers import ServerError, copy_site
+from topology import Around, Server, storage
 from versions import SOURCE
 
 from target import say
@@ -18,7 +19,7 @@ SESSIONS = f"{META}session/"
 
 def files(site: Path) -> dict[str, tuple[int, int]]:
     found = {}
-    for path in (site / "storage").rglob("*"):
+    for path in storage(site).rglob("*"):
         if path.is_file():
             at = path.stat()
             found[str(path.relative_to(site))] = (at.st_size, at.st_mtime_ns)
@@ -38,7 +39,7 @@ def changes(before: dict[str, bytes], after: dict[str, bytes]) -> list[str]:
 def starts(site: Path) -> str:
     """How 2.1.0 took it: `up`, or why it is not."""
     try:
-        with Milvus(SOURCE, site, seconds=PATIENCE):
+        with Server(SOURCE, site, seconds=PATIENCE):
             return "up"
     except ServerError as error:
         return str(error)
@@ -48,7 +49,7 @@ def old_does_not_start(migrated: Path, tripwires: tuple[str, ...]) -> dict[str, 
     """Steps, as those of use.py. Works on a copy."""
     site = copy_site(migrated, migrated.with_name(f"{migrated.name}-old"))
     steps = {}
-    with Etcd(site):
+    with Around(site):
         before, files_before = metadata(), files(site)
         missing = [key for key in tripwires if META + key not in before]
         steps["tripwires are there"] = f"missing: {missing}" if missing else "ok"

@@ -4,25 +4,27 @@ from pathlib import Path
 from typing import Any
 
 from compare import Comparison, compare, compare_after_use
-from data import NEW_NAMES, SMALL, TO_MIGRATE
+from data import NEW_NAMES, TO_MIGRATE
 from records import META, save
 from server_config import hasty
-from servers import Etcd, Milvus, ServerError, copy_site, etcdctl, run_client, wait_for
-from settings import TO_DROP
+from servers import Etcd, ServerError, copy_site, etcdctl, run_client, wait_for
+from settings import CLUSTER, SMALL, TO_DROP
 from tool import meta_migration
+from topology import LOG_FOLDERS, Around, Server, storage
 from tripwire import changes, metadata, old_does_not_start
 from versions import SOURCE, Version
 
 from target import Target, read, say
 
 MOST_LINES = 20
-LOG_FOLDERS = ("rocksmq", "rocksmq_meta_kv")
 
 
-def migrate(site: Path, version: str) -> None:
-    output = meta_migration(site, version, "backup")
-    output += meta_migration(site, version, "run", *TO_MIGRATE)
-    output += meta_migration(site, version, "verify", f"--backup={site}/migration.bak", *TO_MIGRATE)
+def migrate(site: Path, version: str, names: tuple[str, ...] = TO_MIGRATE) -> None:
+    """`names`: options that give other names."""
+    output = meta_migration(site, version, "plan", *names)
+    output += meta_migration(site, version, "backup")
+    output += meta_migration(site, version, "run", *names)
+    output += meta_migration(site, version, "verify", f"--backup={site}/migration.bak", *names)
     (site / "logs").mkdir(exist_ok=True)
     (site / "logs/meta-migration.log").write_text(output)
 
@@ -58,7 +60,7 @@ def keys_of(collection: int) -> list[str]:
 
 
 def files_of(site: Path, collection: int) -> list[Path]:
-    return [path for path in (site / "storage").rglob(f"*_log/{collection}/**/*") if path.is_file()]
+    return [path for path in storage(site).rglob(f"*_log/{collection}/**/*") if path.is_file()]
 
 
 def drops_are_collected(target: Target, before: Path, observed: dict[str, Any]) -> dict[str, str]:
@@ -91,19 +93,41 @@ def upgrade(source: Path, work: Path, version: Version, old: dict[str, Any]) -> 
     steps = old_does_not_start(site, version.tripwires)
     for name, state in steps.items():
         say(f"{version.text}: {name}: {state}")
-    with Etcd(site):
+    with Around(site):
         with Target(version, site) as target:
             result = {"areas": compared(compare(wanted, target.observe("first"))), "panics": target.panics}
             say(f"{version.text}: compared with {SOURCE}")
-            if SMALL:
+            if SMALL and not CLUSTER:
                 return result | {"steps": steps, "rollback": {}}
             steps |= target.use("use_lived.py", "again")
-            steps |= target.use("use.py", "change")
-            steps |= target.use("use_lived.py", "delete")
+            if not SMALL:
+                steps |= target.use("use.py", "change")
+                steps |= target.use("use_lived.py", "delete")
             say(f"{version.text}: used")
     # As it is now: later, garbage collection is hasty.
     back = copy_site(site, work / f"site-{version.text}-back")
-    with Etcd(site):
+    if SMALL:
+        steps |= restarted(site, version, wanted)
+    else:
+        steps |= cleaned_and_restarted(site, back, version, old, wanted)
+    rolled_back, same = roll_back(source, back, version, old, before)
+    return result | {"steps": steps | same, "rollback": rolled_back}
+
+
+def restarted(site: Path, version: Version, wanted: dict[str, Any]) -> dict[str, str]:
+    with Around(site), Target(version, site) as target:
+        again = compare(wanted, target.observe("last"))
+        compared(again)
+        steps = target.use("use_lived.py", "replicas", "after a restart: ")
+    say(f"{version.text}: restarted, and compared again")
+    return steps | {"after a restart: everything as before": "; ".join(again.wrong) or "ok"}
+
+
+def cleaned_and_restarted(
+    site: Path, back: Path, version: Version, old: dict[str, Any], wanted: dict[str, Any]
+) -> dict[str, str]:
+    steps = {}
+    with Around(site):
         with Target(version, site, hasty(version)) as target:
             steps |= drops_are_collected(target, back, old)
         with Target(version, site) as target:
@@ -113,8 +137,7 @@ def upgrade(source: Path, work: Path, version: Version, old: dict[str, Any]) -> 
             compared(unchanged)
             steps["after a restart: all other collections as before"] = "; ".join(unchanged.wrong) or "ok"
     say(f"{version.text}: cleaned up, restarted, and compared again")
-    rolled_back, same = roll_back(source, back, version, old, before)
-    return result | {"steps": steps | same, "rollback": rolled_back}
+    return steps
 
 
 def roll_back(
@@ -123,10 +146,10 @@ def roll_back(
     """The metadata by our tool, the message log from before: what 2.2 wrote there, 2.1.0 would carry out again."""
     for folder in LOG_FOLDERS:
         copy_site(source / folder, site / folder)
-    with Etcd(site):
+    with Around(site):
         meta_migration(site, version.text, "rollback")
         changed = changes(before, metadata())
-        with Milvus(SOURCE, site) as milvus:
+        with Server(SOURCE, site) as milvus:
             run_client(milvus, "observe.py", f"{site}/observed-again.json")
     say(f"{version.text}: rolled back, and compared again")
     result = compared(compare(old, read(site / "observed-again.json"), back=True))

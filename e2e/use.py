@@ -9,9 +9,10 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from pymilvus import Collection, connections, utility
+from pymilvus import Collection, utility
 
 from case import ROWS_FOR_INDEX, Case, key_of, questions, search_params, vectors
+from client import connect
 from data import ALIASES, BY_NAME, CASES, RENAMED, RENAMED_ALIASES
 from observe import indexes, loaded_partitions, patiently, wait_loaded
 from settings import TO_DROP, UNKNOWN_INDEXES
@@ -331,7 +332,7 @@ CHECKS = {
 
 
 def main() -> None:
-    connections.connect(host="127.0.0.1", port="19530", timeout=TIMEOUT)
+    connect(timeout=TIMEOUT)
     wait_loaded()
     for name, what in (CHANGES if sys.argv[1] == "change" else CHECKS).items():
         step(name, what)

@@ -47,7 +47,7 @@ class Version:
     @property
     def has_index_coordinator(self) -> bool:
         """A coordinator of its own for indexes, with settings of its own."""
-        return self.series == "2.2"
+        return self.series in ("2.1", "2.2")
 
 
 def main() -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from server_config import hasty, keeping
-from servers import Etcd, Milvus, copy_site, wait_for
+from servers import copy_site, wait_for
 from tool import ask, meta_migration
+from topology import LOG_FOLDERS, STORAGE, Around, Server, storage
 from tripwire import changes, files, metadata
-from upgrade import LOG_FOLDERS, migrate, roll_back
+from upgrade import migrate, roll_back
 from versions import SOURCE, Version
 
 from target import Target, say
@@ -56,18 +57,18 @@ def way_back(source: Path, work: Path, version: Version, old: dict[str, Any]) ->
 
 
 def check_files(site: Path, version: Version, *arguments: str) -> tuple[int, dict[str, Any]]:
-    code, out, _ = ask(site, version.text, "check-files", f"--storage-dir={site}/storage", "--output=json", *arguments)
+    code, out, _ = ask(site, version.text, "check-files", f"--storage-dir={storage(site)}", "--output=json", *arguments)
     return code, json.loads(out)["files"]
 
 
 def what_is_missing_is_told(site: Path, version: Version, used: Used) -> dict[str, str]:
     """Every file that is gone and that the backup names, and no other; and no rollback that was told to look first."""
-    with Etcd(site):
+    with Around(site):
         there = metadata()
-        code, found = check_files(site, version, f"--backup={site}/migration.bak")
-        told = {f"storage/{file['path']}" for one in found["collections"] for file in one["files"]}
+        code, found = check_files(site, version, f"--from-backup={site}/migration.bak")
+        told = {f"{STORAGE}/{file['path']}" for one in found["collections"] for file in one["files"]}
         kinds = {file["kind"] for one in found["collections"] for file in one["files"]}
-        rollback, _, _ = ask(site, version.text, "rollback", "--check-files", f"--storage-dir={site}/storage")
+        rollback, _, _ = ask(site, version.text, "rollback", "--check-files", f"--storage-dir={storage(site)}")
         changed = changes(there, metadata())
     foreign = sorted(told - set(used.lost))
     say(f"{version.text}, without the settings: check-files misses {len(told)} of {len(used.lost)} files that are gone")
@@ -81,8 +82,8 @@ def what_is_missing_is_told(site: Path, version: Version, used: Used) -> dict[st
 def handed_over_is_built_again(source: Path, site: Path, version: Version) -> dict[str, str]:
     for folder in LOG_FOLDERS:
         copy_site(source / folder, site / folder)
-    with Etcd(site):
-        named = check_files(site, version, f"--backup={site}/migration.bak")[1]["named"]
+    with Around(site):
+        named = check_files(site, version, f"--from-backup={site}/migration.bak")[1]["named"]
         meta_migration(site, version.text, "rollback", "--rebuild-handed-over")
         waiting = check_files(site, version)[1]["named"]
 
@@ -91,7 +92,7 @@ def handed_over_is_built_again(source: Path, site: Path, version: Version) -> di
             return [index["index"] for one in found["collections"] for index in one["indexes"]]
 
         before = missing()
-        with Milvus(SOURCE, site):
+        with Server(SOURCE, site):
             wait_for("2.1.0 to build again what was handed over",
                      lambda: check_files(site, version)[1]["named"] >= named, PATIENCE, 2)
         after = missing()
@@ -113,7 +114,7 @@ def use(site: Path, version: Version, settings: dict[str, str], taking: bool) ->
     def lost() -> list[str]:
         return sorted(there.keys() - files(site).keys())
 
-    with Etcd(site):
+    with Around(site):
         before = metadata()
         migrate(site, version.text)
         with Target(version, site, settings) as target:

@@ -1,92 +1,162 @@
 //! etcd's own speed, without this tool: what the benchmark holds `backup`, `run` and `rollback` against.
 //!
-//! `cargo run --release --example floors -- read` reads all keys under by-dev/meta/ in pages of 3,000, and drops them.
-//! `cargo run --release --example floors -- write PUTS BYTES DELETES` puts so many keys with so many bytes in all, in full
-//! transactions from one connection, four at a time; and deletes so many of the keys that are there, in ranges of up to 1,000.
+//! `floors read` reads all keys under by-dev/meta/ in plain pages and drops them, in pages of several sizes: one loop, and two at
+//! a time that read a half each (where the middle is, is known from before).
+//! `floors write SINCE DELETES` puts the same keys and values that were put under by-dev/meta/ since the revision SINCE, under
+//! another prefix, in batches of several sizes and with several of them under way; then deletes so many of them again, in ranges of
+//! up to 1,000 keys.
 //!
-//! Prints the seconds that it took, the connection aside. The endpoint is ETCD_ENDPOINTS.
+//! Prints a JSON object of seconds. What is read or made beforehand is not timed. The endpoint is ETCD_ENDPOINTS. SIZES, if it is
+//! set, names the page sizes to try instead of all.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use etcd_client::{Client, DeleteOptions, GetOptions, KeyValue, Txn, TxnOp};
+use etcd_client::{Client, DeleteOptions, GetOptions, Txn, TxnOp};
+use futures::future::try_join;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-const KEYS_A_PAGE: i64 = 3_000;
-/// etcd's own limits: operations in a transaction, and (well below it) bytes in a request.
-const OPERATIONS: u64 = 128;
-const REQUEST_BYTES: u64 = 1 << 20;
-const IN_FLIGHT: usize = 4;
+const FIRST: &str = "by-dev/meta/";
+const END: &str = "by-dev/meta0";
+const PAGES: [i64; 4] = [2_000, 10_000, 50_000, 200_000];
+/// etcd's own limit of operations, and bytes well below its limit of a request.
+const BATCHES: [usize; 2] = [64, 128];
+const REQUEST_BYTES: usize = 1 << 20;
+const IN_FLIGHT: [usize; 3] = [4, 8, 32];
 const KEYS_A_RANGE: usize = 1_000;
+
+type Keys = Vec<(Vec<u8>, Vec<u8>)>;
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let endpoint = std::env::var("ETCD_ENDPOINTS").context("set ETCD_ENDPOINTS")?;
     let client = Client::connect([endpoint], None).await?;
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let begun = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["read"] => {
-            let begun = Instant::now();
-            read(client).await?;
-            begun
-        }
-        ["write", puts, bytes, deletes] => {
-            let ranges = ranges(client.clone(), deletes.parse()?).await?;
-            let begun = Instant::now();
-            load(client.clone(), puts.parse()?, bytes.parse()?).await?;
-            commit(client, ranges.into_iter().map(|range| Txn::new().and_then([range]))).await?;
-            begun
-        }
-        _ => bail!("usage: floors read | floors write PUTS BYTES DELETES"),
+    let times = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["read"] => reads(&client).await?,
+        ["write", since, deletes] => writes(&client, since.parse()?, deletes.parse()?).await?,
+        _ => bail!("usage: floors read | floors write SINCE DELETES"),
     };
-    println!("{:.3}", begun.elapsed().as_secs_f64());
+    println!("{}", serde_json::to_string(&times)?);
     Ok(())
 }
 
-async fn read(client: Client) -> Result<()> {
+/// The page sizes to try.
+fn pages() -> Vec<i64> {
+    let chosen = std::env::var("SIZES").unwrap_or_default();
+    let chosen: Vec<i64> = chosen.split(',').filter_map(|size| size.parse().ok()).collect();
+    if chosen.is_empty() { PAGES.to_vec() } else { chosen }
+}
+
+async fn reads(client: &Client) -> Result<BTreeMap<String, f64>> {
+    let (_, middle) = read(client, FIRST.into(), END.into(), 10_000).await?;
+    let mut times = BTreeMap::new();
+    for page in pages() {
+        let begun = Instant::now();
+        let (keys, _) = read(client, FIRST.into(), END.into(), page).await?;
+        times.insert(format!("pages of {page}"), begun.elapsed().as_secs_f64());
+        if keys <= page as u64 {
+            break;
+        }
+        let begun = Instant::now();
+        let halves = (read(client, FIRST.into(), middle.clone(), page), read(client, middle.clone(), END.into(), page));
+        try_join(halves.0, halves.1).await?;
+        times.insert(format!("two loops, pages of {page}"), begun.elapsed().as_secs_f64());
+    }
+    Ok(times)
+}
+
+/// Reads all keys from `start` up to `end`; how many they are, and the one in the middle.
+async fn read(client: &Client, mut start: Vec<u8>, end: Vec<u8>, page: i64) -> Result<(u64, Vec<u8>)> {
     let mut kv = client.kv_client().max_decoding_message_size(usize::MAX);
-    let (mut start, mut revision) = (b"by-dev/meta/".to_vec(), 0);
+    let (mut revision, mut keys, mut middle, mut half) = (0, 0, start.clone(), None);
     loop {
-        let options = GetOptions::new().with_range("by-dev/meta0").with_limit(KEYS_A_PAGE).with_revision(revision);
-        let page = kv.get(start, Some(options)).await?;
-        revision = page.header().context("no header")?.revision();
-        match page.kvs().last() {
-            Some(last) if page.more() => start = [last.key(), &[0]].concat(),
-            _ => return Ok(()),
+        let options = GetOptions::new().with_range(&*end).with_limit(page).with_revision(revision);
+        let answer = kv.get(start, Some(options)).await?;
+        revision = answer.header().context("no header")?.revision();
+        let half = *half.get_or_insert(answer.count() as u64 / 2);
+        if let Some(last) = answer.kvs().last().filter(|_| keys < half) {
+            middle = last.key().to_vec();
+        }
+        keys += answer.kvs().len() as u64;
+        match answer.kvs().last() {
+            Some(last) if answer.more() => start = [last.key(), &[0]].concat(),
+            _ => return Ok((keys, middle)),
         }
     }
 }
 
-async fn load(client: Client, puts: u64, bytes: u64) -> Result<()> {
-    let value = vec![b'x'; usize::try_from(bytes / puts.max(1)).unwrap_or(0).saturating_sub(20)];
-    let a_transaction = OPERATIONS.min(REQUEST_BYTES * puts.max(1) / bytes.max(1)).max(1);
-    let transactions = (0..puts).step_by(usize::try_from(a_transaction)?).map(|first| {
-        let keys = first..puts.min(first + a_transaction);
-        Txn::new().and_then(keys.map(|key| TxnOp::put(format!("floor/{key:012}"), &*value, None)).collect::<Vec<_>>())
-    });
-    commit(client, transactions).await
+async fn writes(client: &Client, since: i64, deletes: usize) -> Result<BTreeMap<String, f64>> {
+    let keys = changed(client, since).await?;
+    let (mut times, mut number) = (BTreeMap::new(), 0);
+    for batch in BATCHES {
+        for in_flight in IN_FLIGHT {
+            number += 1;
+            let transactions = batches(&keys, number, batch);
+            let begun = Instant::now();
+            commit(client, transactions, in_flight).await?;
+            times.insert(format!("puts, {in_flight} batches of {batch}"), begun.elapsed().as_secs_f64());
+        }
+    }
+    let mut doomed = Vec::new();
+    for number in 1..=number {
+        doomed.extend(keys.iter().map(|(key, _)| moved(key, number)).take(deletes.saturating_sub(doomed.len())));
+    }
+    let ranges: Vec<Txn> = doomed.chunks(KEYS_A_RANGE).map(range).collect();
+    let begun = Instant::now();
+    commit(client, ranges, 4).await?;
+    times.insert("deletes".into(), begun.elapsed().as_secs_f64());
+    Ok(times)
 }
 
-/// Operations that delete the first `keys` keys.
-async fn ranges(client: Client, keys: u64) -> Result<Vec<TxnOp>> {
-    let options = GetOptions::new().with_range("by-dev/meta0").with_keys_only().with_limit(i64::try_from(keys)?.max(1));
+/// All keys with their values that were put since a revision: read in plain pages, because etcd would look at all of them at once.
+async fn changed(client: &Client, since: i64) -> Result<Keys> {
     let mut kv = client.kv_client().max_decoding_message_size(usize::MAX);
-    let found = kv.get("by-dev/meta/", Some(options)).await?;
-    let keys = &found.kvs()[..found.kvs().len().min(usize::try_from(keys)?)];
-    let range = |keys: &[KeyValue]| {
-        let end = [keys[keys.len() - 1].key(), &[0]].concat();
-        TxnOp::delete(keys[0].key(), Some(DeleteOptions::new().with_range(end)))
-    };
-    Ok(keys.chunks(KEYS_A_RANGE).map(range).collect())
+    let (mut start, mut keys) = (FIRST.as_bytes().to_vec(), Keys::new());
+    loop {
+        let mut answer = kv.get(start, Some(GetOptions::new().with_range(END).with_limit(10_000))).await?;
+        let more = answer.more();
+        let kvs = answer.take_kvs();
+        start = kvs.last().map_or_else(Vec::new, |last| [last.key(), &[0]].concat());
+        keys.extend(kvs.into_iter().filter(|kv| kv.mod_revision() > since).map(|kv| kv.into_key_value()));
+        if !more {
+            return Ok(keys);
+        }
+    }
 }
 
-async fn commit(client: Client, transactions: impl Iterator<Item = Txn>) -> Result<()> {
+/// The key under another prefix of the same length.
+fn moved(key: &[u8], number: usize) -> Vec<u8> {
+    [format!("f{number:02}").as_bytes(), &key[3..]].concat()
+}
+
+fn batches(keys: &Keys, number: usize, most: usize) -> Vec<Txn> {
+    let (mut batches, mut batch, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for (key, value) in keys {
+        bytes += key.len() + value.len();
+        if batch.len() == most || (bytes > REQUEST_BYTES && !batch.is_empty()) {
+            batches.push(Txn::new().and_then(std::mem::take(&mut batch)));
+            bytes = key.len() + value.len();
+        }
+        batch.push(TxnOp::put(moved(key, number), &**value, None));
+    }
+    batches.push(Txn::new().and_then(batch));
+    batches
+}
+
+fn range(keys: &[Vec<u8>]) -> Txn {
+    let end = [&keys[keys.len() - 1], &[0][..]].concat();
+    Txn::new().and_then([TxnOp::delete(&*keys[0], Some(DeleteOptions::new().with_range(end)))])
+}
+
+async fn commit(client: &Client, transactions: Vec<Txn>, in_flight: usize) -> Result<()> {
     stream::iter(transactions)
         .map(|transaction| {
             let mut kv = client.kv_client();
             async move { kv.txn(transaction).await }
         })
-        .buffer_unordered(IN_FLIGHT)
+        .buffer_unordered(in_flight)
         .try_for_each(|_| async { Ok(()) })
         .await?;
     Ok(())

@@ -2,11 +2,11 @@
 # Times backup, plan, run, verify and rollback on synthetic clusters, against a throwaway etcd 3.5 that syncs to disk, and holds
 # them against etcd's own speed in the same round.
 #
-#   ./scripts/bench.sh [--rounds N] [--members N] [--delay MILLISECONDS] [--progress] [SEGMENTS…]
+#   ./scripts/bench.sh [--rounds N] [--members N] [--delay MILLISECONDS] [--compacted] [--quota GiB] [--sizes N,N…] [--log] [SEGMENTS…]
 #
-# Default: five rounds of 1000 10000 50000 200000 segments, one member, no delay.
+# Default: three rounds of 10000 50000 200000 segments, one member, no delay, three versions of each key.
 #
-# Prints a table of medians, and saves every number as JSON in target/bench.json.
+# Prints tables of medians, and saves every number as JSON in target/bench.json.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

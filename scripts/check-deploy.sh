@@ -36,4 +36,4 @@ if env -u ETCD_DATA_DIRECTORY "${compose[@]}" --file deploy/compose/embedded.yml
 fi
 
 echo "check: scripts"
-shellcheck --external-sources scripts/*.sh scripts/image/*.sh deploy/rootfs.sh
+shellcheck --external-sources scripts/*.sh scripts/image/*.sh scripts/release/*.sh deploy/*.sh e2e/kube/*.sh e2e/kube/src/*.sh

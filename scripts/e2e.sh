@@ -4,8 +4,14 @@
 #
 #   ./scripts/e2e.sh                  all targets of docs/compatibility.md
 #   ./scripts/e2e.sh 2.2.9 2.3.0      these: any 2.2 or 2.3 that PyPI has
-#   ./scripts/e2e.sh --small …        few and young collections, compared only: neither used nor rolled back
+#   ./scripts/e2e.sh --small …        few and young collections, compared only: neither used nor rolled back (of a
+#                                     cluster: released and loaded, restarted, rolled back)
 #   ./scripts/e2e.sh --way-back …     instead: until when there is a way back, with and without the settings that keep it
+#   ./scripts/e2e.sh --cluster …      with a cluster: a process for each component, two of each kind of worker but index
+#                                     nodes, Kafka, MinIO (docs/clusters.md). Needs gcc, a JDK 17, Maven and Go
+#                                     --log kafka names the message log; there is no other one yet
+#   ./scripts/e2e.sh --cluster --retention …   instead: Kafka's retention has taken the beginning of the message log
+#   ./scripts/e2e.sh --cluster --faults …      instead: etcd and Milvus disturb the tool while it works
 #   ./scripts/e2e.sh --update-docs …  also write the result into docs/compatibility.md
 #   ./scripts/e2e.sh --again …        has 2.1.0 make its data again (a quarter of an hour), even if they are there
 #
@@ -26,27 +32,45 @@ fail() {
 }
 
 update_docs=no
+way=there
 options=()
 versions=()
+log=
 for argument in "$@"; do
+    if [ "$log" = next ]; then
+        [ "$argument" = kafka ] || fail "--log $argument: a cluster runs on kafka here, nothing else has been made to run"
+        log=$argument
+        continue
+    fi
     case "$argument" in
+        --log) log=next ;;
         --update-docs) update_docs=yes ;;
-        --again | --way-back) options+=("$argument") ;;
+        --again) options+=("$argument") ;;
+        --way-back) way=way-back ;;
+        --retention | --faults) way=${argument#--} ;;
         --small) export E2E_SMALL=yes ;;
+        --cluster) export E2E_CLUSTER=yes ;;
         2.[23].[0-9]*) versions+=("$argument") ;;
-        *) fail "unknown argument '$argument': known are versions of 2.2 and 2.3, --small, --way-back, --again and --update-docs" ;;
+        *) fail "unknown argument '$argument': known are versions of 2.2 and 2.3, --small, --cluster, --retention, --faults, --way-back, --again and --update-docs" ;;
     esac
 done
+[ "$log" != next ] || fail "--log wants the name of a message log: kafka"
 if [ ${#versions[@]} -eq 0 ]; then
     versions=("${TARGETS[@]}")
 fi
 
-if [ "$update_docs" = yes ] && { [ -n "${E2E_SMALL:-}" ] || [[ " ${options[*]} " = *" --way-back "* ]]; }; then
-    fail "--update-docs goes with neither --small nor --way-back"
+if [ "$update_docs" = yes ] && { [ -n "${E2E_SMALL:-}" ] || [ "$way" != there ]; }; then
+    fail "--update-docs goes with neither --small, --way-back, --retention nor --faults"
+fi
+if [[ $way = retention || $way = faults ]] && [ -z "${E2E_CLUSTER:-}" ]; then
+    fail "--$way goes with --cluster only"
 fi
 [ "$(id -u)" -eq 0 ] || fail "needs root: the servers run in network and mount namespaces of their own"
 
 ./e2e/setup.sh "${versions[@]}"
+if [ -n "${E2E_CLUSTER:-}" ]; then
+    ./e2e/cluster/setup.sh "${versions[@]}"
+fi
 
 if [ -z "${META_MIGRATION_BIN:-}" ]; then
     say "building the release binary"
@@ -78,7 +102,7 @@ data=$(realpath "$data")
 status=0
 # The process namespace sees to it that no server outlives the run, however it ends.
 PYTHONDONTWRITEBYTECODE=1 unshare --net --mount --pid --fork --mount-proc --kill-child \
-    python3 e2e/main.py --work "$work" --kept "$data" --results "$results" "${options[@]}" "${versions[@]}" || status=$?
+    python3 e2e/main.py --work "$work" --kept "$data" --results "$results" --way "$way" "${options[@]}" "${versions[@]}" || status=$?
 
 if [ -f "$results" ]; then
     python3 e2e/report.py "$results"

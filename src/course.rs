@@ -1,20 +1,20 @@
 //! What each command does in each state: one table, the same for `status`, `plan`, `run`, `repair`, `backup` and `rollback`
-//! (docs/operating.md shows it to people). Pure.
+//! (docs/going-wrong.md shows it to people). Pure.
 
 use semver::Version;
 
 use crate::history::{Choices, History, Operation};
 use crate::outcome::{Next, Step};
 use crate::state::{Situation, State};
-use crate::version::{Layout, has_21_layout};
+use crate::version::{Layout, Way, has_21_layout, way};
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Course {
     /// The metadata is converted.
     Convert,
-    /// There is nothing to do, and why.
-    Nothing(String),
+    /// There is nothing to do, and why; with what comes next.
+    Nothing(String, Next),
     /// It is not done, and why; with the way on.
     Refuse(String, Next),
 }
@@ -22,20 +22,48 @@ pub enum Course {
 /// What `run` and `plan` do.
 pub fn of_run(situation: &Situation, source: Option<&Version>, target: &Version, choices: &Choices) -> Course {
     let refuse = |why: String| Course::Refuse(why, next(situation));
+    if let Some(source) = source.filter(|source| matches!(way(source, target), Ok(Way::NothingToDo))) {
+        return of_one_layout(situation, source, target);
+    }
     match (situation.state, &situation.history) {
         (State::RunInterrupted, Some(history)) => of_interrupted(history, target, choices),
-        (State::Migrated, Some(history)) => of_migrated(history, target),
+        (State::Migrated, Some(history)) => of_migrated(situation, history, target),
         (State::Ready, _) => match source.filter(|source| !has_21_layout(source)) {
             Some(source) => refuse(format!(
                 "the source version is {source}, but what is here is metadata of Milvus 2.1: it has not been migrated"
             )),
             None => Course::Convert,
         },
-        (State::NothingToMigrate, _) => Course::Nothing("no collections: nothing to migrate".into()),
+        (State::NothingToMigrate, _) => Course::Nothing("no collections: nothing to migrate".into(), next(situation)),
         (State::NewerStartedFirst, _) if choices.keep_newer => Course::Convert,
         (State::NewerStartedFirst, _) => refuse(newer_first(situation)),
         _ => refuse(format!("{}: {}", situation.headline(), why_not(situation.state))),
     }
+}
+
+/// Both versions read the same layout: nothing is to be done, if it is the one that is here.
+fn of_one_layout(situation: &Situation, source: &Version, target: &Version) -> Course {
+    let is_here = match situation.state {
+        State::NothingToMigrate => true,
+        State::Ready => has_21_layout(source),
+        State::Migrated | State::MigratedByOriginalTool | State::MigratedWithoutHistory | State::Newer => {
+            !has_21_layout(source)
+        }
+        _ => false,
+    };
+    if is_here {
+        let next = match situation.state {
+            // Not that of metadata which is to be migrated.
+            State::Ready => Next::new(Step::Nothing, format!("nothing: change the image of Milvus to {target}")),
+            _ => next(situation),
+        };
+        return Course::Nothing(format!("Milvus {source} and {target} read the same layout"), next);
+    }
+    let why = format!(
+        "the source version is {source}, whose layout is that of {target} already, but what is here is something else: {}",
+        situation.headline()
+    );
+    Course::Refuse(why, next(situation))
 }
 
 /// What `repair` does.
@@ -43,8 +71,8 @@ pub fn of_repair(situation: &Situation, target: &Version, choices: &Choices) -> 
     match (situation.state, &situation.history) {
         (State::RepairInterrupted, Some(history)) => of_interrupted(history, target, choices),
         (State::MigratedByOriginalTool | State::MigratedWithoutHistory | State::Newer, _) => Course::Convert,
-        (State::Migrated, Some(history)) => of_migrated(history, target),
-        (State::NothingToMigrate, _) => Course::Nothing("no collections: nothing to repair".into()),
+        (State::Migrated, Some(history)) => of_migrated(situation, history, target),
+        (State::NothingToMigrate, _) => Course::Nothing("no collections: nothing to repair".into(), next(situation)),
         _ => Course::Refuse(
             format!(
                 "{}: `repair` is for what another tool, or an earlier edition of this one, has migrated",
@@ -106,13 +134,12 @@ fn of_interrupted(history: &History, target: &Version, choices: &Choices) -> Cou
     Course::Convert
 }
 
-fn of_migrated(history: &History, target: &Version) -> Course {
+fn of_migrated(situation: &Situation, history: &History, target: &Version) -> Course {
     let was = history.target();
     if was.as_ref().is_some_and(|was| Layout::of(was) == Layout::of(target)) {
-        return Course::Nothing(format!(
-            "everything is in the layout of Milvus {target} already (migrated on {})",
-            history.ended.as_deref().unwrap_or(&history.started)
-        ));
+        let when = history.ended.as_deref().unwrap_or(&history.started);
+        let why = format!("everything is in the layout of Milvus {target} already (migrated on {when})");
+        return Course::Nothing(why, next(situation));
     }
     let was = history.to_version.as_deref().unwrap_or("another version");
     Course::Refuse(
@@ -208,6 +235,7 @@ pub fn next(situation: &Situation) -> Next {
              and etcd.metaSubPath",
         ),
         State::NoMilvus => Next::new(Step::Correct, "correct the etcd endpoints, etcd.rootPath and etcd.metaSubPath"),
+        State::Unknown => Next::new(Step::Status, "look with `status`"),
     }
 }
 

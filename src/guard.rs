@@ -205,6 +205,13 @@ fn no_sessions(root: &str) -> Vec<Compare> {
         .collect()
 }
 
+/// Compares as long as those of a fence, for trying out how large a transaction etcd takes; no lock is needed.
+pub fn fence_like(root: &str) -> Vec<Compare> {
+    let mut compares = no_sessions(root);
+    compares.push(Compare::create_revision(format!("{root}{MIGRATION_SESSION}"), CompareOp::Equal, i64::MAX));
+    compares
+}
+
 /// What the lock tells about us, in the shape of every Milvus session.
 fn lock_value() -> String {
     let host = gethostname::gethostname().to_string_lossy().into_owned();

@@ -43,7 +43,7 @@ impl Operation {
 /// How far it got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Progress {
+pub enum Completion {
     /// Begun, and not ended.
     Running,
     /// Ended. A finished rollback leaves no history.
@@ -125,7 +125,7 @@ pub struct History {
     /// What is done.
     pub operation: Operation,
     /// How far it got.
-    pub state: Progress,
+    pub state: Completion,
     /// The version of this tool.
     pub tool_version: String,
     /// The version of Milvus that the metadata came from, where that is known.
@@ -160,7 +160,7 @@ impl History {
         Self {
             format: FORMAT,
             operation,
-            state: Progress::Running,
+            state: Completion::Running,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             from_version: None,
             to_version: None,
@@ -175,7 +175,7 @@ impl History {
 
     /// The same, ended now.
     pub fn end(mut self) -> Self {
-        self.state = Progress::Done;
+        self.state = Completion::Done;
         self.ended = Some(now());
         self
     }
@@ -257,7 +257,7 @@ mod tests {
         history.to_version = Some("2.2.16".into());
         history.options.rename_alias.push("a=b".into());
         assert_eq!(History::read(&history.write()), Ok(history.clone()));
-        assert_eq!(History::read(&history.clone().end().write()).map(|read| read.state), Ok(Progress::Done));
+        assert_eq!(History::read(&history.clone().end().write()).map(|read| read.state), Ok(Completion::Done));
         assert_eq!(history.way_on(), "`run --target-version 2.2.16 --rename-alias 'a=b'`");
     }
 

@@ -10,6 +10,7 @@
 
 pub mod apply;
 pub mod backup;
+pub mod batches;
 pub mod catalog;
 pub mod cli;
 pub mod commands;
@@ -25,6 +26,7 @@ pub mod guard;
 pub mod history;
 pub mod layout;
 pub mod outcome;
+pub mod pace;
 pub mod plan;
 pub mod state;
 pub mod stop;

@@ -2,54 +2,77 @@
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic where the output cannot be written")]
 
 use std::io::Write;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use meta_migration::cli::{self, Cli, Command};
+use anyhow::Context as _;
+use meta_migration::cli::{self, Asked, Command};
 use meta_migration::commands;
-use meta_migration::exit::{Exit, Failure};
-use meta_migration::outcome::FailureOutcome;
-use meta_migration::terminal::console::Console;
+use meta_migration::exit::Exit;
+use meta_migration::outcome::failed::FailureOutcome;
+use meta_migration::terminal::console::{Console, LogFormat, OutputFormat, Volume};
 use meta_migration::terminal::output;
 
 fn main() -> ExitCode {
     let cli = match cli::parse_from(std::env::args_os()) {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and errors go nowhere else if the terminal is gone.
-            let _ = error.print();
-            return cli::exit_of(&error).into();
-        }
+        Err(error) => return not_understood(&error).into(),
     };
     if let Some(document) = cli.command.as_ref().and_then(Command::document) {
         let mut to = output::product();
-        return match document.and_then(|text| to.write_all(&text).and_then(|()| to.flush())) {
+        let mut write = |text: Vec<u8>| to.write_all(&text).and_then(|()| to.flush());
+        return match document.and_then(|text| write(text).context("cannot write to standard output")) {
             Ok(()) => Exit::Done.into(),
             Err(error) => {
-                output::to_stderr(format!("error: cannot write to standard output: {error}\n").as_bytes());
+                output::to_stderr(format!("error: {error:#}\n").as_bytes());
                 Exit::NothingWritten.into()
             }
         };
     }
-    let console = Console::set_up(cli.common.verbose, cli.common.output, cli.common.log_format);
-    let outcome = catch_unwind(AssertUnwindSafe(|| run(&cli, &console)));
-    let (exit, what) = match outcome {
-        Ok(Ok(exit)) => return exit.into(),
-        Ok(Err(failure)) => (failure.exit, failure.to_string()),
-        Err(_) => {
-            let defect = "this is a defect of meta-migration: please report it with the lines above";
-            (Exit::Unexpected, defect.to_owned())
-        }
-    };
-    console.fail(&what);
-    console.object(&FailureOutcome::new(cli.name(), exit, what));
-    exit.into()
+    if cli.is_bare() {
+        return said_nothing(cli.common.output, cli.common.log_format).into();
+    }
+    let console = Console::set_up(cli.volume(), cli.common.output, cli.common.log_format);
+    match commands::execute(&cli, &console) {
+        Ok(exit) => exit.into(),
+        Err(failure) => fail(&console, &failure).into(),
+    }
 }
 
-fn run(cli: &Cli, console: &Console) -> Result<Exit, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| anyhow::Error::new(error).context("cannot start the runtime"))?
-        .block_on(commands::execute(cli, console))
+fn fail(console: &Console, failure: &FailureOutcome) -> Exit {
+    console.fail(&failure.lines());
+    console.object(failure);
+    failure.exit()
+}
+
+/// Help and the version are texts. Bad usage is a failure like any other: an object and a line in the log's format for whoever asked
+/// for them.
+fn not_understood(error: &clap::Error) -> Exit {
+    let exit = cli::exit_of(error);
+    let asked = Asked::of(std::env::args_os());
+    if exit == Exit::Done || asked.log_format == LogFormat::Text {
+        // Help and errors go nowhere else if the terminal is gone.
+        let _ = error.print();
+    }
+    if exit != Exit::Done {
+        bad_usage(asked.command, cli::text_of(error), asked.output, asked.log_format);
+    }
+    exit
+}
+
+/// Who does not know a command yet is shown the way in.
+fn said_nothing(output: OutputFormat, log_format: LogFormat) -> Exit {
+    if log_format == LogFormat::Text {
+        output::to_stderr(format!("error: {}\n", cli::WAY_IN).as_bytes());
+    }
+    bad_usage("", cli::WAY_IN.to_owned(), output, log_format);
+    Exit::NothingWritten
+}
+
+fn bad_usage(command: &'static str, error: String, output: OutputFormat, log_format: LogFormat) {
+    let console = Console::set_up(Volume::Normal, output, log_format);
+    let failure = FailureOutcome::of_usage(command, error);
+    if log_format == LogFormat::Json {
+        console.fail(&failure.error);
+    }
+    console.object(&failure);
 }

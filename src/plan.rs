@@ -49,6 +49,14 @@ impl Change {
         }
     }
 
+    /// How many keys are changed.
+    pub fn keys(&self) -> u64 {
+        match self {
+            Self::Put { .. } => 1,
+            Self::Delete { keys, .. } => *keys,
+        }
+    }
+
     /// What the change costs etcd, about, in units of half a key that is deleted in a range (docs/performance.md).
     pub fn cost(&self) -> u64 {
         match self {
@@ -136,13 +144,13 @@ impl Plan {
         for group in grouped(diff, Direction::Forth) {
             let only_deletes = group.changes.iter().all(|change| matches!(change, Change::Delete { .. }));
             let phase = match group.step {
-                Step::Frame => continue,
-                Step::Put => &mut prepare,
-                Step::DeleteOfTarget => &mut leftovers,
-                Step::Segment | Step::Collection if only_deletes => &mut leave_out,
-                Step::Segment => &mut segments,
-                Step::Collection => &mut switch,
-                Step::Delete => &mut clean_up,
+                Stage::Frame => continue,
+                Stage::Put => &mut prepare,
+                Stage::DeleteOfTarget => &mut leftovers,
+                Stage::Segment | Stage::Collection if only_deletes => &mut leave_out,
+                Stage::Segment => &mut segments,
+                Stage::Collection => &mut switch,
+                Stage::Delete => &mut clean_up,
             };
             phase.push_group(group.changes);
         }
@@ -160,11 +168,11 @@ impl Plan {
         ];
         for group in grouped(diff, Direction::Back) {
             let phase = match group.step {
-                Step::Frame => continue,
-                Step::Put => &mut own,
-                Step::Segment => &mut segments,
-                Step::Collection => &mut switch,
-                Step::DeleteOfTarget | Step::Delete => &mut remove,
+                Stage::Frame => continue,
+                Stage::Put => &mut own,
+                Stage::Segment => &mut segments,
+                Stage::Collection => &mut switch,
+                Stage::DeleteOfTarget | Stage::Delete => &mut remove,
             };
             phase.push_group(group.changes);
         }
@@ -235,7 +243,7 @@ enum Direction {
 
 /// What a change is about, of which the order of writing follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Step {
+enum Stage {
     /// A tripwire: written with the first and the last transaction.
     Frame,
     Put,
@@ -256,13 +264,13 @@ enum Whole {
 
 #[derive(Debug)]
 struct Group {
-    step: Step,
+    step: Stage,
     changes: Vec<Change>,
 }
 
 /// Neighbouring keys to delete, taken together: etcd deletes a range with one operation.
-struct Run {
-    step: Step,
+struct DeletedRun {
+    step: Stage,
     whole: Option<Whole>,
     prefix: Vec<u8>,
     first: Bytes,
@@ -273,7 +281,7 @@ struct Run {
 /// All changes, in groups that are written together: wholes in their order, then what stands alone in that of its keys.
 fn grouped(diff: &Diff, direction: Direction) -> Vec<Group> {
     let mut groups = Groups::default();
-    let mut open: Option<Run> = None;
+    let mut open: Option<DeletedRun> = None;
     for edit in &diff.edits {
         let (step, whole) = place(edit, direction);
         if let Some(value) = &edit.put {
@@ -296,7 +304,7 @@ fn grouped(diff: &Diff, direction: Direction) -> Vec<Group> {
             _ => {
                 groups.close(&mut open);
                 let (first, last) = (edit.key.clone(), edit.key.clone());
-                open = Some(Run { step, whole, prefix, first, last, keys: 1 });
+                open = Some(DeletedRun { step, whole, prefix, first, last, keys: 1 });
             }
         }
     }
@@ -306,20 +314,20 @@ fn grouped(diff: &Diff, direction: Direction) -> Vec<Group> {
 
 #[derive(Debug, Default)]
 struct Groups {
-    wholes: BTreeMap<(Step, Whole), Vec<Change>>,
+    wholes: BTreeMap<(Stage, Whole), Vec<Change>>,
     singles: Vec<Group>,
 }
 
 impl Groups {
-    fn add(&mut self, step: Step, whole: Option<Whole>, change: Change) {
+    fn add(&mut self, step: Stage, whole: Option<Whole>, change: Change) {
         match whole {
             Some(whole) => self.wholes.entry((step, whole)).or_default().push(change),
             None => self.singles.push(Group { step, changes: vec![change] }),
         }
     }
 
-    fn close(&mut self, open: &mut Option<Run>) {
-        if let Some(Run { step, whole, first, last, keys, .. }) = open.take() {
+    fn close(&mut self, open: &mut Option<DeletedRun>) {
+        if let Some(DeletedRun { step, whole, first, last, keys, .. }) = open.take() {
             self.add(step, whole, Change::Delete { first, last, keys });
         }
     }
@@ -343,27 +351,27 @@ fn prefix_of_kind(key: &[u8]) -> Vec<u8> {
 }
 
 /// Where a change belongs.
-fn place(edit: &Edit, direction: Direction) -> (Step, Option<Whole>) {
+fn place(edit: &Edit, direction: Direction) -> (Stage, Option<Whole>) {
     let is_put = edit.put.is_some();
     let family = family_of(&edit.key);
     let ids = |key: &Key| key.ids::<3>();
     let key = Key::parse(&edit.key).ok();
     let step = match family {
-        Family::Tripwire => Step::Frame,
-        Family::Collection | Family::DatabaseCollection => Step::Collection,
-        Family::Segment => Step::Segment,
-        Family::Binlog | Family::Statslog | Family::Deltalog if direction == Direction::Forth => Step::Segment,
-        _ if is_put => Step::Put,
-        _ if family.side() == Side::Target => Step::DeleteOfTarget,
-        _ => Step::Delete,
+        Family::Tripwire => Stage::Frame,
+        Family::Collection | Family::DatabaseCollection => Stage::Collection,
+        Family::Segment => Stage::Segment,
+        Family::Binlog | Family::Statslog | Family::Deltalog if direction == Direction::Forth => Stage::Segment,
+        _ if is_put => Stage::Put,
+        _ if family.side() == Side::Target => Stage::DeleteOfTarget,
+        _ => Stage::Delete,
     };
     let Some(key) = key else { return (step, None) };
     let whole = match (family, step) {
         (Family::Collection, _) => Some(Whole::Collection(ids(&key)[0])),
         (Family::DatabaseCollection, _) => Some(Whole::Collection(ids(&key)[1])),
-        (_, Step::Segment) => Some(Whole::Segment(ids(&key))),
-        (Family::Alias | Family::DatabaseAlias, Step::Put) => Some(Whole::Alias(key.name().to_owned())),
-        (Family::CollectionLoad | Family::PartitionLoad | Family::Replica, Step::Put) => {
+        (_, Stage::Segment) => Some(Whole::Segment(ids(&key))),
+        (Family::Alias | Family::DatabaseAlias, Stage::Put) => Some(Whole::Alias(key.name().to_owned())),
+        (Family::CollectionLoad | Family::PartitionLoad | Family::Replica, Stage::Put) => {
             Some(Whole::Load(ids(&key)[0]))
         }
         _ => None,

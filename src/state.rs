@@ -1,5 +1,5 @@
 //! What was done to the metadata so far, and what is the way on: one name and one way for every state, the same for all commands
-//! (docs/operating.md has the table).
+//! (docs/going-wrong.md has the table).
 //!
 //! The history key decides where there is one. Without it the records do, and what they do not tell is not guessed: nothing counts
 //! as left by an interrupted run of ours without a run on record.
@@ -15,7 +15,7 @@ use crate::catalog::collection::{self, Collections, Form, Standing};
 use crate::catalog::collection_record;
 use crate::catalog::records::Records;
 use crate::catalog::{Precedence, alias};
-use crate::history::{History, HistoryError, Operation, Progress};
+use crate::history::{Completion, History, HistoryError, Operation};
 use crate::layout::Found;
 use crate::layout::families::Family;
 use crate::layout::messages::target::FieldIndex;
@@ -48,6 +48,8 @@ pub enum State {
     InMysql,
     /// No metadata at all.
     NoMilvus,
+    /// It was not looked at, or could not be: no command finds it there.
+    Unknown,
 }
 
 impl fmt::Display for State {
@@ -65,6 +67,7 @@ impl fmt::Display for State {
             Self::NothingToMigrate => "Milvus without any collection: nothing to migrate",
             Self::InMysql => "segments or index builds without any collection: the catalog is in MySQL",
             Self::NoMilvus => "no Milvus metadata",
+            Self::Unknown => "not looked at",
         })
     }
 }
@@ -152,10 +155,10 @@ impl Situation {
 
 fn of_history(history: &History) -> State {
     match (history.state, history.operation) {
-        (Progress::Running, Operation::Run) => State::RunInterrupted,
-        (Progress::Running, Operation::Repair) => State::RepairInterrupted,
-        (Progress::Running, Operation::Rollback) => State::RollbackInterrupted,
-        (Progress::Done, _) => State::Migrated,
+        (Completion::Running, Operation::Run) => State::RunInterrupted,
+        (Completion::Running, Operation::Repair) => State::RepairInterrupted,
+        (Completion::Running, Operation::Rollback) => State::RollbackInterrupted,
+        (Completion::Done, _) => State::Migrated,
     }
 }
 
@@ -183,7 +186,7 @@ impl Facts {
     fn of(records: &Records) -> Self {
         let mut facts = Self {
             keys: records.keys(),
-            source: !records.source_keys().is_empty(),
+            source: has_source(records),
             target: !records.target_keys().is_empty(),
             ..Self::default()
         };
@@ -223,6 +226,11 @@ impl Facts {
             (false, true) => Found::Target,
         }
     }
+}
+
+/// Whether there are records that only 2.1 has. Its replicas do not count: the original tool leaves them where they are.
+fn has_source(records: &Records) -> bool {
+    records.source_keys().keys().any(|prefix| prefix != Family::SourceReplica.prefix())
 }
 
 fn made_by_newer(records: &Records) -> MadeByNewer {

@@ -29,7 +29,7 @@ impl Stop {
             let sender = sender.clone();
             tokio::spawn(async move {
                 while signals.recv().await.is_some() {
-                    tracing::warn!("told to stop: finishing what is in flight");
+                    tracing::warn!("stopping: what is in flight is finished first");
                     sender.send_replace(true);
                 }
             });

@@ -186,7 +186,7 @@ fn bad_files(etcd: &Etcd, folder: &Path) -> Vec<(PathBuf, &'static str)> {
     let elsewhere: Dump = [(b"by-dev/kv/gid/timestamp".to_vec(), Vec::new())].into();
     let mut flipped = ours.clone();
     flipped[ours.len() / 2] ^= 1;
-    let newer = br#"{"format_version":2}"#;
+    let newer = br#"{"format_version":3}"#;
     let length = u32::try_from(32 + newer.len()).unwrap().to_le_bytes();
     let frame = zstd::encode_all(&of_no_keys[..], 3).unwrap();
     let newer = [&frame[..], b"\x5D\x2A\x4D\x18", &length, &Sha256::digest(newer), newer].concat();
@@ -201,7 +201,7 @@ fn bad_files(etcd: &Etcd, folder: &Path) -> Vec<(PathBuf, &'static str)> {
         ("cut-by-one", ours[..ours.len() - 1].to_vec(), "manifest is missing or incomplete"),
         ("flipped", flipped, "is damaged"),
         ("longer", [&ours[..], b"\n"].concat(), "something follows"),
-        ("newer", newer, "format version 2"),
+        ("newer", newer, "format version 3"),
         ("legacy-cut", legacy_file[..legacy_file.len() - 1].to_vec(), "is cut off"),
         ("legacy-lacking", one_less, "it is incomplete or damaged"),
         ("legacy-elsewhere", legacy(&header(1), &elsewhere), "by-dev/kv/gid/timestamp is not under its meta root"),
@@ -276,6 +276,16 @@ fn an_earlier_backup_is_moved_aside_and_its_new_name_told() {
 }
 
 #[test]
+fn what_the_system_says_is_said_once() {
+    let etcd = loaded(Version::V3_5);
+    let tool = Tool::new(&etcd);
+    for args in [&["backup", "--backup-file", "nowhere/x.bak"][..], &["plan", "--from-snapshot", "nowhere.snap"]] {
+        let text = error_of(&tool.call(args).code(1));
+        assert_eq!(text.matches("No such file").count(), 1, "{text}");
+    }
+}
+
+#[test]
 fn a_full_disk_leaves_no_partial_file_and_the_earlier_backup() {
     if !is_root() {
         return;
@@ -298,7 +308,7 @@ fn a_full_disk_leaves_no_partial_file_and_the_earlier_backup() {
     for command in ["backup", "run --with-backup"] {
         let assert = shell(&tool, WITH_OWN_MOUNTS, &script.replace("COMMAND", command), folder.path());
         let text = error_of(&assert);
-        assert!(text.contains("migration.bak.partial: No space left") && text.contains("Make room"), "{text}");
+        assert!(text.contains("not enough room for the backup migration.bak") && text.contains("Make room"), "{text}");
         assert!(assert.get_output().stdout.is_empty(), "{}", said(&assert));
         assert_same(&before, &etcd.dump(), command);
         assert_eq!(etcd.leases().len(), 0);

@@ -276,7 +276,11 @@ fn a_released_partition_stays_released(version: Version) {
         let (told, after) = scene.migrate(target, &[]);
         assert_says(
             &told,
-            &["c_ivfflat / p1: released in 2.1, and stays so", "c_ivfflat / _default, p2, p$3_, 1 replica(s)"],
+            &[
+                "c_ivfflat / p1: released in 2.1, and stays so",
+                "c_ivfflat / _default, p2, p$3_, 1 replica(s)",
+                "a delete that names no partition is kept, but not seen",
+            ],
         );
         let loaded: Vec<i64> = below(&after, &format!("querycoord-partition-loadinfo/{IVFFLAT}/"))
             .map(|(_, value)| decode::<PartitionLoadInfo>(value).partition_id)
@@ -360,7 +364,7 @@ fn what_a_newer_milvus_made_is_named_and_kept(version: Version) {
     }
     all_of_the_newer_is_kept(&scene.before, &after);
     // The rest is migrated: 22 collections of 2.1 less the two dropped in 2.1 and the one dropped in 2.2.
-    assert_says(&told, &["19 collection(s) migrated"]);
+    assert_says(&told, &["19 collections migrated"]);
     let load: CollectionLoadInfo = found(&after, &Family::CollectionLoad.key([IVFFLAT]));
     assert_eq!(load.field_index_id.values().copied().collect::<Vec<_>>(), [INDEX_OF_2_2]);
     let replicas = below(&after, "querycoord-replica/").map(|(_, value)| decode::<Replica>(value));

@@ -61,9 +61,13 @@ impl Folder {
             Some(_) => "  size       [...]".to_owned(),
             None => without_file_offset(line),
         });
-        format!("{}\n\nexit {}{}", lines.collect::<Vec<_>>().join("\n"), run.code, warning(&run.err))
+        let text = format!("{}\n\nexit {}{}", lines.collect::<Vec<_>>().join("\n"), run.code, warning(&run.err));
+        text.replace(OUR_VERSION, "meta-migration [version]")
     }
 }
+
+/// A release changes no snapshot.
+const OUR_VERSION: &str = concat!("meta-migration ", env!("CARGO_PKG_VERSION"));
 
 fn without_file_offset(line: &str) -> String {
     match line.split_once("; at or before byte ") {
@@ -275,7 +279,7 @@ fn what_cannot_be_inspected_is_refused_with_the_reason() {
         (&["bw3"], "in version 3 of its format, which this tool cannot read"),
         (&["none"], "there is no backup file none"),
         (&["."], "directory"),
-        (&[], "<FILE>"),
+        (&[], "no backup file to look into"),
         (&["text", "--list", "--key", "x"], "cannot be used with"),
     ] {
         let run = folder.inspect(args);

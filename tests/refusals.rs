@@ -167,7 +167,7 @@ fn a_configuration_file_that_is_missing_or_a_directory_is_refused_with_its_name(
 #[test]
 fn bad_usage_is_refused_with_a_way_to_the_help() {
     for (args, words) in [
-        (&[][..], &["no command", "backup, run, rollback", "--help"][..]),
+        (&[][..], &["no command", "meta-migration plan", "--help"][..]),
         (&["--nope"], &["'--nope'", "--help"]),
         (&["backup", "--nope"], &["'--nope'", "--help"]),
         (&["migrate"], &["'migrate'", "--help"]),
@@ -205,15 +205,34 @@ fn help_and_version_end_with_0() {
 }
 
 #[test]
-fn a_target_of_the_same_layout_needs_nothing_and_does_not_even_ask_etcd() {
+fn a_target_of_the_same_layout_needs_nothing_if_that_layout_is_here() {
     let etcd = loaded(Version::V3_5);
+    let tool = Tool::new(&etcd);
+    let call = |command: &str, source: &str, target: &str| {
+        tool.call(&[command, "--source-version", source, "--target-version", target])
+    };
     let revision = etcd.revision();
-    for (source, target) in [("2.1.0", "2.1.4"), ("v2.1.4", "v2.1.4"), ("2.2.0", "2.4.23")] {
-        let tool = Tool::new(&etcd);
-        let assert = tool.call(&["run", "--source-version", source, "--target-version", target]).code(0);
-        assert_says(&said(&assert), &["nothing to do", "read the same layout"]);
+    for command in ["plan", "run"] {
+        for (source, target) in [("2.1.0", "2.1.4"), ("v2.1.4", "v2.1.4")] {
+            assert_says(&said(&call(command, source, target).code(0)), &["nothing to do", "read the same layout"]);
+        }
+        // "Nothing to do" would have had 2.4.23 started on metadata of 2.1.
+        let refused = said(&call(command, "2.2.0", "2.4.23").code(1));
+        assert_says(&refused, &["the source version is 2.2.0", "what is here is something else", "not migrated yet"]);
+    }
+    // The next step is not that of metadata that is to be migrated.
+    for command in ["plan", "run", "upgrade"] {
+        let args = [command, "--output", "json", "--source-version", "2.1.0", "--target-version", "2.1.4"];
+        let object = tool.call(&args).code(0).get_output().stdout.clone();
+        let object: serde_json::Value = serde_json::from_slice(&object).unwrap();
+        assert_eq!((&object["next"]["code"], &object["state"]), (&"nothing".into(), &"ready".into()), "{object:#}");
     }
     assert_eq!(etcd.revision(), revision);
+    tool.call(&["run"]).code(0);
+    for command in ["plan", "run"] {
+        assert_says(&said(&call(command, "2.2.0", "2.4.23").code(0)), &["nothing to do", "read the same layout"]);
+        assert_says(&said(&call(command, "2.1.0", "2.1.4").code(1)), &["what is here is something else", "migrated"]);
+    }
 }
 
 #[test]

@@ -1,29 +1,35 @@
-//! docs/operating.md: its command blocks, one after the other, as a person would type them.
+//! The commands of README.md and of the docs that a person follows, one after the other, as they would be typed.
 
 mod common;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
 use clap::CommandFactory;
-use common::docs::blocks;
+use common::docs::{blocks, document};
 use common::state::assert_same;
 use common::tool::PROGRAM;
-use common::{Etcd, Tool, Version, on_both_versions, said};
+use common::{Etcd, Tool, Version, free_ports, on_both_versions, said};
 use meta_migration::cli::Cli;
 
-on_both_versions![every_block_of_the_runbook_works_and_the_last_one_has_brought_everything_back];
+on_both_versions![
+    every_block_from_the_days_before_to_going_back_works_and_brings_everything_back,
+    what_the_readme_shows_works_and_brings_everything_back,
+];
 
-/// What the runbook leaves as it is for the reader to replace.
+/// What the documents leave as it is for the reader to replace.
 const ENDPOINT: &str = "localhost:2379";
 /// Commands that the runbook has no need of.
 // check-files needs an object storage: tests/sample/storage.rs.
-const NOT_THERE: [&str; 5] = ["check-files", "repair", "completions", "man", "help"];
+const NOT_THERE: [&str; 6] = ["check-files", "repair", "upgrade", "completions", "man", "help"];
+/// What the rehearsal listens on.
+const REHEARSAL: [&str; 2] = ["23790", "23791"];
 
-fn runbook() -> String {
-    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operating.md")).unwrap()
+/// The pages of the way, in the order of a reader.
+fn way() -> String {
+    ["docs/before.md", "docs/operating.md", "docs/going-wrong.md"].map(document).concat()
 }
 
 /// A program that succeeds, and writes down how it was called.
@@ -33,76 +39,126 @@ fn stand_in(folder: &Path, name: &str) {
     fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// The folder of programs that comes first on the PATH.
-fn programs() -> tempfile::TempDir {
+/// The folder of programs that comes first on the PATH: ours, etcd's of a version, and stand-ins.
+fn programs(version: Version) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(PROGRAM, folder.path().join("meta-migration")).unwrap();
-    ["kubectl", "docker", "etcdctl"].into_iter().for_each(|name| stand_in(folder.path(), name));
+    symlink(PROGRAM, folder.path().join("meta-migration")).unwrap();
+    for name in ["etcd", "etcdctl"] {
+        symlink(version.binary().with_file_name(name), folder.path().join(name)).unwrap();
+    }
+    ["kubectl", "docker"].into_iter().for_each(|name| stand_in(folder.path(), name));
     folder
 }
 
-/// Runs a block in the folder of the tool.
-fn run(tool: &Tool, block: &str, programs: &Path) {
+/// Runs a block in the folder of the tool. Nothing that it started outlives it.
+fn run(tool: &Tool, block: &str, programs: &Path, variables: &[(&str, &str)]) {
     let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
     let mut command = Command::new("bash");
-    command.args(["-euo", "pipefail", "-c", block]).env("PATH", path);
+    let script = format!("shopt -s expand_aliases; trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{block}");
+    command.args(["-euo", "pipefail", "-c", &script]);
+    command.env("PATH", path).env("ETCDCTL_API", "3").envs(variables.iter().copied());
     let ended = tool.spawn(command).wait();
     assert!(ended.get_output().status.success(), "{block}\n{}", said(&ended));
 }
 
-fn every_block_of_the_runbook_works_and_the_last_one_has_brought_everything_back(version: Version) {
-    let text = runbook();
-    let configurations = blocks(&text, "yaml");
-    assert_eq!(configurations.len(), 1, "the runbook has one configuration file");
-    assert!(configurations[0].contains(ENDPOINT), "{}", configurations[0]);
+fn every_block_from_the_days_before_to_going_back_works_and_brings_everything_back(version: Version) {
+    let text = way();
+    let configuration = &blocks(&text, "yaml")[0];
+    assert!(configuration.contains(ENDPOINT), "{configuration}");
 
-    let etcd = Etcd::start(version);
+    // etcdctl asks every member at the address that it gives out, so it must be one.
+    let address = format!("http://127.0.0.1:{}", free_ports(1)[0]);
+    let urls = ["listen", "advertise"].map(|what| format!("--{what}-client-urls={address}"));
+    let etcd = urls.iter().fold(Etcd::with(version), |etcd, url| etcd.arg(url)).start();
     etcd.load_milvus();
     let before = etcd.dump();
-    let tool = Tool::configured(&configurations[0].replace(ENDPOINT, &etcd.endpoint()));
-    let programs = programs();
+    let tool = Tool::configured(&configuration.replace(ENDPOINT, &etcd.endpoint()));
+    let programs = programs(version);
+    let endpoint = etcd.endpoint();
+    let ports = free_ports(REHEARSAL.len());
     let commands = blocks(&text, "sh");
     let last = commands.iter().rposition(|block| block.contains("meta-migration ")).expect("a call of the tool");
     let mut was_migrated = false;
     for (number, block) in commands.iter().enumerate() {
-        run(&tool, block, programs.path());
+        let block = REHEARSAL
+            .iter()
+            .zip(&ports)
+            .fold(block.clone(), |block, (documented, free)| block.replace(documented, &free.to_string()));
+        run(&tool, &block, programs.path(), &[("ETCDCTL_ENDPOINTS", &endpoint)]);
         was_migrated |= etcd.dump() != before;
         if number == last {
             assert!(was_migrated, "nothing has changed on the way");
-            assert_same(&before, &etcd.dump(), block);
+            assert_same(&before, &etcd.dump(), &block);
         }
     }
     let calls = fs::read_to_string(programs.path().join("calls")).unwrap();
-    for call in ["kubectl get deployments ", "kubectl scale deployments ", "docker compose stop "] {
+    for call in ["kubectl get deployments ", "kubectl scale deployments "] {
         assert!(calls.contains(call), "{call}: {calls}");
     }
 }
 
+fn what_the_readme_shows_works_and_brings_everything_back(version: Version) {
+    let etcd = Etcd::start(version);
+    etcd.load_milvus();
+    let before = etcd.dump();
+    let tool = Tool::new(&etcd);
+    symlink(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata"), tool.dir().join("testdata")).unwrap();
+    let programs = programs(version);
+    let commands = blocks(&document("README.md"), "sh");
+
+    let looks: Vec<_> = commands.iter().filter(|block| block.contains(ENDPOINT)).collect();
+    assert!(!looks.is_empty());
+    for block in looks {
+        run(&tool, &block.replace(ENDPOINT, &etcd.endpoint()), programs.path(), &[]);
+    }
+    assert_same(&before, &etcd.dump(), "the first look");
+
+    // The block says nothing of ports: this is how etcd, etcdctl and the tool are sent to free ones.
+    let sample = commands.iter().find(|block| block.contains("snapshot restore")).expect("the sample by hand");
+    let addresses: Vec<_> = free_ports(2).iter().map(|port| format!("http://127.0.0.1:{port}")).collect();
+    let told = ["ETCD_LISTEN_CLIENT_URLS", "ETCD_ADVERTISE_CLIENT_URLS", "ETCDCTL_ENDPOINTS", "ETCD_ENDPOINTS"];
+    let mut variables: Vec<_> = told.map(|name| (name, addresses[0].as_str())).into();
+    variables.push(("ETCD_LISTEN_PEER_URLS", &addresses[1]));
+    let dump = "dump() { etcdctl get --prefix by-dev/meta/ --write-out=simple; }";
+    let compared = sample
+        .replace("export META_", &format!("{dump}\ndump > before\nexport META_"))
+        .replace("kill ", "dump > after; cmp before after\nkill ");
+    assert!(compared.contains("dump > before") && compared.contains("cmp "), "{sample}");
+    run(&tool, &compared, programs.path(), &variables);
+}
+
+#[test]
+fn the_steps_of_docker_compose_are_those_of_the_window() {
+    let tool = Tool::configured("");
+    let programs = programs(Version::V3_4);
+    symlink(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy"), tool.dir().join("deploy")).unwrap();
+    ["milvus/etcd", "etcd"].iter().for_each(|name| fs::create_dir_all(tool.dir().join("volumes").join(name)).unwrap());
+    let volumes = tool.dir().display().to_string();
+    // `mm` is made in the first block, and again for the embedded etcd.
+    let mut alias = String::new();
+    for block in blocks(&document("docs/compose.md"), "sh").iter().filter(|block| !block.contains("etcd --data-dir")) {
+        if let Some(line) = block.lines().find(|line| line.starts_with("alias ")) {
+            alias = format!("{line}\n");
+        }
+        // Copies are there from the block before.
+        let fresh = "rm -rf volumes/*.before\n";
+        run(&tool, &format!("{fresh}{alias}{}", block.replace("/path/to", &volumes)), programs.path(), &[]);
+    }
+    let calls = fs::read_to_string(programs.path().join("calls")).unwrap();
+    let of_the_tool: Vec<_> = calls.lines().filter_map(|line| line.split_once(" --rm meta-migration ")).collect();
+    let steps: Vec<_> = of_the_tool.iter().map(|(_, step)| step.split(' ').next().unwrap()).collect();
+    let forward = ["status", "plan", "backup", "run", "verify"];
+    assert_eq!(steps, [&forward[..], &["rollback"], &forward].concat(), "{calls}");
+}
+
 #[test]
 fn the_runbook_has_every_command_that_a_person_needs() {
-    let commands = blocks(&runbook(), "sh").concat();
+    let commands = blocks(&way(), "sh").concat();
     for command in Cli::command().get_subcommands().filter(|command| !NOT_THERE.contains(&command.get_name())) {
         let is_called = commands
             .lines()
             .any(|line| line.starts_with("meta-migration ") && line.split(' ').any(|word| word == command.get_name()));
         assert!(is_called, "{} is in no block", command.get_name());
-    }
-}
-
-#[test]
-fn every_file_that_the_docs_lead_to_is_there() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let documents = ["README.md", "docs/operating.md", "docs/json.md"];
-    for document in documents {
-        let text = fs::read_to_string(root.join(document)).unwrap();
-        let folder = root.join(document).parent().unwrap().to_owned();
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            // docs/performance.md is written when the measurements are done.
-            if link.starts_with("http") || link.starts_with('#') || link == "docs/performance.md" {
-                continue;
-            }
-            assert!(folder.join(link).exists(), "{document} leads to {link}, which is not there");
-        }
     }
 }
 

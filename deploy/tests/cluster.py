@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -41,6 +42,8 @@ class PodFault:
     """Evicted, so that it vanishes, instead of killed."""
     hold: threading.Event | None = None
     """Starts only when this is set."""
+    cut_off: bool = False
+    """Its node does not answer any more as soon as it runs."""
 
 
 @dataclass
@@ -73,7 +76,11 @@ class Cluster:
         """How long a session outlives its component."""
         self.starts: list[Start] = []
         self.pods_run: list[str] = []
+        self.root = "by-dev/meta"
+        """Where Milvus registers itself: what its mounted configuration says."""
         self._pods: dict[str, _Pod] = {}
+        self._asked: dict[str, _Pod | None] = {}
+        self._addresses: dict[str, str] = {}
         self._leases: dict[str, str] = {}
         self._stopping = False
         self._controller = threading.Thread(target=self._reconcile, daemon=True)
@@ -118,17 +125,31 @@ class Cluster:
         if _is_milvus(item):
             if is_up and name not in self._leases:
                 lease = self.etcd.grant(600)
-                self.etcd.put(f"by-dev/meta/session/{name}", '{"ServerID":9,"ServerName":"x","Address":"10.0.0.1:1"}', lease)
+                address = self._addresses.setdefault(name, f"10.0.0.{len(self._addresses) + 1}")
+                session = f'{{"ServerID":9,"ServerName":"x","Address":"{address}:21123"}}'
+                self.etcd.put(f"{self.root}/session/{name}", session, lease)
                 self._leases[name] = lease
                 if self.new_milvus_writes and "v2.1" not in "".join(_milvus_images(item)):
                     self.etcd.put("by-dev/meta/datacoord-meta/channel-removal/new", "written by 2.2")
             elif not is_up and name in self._leases:
                 threading.Timer(self.session_seconds, self._end_session, (self._leases[name], name)).start()
         is_ready = is_up and not any(image in self.crash_images for image in _milvus_images(item))
+        self._show_pod(item, is_up, is_ready)
         count = wanted if is_ready else 0
         status = {"observedGeneration": item["metadata"]["generation"], "replicas": wanted}
         status |= {"readyReplicas": count, "updatedReplicas": wanted, "availableReplicas": count}
         self.store.patch(plural, NAMESPACE, name, {"status": status})
+
+    def _show_pod(self, item: Object, is_up: bool, is_ready: bool) -> None:
+        """One pod stands for all of a workload; that of one that ends stays as long as its session."""
+        name = item["metadata"]["name"]
+        if not is_up or not _is_milvus(item):
+            return
+        if not self.store.find("pods", NAMESPACE, f"{name}-0"):
+            self.add("Pod", f"{name}-0", metadata={"labels": item["metadata"]["labels"]}, spec={})
+        status = {"phase": "Running", "podIPs": [{"ip": self._addresses[name]}]}
+        status |= {"conditions": [{"type": "Ready", "status": "True" if is_ready else "False"}]}
+        self.store.patch("pods", NAMESPACE, f"{name}-0", {"status": status})
 
     def _end_session(self, lease: str, name: str) -> None:
         try:
@@ -136,6 +157,15 @@ class Cluster:
         except OSError:
             return
         self._leases.pop(name, None)
+        try:
+            self.store.delete("pods", NAMESPACE, f"{name}-0")
+        except Refused:
+            pass
+
+    def restart_sessions(self) -> None:
+        """Registers all that is up again, when its keys were deleted."""
+        for name, lease in self._leases.items():
+            self.etcd.put(f"{self.root}/session/{name}", f'{{"ServerID":9,"Address":"{self._addresses[name]}:21123"}}', lease)
 
     def wait_until_settled(self) -> None:
         deadline = time.monotonic() + 20
@@ -179,6 +209,8 @@ class Cluster:
                 return
             self._start_process(item, pod, fault)
             self._container(name, {"running": {"startedAt": "2026-01-01T00:00:00Z"}}, "Running")
+            ready = {"type": "Ready", "status": "False" if fault.cut_off else "True"}
+            self.store.patch("pods", NAMESPACE, name, {"status": {"conditions": [ready]}})
             if fault.kill_after:
                 self._kill_after(name, pod, fault)
             assert pod.process
@@ -199,7 +231,7 @@ class Cluster:
     def _cannot_start(self, item: Object) -> bool:
         name, spec = item["metadata"]["name"], item["spec"]
         container = spec["containers"][0]
-        for volume in spec["volumes"]:
+        for volume in spec.get("volumes", []):
             if claim := volume.get("persistentVolumeClaim"):
                 found = self.store.get("persistentvolumeclaims", NAMESPACE, claim["claimName"])
                 if found["spec"].get("storageClassName") in self.full_classes:
@@ -209,7 +241,8 @@ class Cluster:
                 bound = {"spec": {"volumeName": "pv-1"}, "status": {"phase": "Bound"}}
                 self.store.patch("persistentvolumeclaims", NAMESPACE, claim["claimName"], bound)
         if container["image"] in self.missing_images:
-            waiting = {"reason": "ImagePullBackOff", "message": f'Back-off pulling image "{container["image"]}"'}
+            message = f'Back-off pulling image "{container["image"]}": ErrImagePull: no such image: not found'
+            waiting = {"reason": "ImagePullBackOff", "message": message}
             self._container(name, {"waiting": waiting}, "Pending")
             return True
         return False
@@ -220,15 +253,13 @@ class Cluster:
         home = self.folder / "pods" / item["metadata"]["uid"]
         home.mkdir(parents=True)
         paths = {"/milvus/bin/meta-migration": str(self.tool)}
-        mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
-        for volume in spec["volumes"]:
-            paths[mounts[volume["name"]]] = str(self._volume(volume, home))
-        config = home / "config" / "migration.yaml"
-        config.write_text(_replaced(config.read_text(), {**self.names, **paths}))
+        folders = {volume["name"]: self._volume(volume, home) for volume in spec.get("volumes", [])}
+        for mount in container.get("volumeMounts", []):
+            paths[mount["mountPath"]] = str(folders[mount["name"]] / mount.get("subPath", ""))
         environment = {"PATH": "/usr/bin:/bin", **self.environment}
-        for variable in container["env"]:
-            environment[variable["name"]] = self._value(variable)
-        command = [*container["command"], *(_replaced(argument, paths) for argument in container["args"])]
+        for variable in container.get("env", []):
+            environment[variable["name"]] = _replaced(_expanded(variable["value"]), paths)
+        command = [*container["command"], *(_replaced(_expanded(argument), paths) for argument in container["args"])]
         if fault.script:
             command = ["/bin/sh", "-c", fault.script]
         pod.log = home / "log"
@@ -239,13 +270,6 @@ class Cluster:
             pod.process = subprocess.Popen(  # type: ignore[call-overload]
                 command, env=environment, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=dies_with_us, **user
             )
-
-    def _value(self, variable: Object) -> str:
-        if "value" in variable:
-            return variable["value"]
-        reference = variable["valueFrom"]["secretKeyRef"]
-        secret = self.store.get("secrets", NAMESPACE, reference["name"])
-        return base64.b64decode(secret["data"][reference["key"]]).decode()
 
     def _volume(self, volume: Object, home: Path) -> Path:
         if claim := volume.get("persistentVolumeClaim"):
@@ -258,7 +282,7 @@ class Cluster:
         folder.mkdir()
         if "configMap" in volume:
             data = self.store.get("configmaps", NAMESPACE, volume["configMap"]["name"])["data"]
-            files = {name: text.encode() for name, text in data.items()}
+            files = {name: _replaced(text, self.names).encode() for name, text in data.items()}
         else:
             secret = self.store.get("secrets", NAMESPACE, volume["secret"]["secretName"])
             files = {name: base64.b64decode(text) for name, text in secret["data"].items()}
@@ -296,7 +320,9 @@ class Cluster:
 
     def _log_of(self, namespace: str, name: str, follow: bool) -> Iterator[bytes]:
         pod = self._pods.get(name)
-        if not pod or not pod.log:
+        # As the kubelet answers for a moment after the container has started, too.
+        first, self._asked[name] = self._asked.get(name) is not pod, pod
+        if not pod or not pod.log or first:
             raise Refused(400, "BadRequest", "container meta-migration is waiting to start")
         with pod.log.open("rb") as log:
             while True:
@@ -313,6 +339,12 @@ def _replaced(text: str, paths: dict[str, str]) -> str:
     for path, real in paths.items():
         text = text.replace(path, real)
     return text
+
+
+def _expanded(text: str) -> str:
+    """As Kubernetes does with commands, arguments and variables: there are none that could be meant."""
+    assert not re.search(r"(?<!\$)(\$\$)*\$\(", text), f"Kubernetes would take this for a variable: {text}"
+    return text.replace("$$", "$")
 
 
 def _is_behind(item: Object) -> bool:

@@ -93,26 +93,33 @@ class Etcd:
     def put(self, key: str, value: str, lease: str = "0") -> None:
         self.call("kv/put", key=_text(key), value=_text(value), lease=lease)
 
+    def put_bytes(self, key: str, value: bytes) -> None:
+        self.call("kv/put", key=_text(key), value=base64.b64encode(value).decode())
+
+    def delete_all(self) -> None:
+        """All metadata, sessions too."""
+        self.call("kv/deleterange", key=_text(ROOT), range_end=_text(ROOT[:-1] + chr(ord(ROOT[-1]) + 1)))
+
     def grant(self, seconds: int) -> str:
         return self.call("lease/grant", TTL=seconds)["ID"]
 
     def revoke(self, lease: str) -> None:
         self.call("lease/revoke", ID=lease)
 
-    def entries(self) -> dict[str, bytes]:
+    def entries(self, root: str = ROOT) -> dict[str, bytes]:
         """All metadata: everything under the meta root but sessions."""
-        end = ROOT[:-1] + chr(ord(ROOT[-1]) + 1)
-        found = self.call("kv/range", key=_text(ROOT), range_end=_text(end)).get("kvs", [])
+        end = root[:-1] + chr(ord(root[-1]) + 1)
+        found = self.call("kv/range", key=_text(root), range_end=_text(end)).get("kvs", [])
         pairs = {base64.b64decode(kv["key"]).decode(): base64.b64decode(kv.get("value", "")) for kv in found}
-        return {key.removeprefix(ROOT): value for key, value in pairs.items() if not key.startswith(f"{ROOT}session/")}
+        return {key.removeprefix(root): value for key, value in pairs.items() if not key.startswith(f"{root}session/")}
 
     def count(self, prefix: str) -> int:
         start = ROOT + prefix
         end = start[:-1] + chr(ord(start[-1]) + 1)
         return int(self.call("kv/range", key=_text(start), range_end=_text(end), count_only=True).get("count", 0))
 
-    def digest(self) -> str:
-        return digest(self.entries())
+    def digest(self, root: str = ROOT) -> str:
+        return digest(self.entries(root))
 
 
 def digest(entries: dict[str, bytes]) -> str:

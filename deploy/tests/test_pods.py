@@ -20,49 +20,38 @@ class Pods(Case):
         before = self.etcd.digest()
         result = self.script(code=1)
         self.assertIn("root-coord/collection/7", result.text)
-        self.assertIn("Milvus has not been touched", result.text)
         self.assertEqual(self.workloads(), self.before)
         self.assertEqual(self.record(), {})
         # With -k it goes on without that record.
         told = self.script("-k", "true")
         self.assertIn("1 problem(s) in the metadata", told.text)
-        self.assertEqual(self.record()["step"], "done")
         self.rollback()
         self.assertEqual(self.etcd.digest(), before)
 
-    def test_a_failed_backup_leaves_metadata_alone_and_both_ways_open(self) -> None:
-        self.break_next("backup")
+    def test_an_upgrade_that_wrote_nothing_leaves_both_ways_open(self) -> None:
+        self.break_next("upgrade")
         failed = self.script(code=1)
         self.assertIn("| boom", failed.text)
         self.assertIn("SCALED DOWN", failed.text)
+        self.assertIn("that of the old Milvus, untouched", failed.text)
         back = self.told(failed, "or start Milvus as it was")
         self.assertEqual(back.code, 0, back.text)
         self.assert_restored()
         self.assertNotIn("rollback", self.cluster.pods_run)
-        self.script()
-        self.assert_migrated()
-
-    def test_a_migration_that_wrote_nothing(self) -> None:
-        self.break_next("run")
+        self.break_next("upgrade")
         failed = self.script(code=1)
-        self.assertIn("metadata:  untouched; backed up", failed.text)
         on = self.told(failed, "mend what is wrong and go on")
         self.assertEqual(on.code, 0, on.text)
         self.assert_migrated()
-        # The backup was recognised.
-        self.assertEqual(self.cluster.pods_run, ["plan", "backup", "run", "plan", "run", "verify"])
 
-    def run_milvus_meanwhile(self) -> None:
-        """Somebody starts Milvus by hand to mend something, and stops it again by hand."""
+    def test_what_milvus_changed_after_a_failed_attempt_is_in_the_backup(self) -> None:
+        self.break_next("upgrade", PodFault(script="kill -9 $$"))
+        self.script(code=2)
+        # Somebody starts Milvus by hand to mend something, and stops it again by hand.
         for replicas in (1, 0):
             self.cluster.store.patch("deployments", NAMESPACE, "my-release-milvus-rootcoord", {"spec": {"replicas": replicas}})
             self.cluster.wait_until_settled()
         self.etcd.put("by-dev/meta/datacoord-meta/channel-removal/old", "written by 2.1")
-
-    def test_a_backup_is_made_again_when_milvus_ran_meanwhile(self) -> None:
-        self.break_next("run")
-        self.script(code=1)
-        self.run_milvus_meanwhile()
         changed = self.etcd.digest()
         self.cluster.starts.clear()
         self.script()
@@ -71,24 +60,14 @@ class Pods(Case):
         self.assertEqual(self.etcd.digest(), changed)
         self.assertEqual(self.workloads(), self.before)
 
-    def test_a_backup_is_made_again_when_milvus_ran_after_a_migration_that_never_wrote(self) -> None:
-        self.break_next("run", PodFault(script="kill -9 $$"))
-        self.script(code=2)
-        self.run_milvus_meanwhile()
-        changed = self.etcd.digest()
-        self.script()
-        self.rollback()
-        self.assertEqual(self.etcd.digest(), changed)
-        self.assertEqual(self.workloads(), self.before)
-
     def kill_in_the_middle(self, **fault: bool) -> None:
-        self.break_next("run", PodFault(kill_after="root-coord/partitions/", **fault))  # type: ignore[arg-type]
+        self.break_next("upgrade", PodFault(kill_after="root-coord/partitions/", **fault))  # type: ignore[arg-type]
         # Small transactions, so that there is a middle.
         self.cluster.environment["META_MIGRATION_MAX_TXN_OPS"] = "8"
         self.failed = self.script(code=2)
         self.cluster.environment.clear()
-        self.assertIn("possibly half migrated", self.failed.text)
-        self.assertEqual(self.record()["step"], "migrating")
+        self.assertIn("possibly half written", self.failed.text)
+        self.assertEqual(self.state(), "run running")
 
     def test_killed_in_the_middle_of_writing_then_on(self) -> None:
         self.kill_in_the_middle()
@@ -96,7 +75,8 @@ class Pods(Case):
         on = self.told(self.failed, "go on where it ended")
         self.assertEqual(on.code, 0, on.text)
         self.assert_migrated()
-        self.assertEqual(self.cluster.pods_run.count("backup"), 1)
+        volume = self.cluster.volume("milvus-meta-migration-backup-my-release")
+        self.assertEqual([path.name for path in volume.iterdir()], ["migration.bak"], "half-migrated metadata is no backup")
 
     def test_evicted_in_the_middle_of_writing_then_back(self) -> None:
         self.kill_in_the_middle(delete=True)
@@ -104,39 +84,65 @@ class Pods(Case):
         self.assertEqual(back.code, 0, back.text)
         self.assert_restored()
 
-    def test_metadata_that_cannot_be_verified_is_not_started_on(self) -> None:
-        self.break_next("verify")
+    def test_killed_before_it_was_verified_it_is_verified_before_the_start(self) -> None:
+        point = ("PATCH", "/deployments/[^/]+$", "v2.2.16", 1)
+        self.fault(point[0], point[1], None, body=point[2])
         failed = self.script(code=2)
-        self.assertIn("do not start Milvus yet", failed.text)
+        self.etcd.put("by-dev/meta/root-coord/database/collection-info/1/9", "no protobuf")
+        refused = self.script(code=2)
+        self.assertIn("does not pass verification", refused.text)
         self.assertEqual(self.cluster.starts, [])
-        self.script()
-        self.assert_migrated()
-        self.assertEqual(self.cluster.pods_run.count("run"), 1)
+        back = self.told(failed, "or go back to before")
+        self.assertEqual(back.code, 0, back.text)
+        self.assert_restored()
 
     def test_a_failed_rollback_is_run_again(self) -> None:
         self.script()
-        self.break_next("rollback")
+        self.break_next("rollback", PodFault(script="kill -9 $$"))
         failed = self.rollback(code=2)
-        refused = self.script(code=1)
-        self.assertIn("finish it first", refused.text)
+        self.assertIn("possibly half written", failed.text)
         back = self.told(failed, "finish the rollback")
+        self.assertEqual(back.code, 0, back.text)
+        self.assert_restored()
+
+    def test_killed_in_the_middle_of_a_rollback_only_rollback_goes_on(self) -> None:
+        self.script()
+        self.break_next("rollback", PodFault(kill_after="root-coord/collection/"))
+        self.cluster.environment["META_MIGRATION_MAX_TXN_OPS"] = "8"
+        self.rollback(code=2)
+        self.cluster.environment.clear()
+        self.assertEqual(self.state(), "rollback running")
+        refused = self.script(code=2)
+        self.assertIn("only `rollback` goes on from here", refused.text)
+        looked = self.script("-o", "status")
+        back = self.told(looked, "finish the rollback")
         self.assertEqual(back.code, 0, back.text)
         self.assert_restored()
 
     def test_a_damaged_backup_is_noticed_with_milvus_up(self) -> None:
         self.script()
-        self.break_next("inspect")
+        backup = self.cluster.volume("milvus-meta-migration-backup-my-release") / "migration.bak"
+        backup.write_bytes(backup.read_bytes()[:-10])
         failed = self.rollback(code=2)
         self.assert_migrated()
-        self.assertIn("the backup cannot be used", failed.text)
+        self.assertIn("there is no usable backup", failed.text)
 
     def test_an_image_that_cannot_be_pulled(self) -> None:
         self.cluster.missing_images.add(TOOL_IMAGE)
-        failed = self.script(code=1, **self.impatient)
+        failed = self.script(code=1)
         self.assertIn("ImagePullBackOff", failed.text)
-        self.assertEqual(self.workloads(), self.before)
+        self.assert_untouched()
         # It must not start after all later on.
-        self.assertEqual(self.cluster.store.list("pods", NAMESPACE), [])
+        self.assertIsNone(self.cluster.store.find("pods", NAMESPACE, "milvus-meta-migration-my-release-plan"))
+
+    def test_a_new_milvus_image_that_cannot_be_pulled_is_noticed_with_milvus_up(self) -> None:
+        self.cluster.missing_images.add(NEW_IMAGE)
+        failed = self.script(code=1)
+        self.assertIn(f"the new image of Milvus, {NEW_IMAGE}, cannot be had", failed.text)
+        self.assertIn("Say the right one with -w", failed.text)
+        self.assertNotIn("SCALED DOWN", failed.text)
+        self.assert_untouched()
+        self.assertEqual(self.record(), {})
 
     def test_a_volume_that_never_comes_is_made_again_with_another_class(self) -> None:
         self.cluster.full_classes.add("full")
@@ -156,7 +162,7 @@ class Pods(Case):
         self.assertIn("proxy-x7: ImagePullBackOff", failed.text)
         # Another image, and it goes on; that one is no better.
         again = self.script("-w", f"{NEW_IMAGE}-patched", code=0)
-        self.assertIn("6/7  Start Milvus with", again.text)
+        self.assertIn("4/4  Start Milvus with", again.text)
         self.assertEqual(self.workloads()["my-release-milvus-proxy"], (2, (f"proxy={NEW_IMAGE}-patched",)))
         back = self.told(failed, "or go back to before")
         self.assertEqual(back.code, 0, back.text)
@@ -165,31 +171,41 @@ class Pods(Case):
     def test_stopped_by_a_signal_it_tells_how_things_stand(self) -> None:
         held = threading.Event()
         self.addCleanup(held.set)
-        self.break_next("backup", PodFault(hold=held))
+        self.break_next("upgrade", PodFault(hold=held))
         process = self.start(*self.usual())
         assert process.stdout
         seen = ""
-        while "-backup\n" not in seen:
+        while "-upgrade\n" not in seen:
             seen += process.stdout.readline()
         process.send_signal(signal.SIGTERM)
         result = self.finish()
-        self.assertEqual(result.code, 1)
-        self.assertIn("interrupted by a signal; the pod milvus-meta-migration-my-release-backup goes on", result.text)
+        self.assertEqual(result.code, 2)
+        self.assertIn("interrupted by a signal; the pod milvus-meta-migration-my-release-upgrade goes on", result.text)
         self.assertIn("SCALED DOWN", result.text)
         held.set()
         self.script()
         self.assert_migrated()
 
     def test_stopped_by_a_signal_while_a_log_is_shown(self) -> None:
-        self.break_next("backup", PodFault(script="echo begun; sleep 60"))
+        self.break_next("upgrade", PodFault(script="echo begun; sleep 60"))
         process = self.start(*self.usual())
         assert process.stdout
         while "begun" not in process.stdout.readline():
             pass
         process.send_signal(signal.SIGTERM)
         result = self.finish()
-        self.assertEqual(result.code, 1)
+        self.assertEqual(result.code, 2)
         self.assertIn("SCALED DOWN", result.text)
+        self.rollback()
+        self.assert_restored()
+
+    def test_a_node_that_is_lost_is_named_with_the_way_on(self) -> None:
+        self.break_next("upgrade", PodFault(script="echo begun; sleep 60", cut_off=True))
+        failed = self.script(code=2, MIGRATE_LOST_TIMEOUT="4", MIGRATE_SIGN_OF_LIFE="1")
+        self.assertIn("has not answered for 4 s", failed.text)
+        self.assertIn("delete pod milvus-meta-migration-my-release-upgrade --force --grace-period=0. That is safe", failed.text)
+        # Something is said meanwhile.
+        self.assertIn("… the pod is cut off: its node does not answer", failed.text)
         self.rollback()
         self.assert_restored()
 

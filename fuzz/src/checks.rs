@@ -3,31 +3,42 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use meta_migration::layout::Found;
-use meta_migration::layout::keys::{self, Key, Side};
-use meta_migration::migrate::{self, Inventory, Migration, Options, Record};
-use meta_migration::plan::{Change, Phase, Plan};
-use meta_migration::verify::{Invariant, Severity, Verifier};
-
-use crate::source;
+use meta_migration::catalog::check::Checker;
+use meta_migration::catalog::records::Records;
+use meta_migration::catalog::{Conversion, Options, convert};
+use meta_migration::diff::{Diff, Differ};
+use meta_migration::layout::families::{Family, Side};
+use meta_migration::layout::keys;
+use meta_migration::plan::{self, Change, Phase, Plan};
+use meta_migration::version::Layout;
 
 pub type Keys = BTreeMap<Bytes, Bytes>;
 
 const REVISION: i64 = 7;
 
-pub fn plan(keys: &Keys, options: &Options) -> Migration {
-    let mut inventory = Inventory::default();
-    for (key, value) in keys {
-        inventory.add(key.clone(), Record { value: value.clone(), mod_revision: REVISION });
-    }
-    migrate::plan(inventory, REVISION, options)
+/// What a run would do: what should be, and the changes that lead there, the tripwires before all others.
+pub fn plan(keys: &Keys, layout: Layout, options: &Options) -> (Conversion, Plan) {
+    let records: Records = keys.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let conversion = convert(&records, layout, options);
+    let diff = held_against(&conversion.should, records.iter().map(|record| (&record.key, &record.value)));
+    let mut plan = Plan::of_run(&diff, REVISION);
+    let changes = plan::opening_of_run(&diff);
+    plan.phases.insert(0, Phase { changes, ..Phase::new("tripwires") });
+    (conversion, plan)
+}
+
+/// What differs between what should be and what is.
+pub fn held_against<'a>(should: &Keys, is: impl Iterator<Item = (&'a Bytes, &'a Bytes)>) -> Diff {
+    let mut differ = Differ::new(should.iter().map(|(key, value)| (key.clone(), value.clone())));
+    is.for_each(|(key, value)| differ.add(key.clone(), value));
+    differ.finish()
 }
 
 /// Carries a plan out, holding each phase against what it may do: no key put twice, no range with other keys in it than it says.
 pub fn carry_out(plan: &Plan, keys: &mut Keys) {
     for phase in &plan.phases {
         check_phase(phase, keys);
-        carry_out_phase(phase, usize::MAX, keys);
+        phase.changes.iter().for_each(|change| plan::apply(change, keys));
     }
 }
 
@@ -49,67 +60,67 @@ fn check_phase(phase: &Phase, before: &Keys) {
     }
 }
 
-fn carry_out_phase(phase: &Phase, changes: usize, keys: &mut Keys) {
-    let changes = phase.changes.iter().take(changes).cloned().collect();
-    Plan { phases: vec![Phase { changes, ..Phase::default() }], ..Plan::default() }.apply_to(keys);
-}
-
 /// The conversion as a whole. `cut` is where a first run is killed.
-pub fn conversion(before: &Keys, options: &Options, cut: usize) {
-    let Migration { plan: made, report, refusals: _ } = plan(before, options);
+pub fn conversion(before: &Keys, layout: Layout, options: &Options, cut: usize) {
+    let (made, changes) = plan(before, layout, options);
     let mut after = before.clone();
-    carry_out(&made, &mut after);
+    carry_out(&changes, &mut after);
     nobody_elses_key_changes(before, &after);
-    assert!(!after.keys().any(|key| keys::side(key) == Side::Source), "2.1 keys are left");
-    let stays: u64 = before
-        .keys()
-        .filter(|key| !matches!(Key::parse(key), Ok(Key::Session)) && after.get(*key) == before.get(*key))
-        .count() as u64;
-    assert!(made.untouched_keys() <= stays + made.totals().puts, "{} stay, not {}", stays, made.untouched_keys());
-    serde_json::to_string(&(&report, &made.problems)).expect("a report can be told");
-    if !made.problems.is_empty() || report.found != Some(Found::Source) {
+    let of_source = |key: &&Bytes| keys::family_of(key).side() == Side::Source;
+    assert_eq!(after.keys().find(of_source), None, "2.1 keys are left");
+    serde_json::to_string(&(&made.report, &made.problems)).expect("a report is plain data");
+    judged(&after, layout);
+    if !made.problems.is_empty() {
         return;
     }
-    if !source::is_odd(before) {
-        verify_finds_nothing(&after);
-    }
-    let again = plan(&after, options).plan;
-    assert!(again.is_empty() && again.problems.is_empty(), "a second run has something to do: {again:#?}");
-    a_killed_run_goes_on(before, &made, options, cut, &after);
+    let (again, rest) = plan(&after, layout, options);
+    assert!(rest.is_empty() && again.problems.is_empty(), "a second run has something to do: {rest:#?}");
+    a_killed_run_goes_on(before, layout, options, &changes, cut, &after);
 }
 
 fn nobody_elses_key_changes(before: &Keys, after: &Keys) {
-    for (key, value) in before {
-        if keys::side(key) == Side::Neither {
-            assert_eq!(after.get(key), Some(value), "{}", keys::printable(key));
-        }
+    let ours = |key: &Bytes| matches!(keys::family_of(key), Family::Other | Family::Session | Family::History);
+    for (key, value) in before.iter().filter(|(key, _)| ours(key)) {
+        assert_eq!(after.get(key), Some(value), "{}", keys::printable(key));
     }
 }
 
-fn verify_finds_nothing(keys: &Keys) {
-    let mut verifier = Verifier::default();
-    for (key, value) in keys {
-        verifier.add(key, &Record { value: value.clone(), mod_revision: REVISION });
+/// Whatever it finds, it says so in one line for each.
+fn judged(keys: &Keys, layout: Layout) {
+    let mut checker = Checker::new(Some(layout));
+    keys.iter().for_each(|(key, value)| checker.add(key, value));
+    for finding in checker.finish().findings {
+        serde_json::to_string(&finding).expect("a finding is plain data");
+        assert!(!finding.what.contains('\n'), "{finding:?}");
     }
-    let findings = verifier.finish().findings;
-    // Where no collection is, none is found.
-    let told = |severity, invariant| severity == Severity::Error && invariant != Invariant::LayoutPresent;
-    let errors: Vec<_> = findings.iter().filter(|finding| told(finding.severity, finding.invariant)).collect();
-    assert!(errors.is_empty(), "{errors:#?}");
 }
 
-fn a_killed_run_goes_on(before: &Keys, made: &Plan, options: &Options, cut: usize, after: &Keys) {
-    let changes: usize = made.phases.iter().map(|phase| phase.changes.len()).sum();
-    let mut left = cut % (changes + 1);
+fn a_killed_run_goes_on(before: &Keys, layout: Layout, options: &Options, made: &Plan, cut: usize, after: &Keys) {
     let mut killed = before.clone();
-    for phase in &made.phases {
-        carry_out_phase(phase, left, &mut killed);
-        left = left.saturating_sub(phase.changes.len());
+    for change in interrupted(made, cut) {
+        plan::apply(change, &mut killed);
     }
-    let rest = plan(&killed, options).plan;
-    assert!(rest.problems.is_empty(), "{:#?}", rest.problems);
+    let (again, rest) = plan(&killed, layout, options);
+    assert!(again.problems.is_empty(), "{:#?}", again.problems);
     carry_out(&rest, &mut killed);
-    let differs = |key: &&bytes::Bytes| killed.get(*key) != after.get(*key);
+    let differs = |key: &&Bytes| killed.get(*key) != after.get(*key);
     let different: Vec<_> = killed.keys().chain(after.keys()).filter(differs).map(|key| keys::printable(key)).collect();
     assert!(different.is_empty(), "after a kill these end otherwise: {different:?}");
+}
+
+/// The changes that a run has written when it is killed between two transactions.
+fn interrupted(made: &Plan, cut: usize) -> Vec<&Change> {
+    let mut cut = cut % (made.changes().count() + 1);
+    let mut written = Vec::new();
+    for phase in &made.phases {
+        for (at, change) in phase.changes.iter().enumerate() {
+            let joined = phase.joined.contains(&at);
+            if cut == 0 && !joined {
+                return written;
+            }
+            cut = cut.saturating_sub(1);
+            written.push(change);
+        }
+    }
+    written
 }

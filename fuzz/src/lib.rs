@@ -5,4 +5,3 @@ pub mod file;
 pub mod mutate;
 pub mod pairs;
 pub mod shown;
-pub mod source;

@@ -1,32 +1,24 @@
 """Times the tool on synthetic clusters and holds it against etcd's own speed. Called by scripts/bench.sh, which builds everything.
 
-Per size: a cluster is loaded into an etcd once and saved as an etcd snapshot. Each round restores that snapshot into a new etcd, so
-that every round starts from the same state, and runs the floors and the tool one after the other.
+Per size: a cluster is written into an etcd once, three versions of each key, and saved as an etcd snapshot. Each round restores that
+snapshot into a new etcd, and runs floors and tool by turns: reading, backup, reading, run, the same puts and deletes without the
+tool, reading, verify, rollback, its puts and deletes, reading.
 """
 
 import argparse
 import json
 import os
-import re
 import shutil
 import socket
 import statistics
 import subprocess
 import tempfile
+import threading
 import time
-from datetime import datetime
+import urllib.request
 from pathlib import Path
 
-QUOTA = 8 << 30
 STEPS = ["backup", "plan", "run", "verify", "rollback"]
-FLOORS = ["snapshot save", "paged read", "paged read after run", "writes of run", "writes of rollback"]
-# The floors that a step is held against: what nobody could do without, and all that it does on purpose (run and rollback
-# read everything before they write, and read everything back).
-FLOORS_OF = {
-    "backup": [["paged read"]],
-    "run": [["writes of run"], ["paged read", "writes of run", "paged read after run"]],
-    "rollback": [["writes of rollback"], ["paged read after run", "writes of rollback", "paged read"]],
-}
 
 
 def free_ports(number: int) -> list[int]:
@@ -44,39 +36,42 @@ class Etcd:
     With a delay, whatever its members say to each other or to clients arrives so many milliseconds later.
     """
 
-    def __init__(self, bench: "Bench", snapshot: Path | None = None, members: int = 1, delay: int = 0):
-        self.binaries, self.folder = bench.etcd_binaries, bench.folder / "etcd"
-        ports = free_ports(4 * members)
-        own, seen = ports[:2 * members], ports[2 * members:]
+    def __init__(self, bench: "Bench", snapshot: Path | None = None):
+        self.bench, self.folder = bench, bench.folder / "etcd"
+        args = bench.args
+        ports = free_ports(4 * args.members)
+        own, seen = ports[:2 * args.members], ports[2 * args.members:]
         self.processes = []
-        if delay:
+        if args.delay and snapshot:
             pairs = [f"127.0.0.1:{outer}=127.0.0.1:{inner}" for outer, inner in zip(seen, own)]
-            self.processes.append(subprocess.Popen([bench.target / "examples" / "delay", str(delay), *pairs]))
+            delay = [args.target / "examples" / "delay", str(args.delay), *pairs]
+            self.processes.append(subprocess.Popen(delay))
         else:
             seen = own
         clients, peers = [[f"http://127.0.0.1:{port}" for port in half] for half in (seen[::2], seen[1::2])]
         self.cluster = ",".join(f"m{member}={peer}" for member, peer in enumerate(peers))
-        self.endpoint, self.endpoints = clients[0], ",".join(clients)
-        for member in range(members):
+        self.endpoint, self.endpoints, self.near = clients[0], ",".join(clients), f"http://127.0.0.1:{own[0]}"
+        for member in range(args.members):
             self._start(member, own[2 * member:2 * member + 2], clients[member], peers[member], snapshot)
         self._wait()
 
     def _start(self, member: int, ports: list[int], client: str, peer: str, snapshot: Path | None) -> None:
-        data = self.folder / f"m{member}"
+        data, binaries = self.folder / f"m{member}", self.bench.args.etcd
         name = [f"--name=m{member}", f"--initial-cluster={self.cluster}", f"--initial-advertise-peer-urls={peer}"]
         if snapshot:
-            subprocess.run([self.binaries / "etcdutl", "snapshot", "restore", snapshot, "--data-dir", data, *name],
+            subprocess.run([binaries / "etcdutl", "snapshot", "restore", snapshot, "--data-dir", data, *name],
                            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.folder.mkdir(exist_ok=True)
         with open(self.folder / f"m{member}.log", "w", encoding="utf-8") as log:
             self.processes.append(subprocess.Popen(
-                [self.binaries / "etcd", "--data-dir", data, f"--quota-backend-bytes={QUOTA}", "--logger=zap", *name,
+                [binaries / "etcd", "--data-dir", data, f"--quota-backend-bytes={self.bench.args.quota << 30}",
+                 "--logger=zap", *name,
                  f"--listen-client-urls=http://127.0.0.1:{ports[0]}", f"--advertise-client-urls={client}",
                  f"--listen-peer-urls=http://127.0.0.1:{ports[1]}"], stdout=log, stderr=log))
 
     def _wait(self) -> None:
         """Waits until all members answer, and makes the first one the leader: it is the one that is asked."""
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while self._etcdctl("endpoint", "health").returncode != 0:
             if time.monotonic() > until:
                 logs = "\n".join(log.read_text()[-2000:] for log in self.folder.glob("*.log"))
@@ -88,12 +83,27 @@ class Etcd:
             self._etcdctl("move-leader", f"{first:x}").check_returncode()
 
     def _etcdctl(self, *args: str) -> subprocess.CompletedProcess:
-        return subprocess.run([self.binaries / "etcdctl", "--endpoints", self.endpoints, *args], check=False,
+        return subprocess.run([self.bench.args.etcd / "etcdctl", "--endpoints", self.endpoints, *args], check=False,
                               capture_output=True, text=True)
 
+    def status(self) -> dict:
+        """Revision, and size of the database in bytes: all of it, and what is in use."""
+        status = json.loads(self._etcdctl("endpoint", "status", "--write-out=json").stdout)[0]["Status"]
+        return {"revision": status["header"]["revision"], "db": status["dbSize"], "used": status["dbSizeInUse"]}
+
+    def fsync(self) -> float:
+        """Milliseconds that a sync of the log took, on average so far."""
+        metrics = urllib.request.urlopen(self.near + "/metrics", timeout=10).read().decode()
+        value = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if line.startswith("etcd_disk_wal_fsync"))
+        name = "etcd_disk_wal_fsync_duration_seconds"
+        return 1000 * float(value[name + "_sum"]) / max(float(value[name + "_count"]), 1)
+
+    def compact(self) -> None:
+        self._etcdctl("compact", "--physical", str(self.status()["revision"])).check_returncode()
+
     def save_snapshot(self, to: Path) -> None:
-        subprocess.run([self.binaries / "etcdctl", "--endpoints", self.endpoint, "snapshot", "save", to], check=True,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run([self.bench.args.etcd / "etcdctl", "--endpoints", self.endpoint, "snapshot", "save", to],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def stop(self) -> None:
         for process in self.processes:
@@ -103,142 +113,178 @@ class Etcd:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+class Health:
+    """Asks etcd every 50 ms whether it is well, and keeps the longest time that an answer took (seconds)."""
+
+    def __init__(self, etcd: Etcd):
+        self.url, self.ended, self.longest = etcd.near + "/health", threading.Event(), 0.0
+        self.thread = threading.Thread(target=self._ask)
+        self.thread.start()
+
+    def _ask(self) -> None:
+        while not self.ended.wait(0.05):
+            begun = time.monotonic()
+            try:
+                urllib.request.urlopen(self.url, timeout=60).read()
+            except OSError:
+                pass
+            self.longest = max(self.longest, time.monotonic() - begun)
+
+    def end(self) -> float:
+        self.ended.set()
+        self.thread.join()
+        return self.longest
+
+
 class Bench:
-    def __init__(self, target: Path, etcd: Path, folder: Path, members: int, delay: int):
-        self.target, self.etcd_binaries, self.folder = target, etcd, folder
-        self.members, self.delay = members, delay
+    def __init__(self, args: argparse.Namespace, folder: Path):
+        self.args, self.folder = args, folder
         self.backup = folder / "migration.bak"
 
     def environment(self, etcd: Etcd) -> dict[str, str]:
         return {**os.environ, "ETCD_ENDPOINTS": etcd.endpoints, "META_MIGRATION_SOURCE_VERSION": "2.1.4",
                 "META_MIGRATION_TARGET_VERSION": "2.2.16", "META_MIGRATION_BACKUP_FILE": str(self.backup)}
 
-    def command(self, etcd: Etcd, *args: str) -> tuple[float, float, dict]:
-        """Seconds, peak memory in MB and outcome of the tool."""
-        environment = self.environment(etcd)
+    def command(self, etcd: Etcd, *args: str) -> tuple[dict, dict]:
+        """Seconds, peak memory in MB (the kernel's ru_maxrss) and the slowest /health of a step; and its outcome."""
+        health = Health(etcd)
         begun = time.monotonic()
         with tempfile.TemporaryFile() as log:
-            process = subprocess.Popen([self.target / "meta-migration", "--output", "json", *args], env=environment,
-                                       stdout=subprocess.PIPE, stderr=log)
+            process = subprocess.Popen([self.args.target / "meta-migration", "--output", "json", *args],
+                                       env=self.environment(etcd), stdout=subprocess.PIPE, stderr=log)
             out = process.stdout.read()
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             seconds = time.monotonic() - begun
+            longest = health.end()
             if process.returncode != 0:
                 log.seek(0)
                 raise SystemExit(f"bench: {args} ended with {process.returncode}:\n{log.read().decode()}")
-        return seconds, usage.ru_maxrss / 1024, json.loads(out)
+            if self.args.log:
+                log.seek(0)
+                print(log.read().decode(), flush=True)
+        return {"seconds": seconds, "cpu": usage.ru_utime + usage.ru_stime, "megabytes": usage.ru_maxrss / 1024,
+                "health": longest}, json.loads(out)
 
-    def progress(self, snapshot: Path) -> str:
-        """How far off `run` is with the time that it says is left, in the second half of its time."""
-        etcd = self.restored(snapshot)
-        command = [self.target / "meta-migration", "-v", "run", "--with-backup"]
-        done = subprocess.run(command, env=self.environment(etcd), check=True, capture_output=True, text=True)
-        etcd.stop()
-        at = [datetime.fromisoformat(line.split()[0]).timestamp() for line in done.stderr.splitlines()]
-        said = [re.search(r": ([0-9.]+) s left with all", line) for line in done.stderr.splitlines()]
-        half = (at[0] + at[-1]) / 2
-        off = [abs(when + float(left[1]) - at[-1]) / (at[-1] - at[0])
-               for when, left in zip(at, said) if left and when > half]
-        return (f"time left, said {len(off)} times in the second half of a run of {at[-1] - at[0]:.1f} s with a backup: "
-                f"median {statistics.median(off):.0%} of the whole time off, at most {max(off):.0%}")
-
-    def floor(self, etcd: Etcd, *args: str) -> float:
-        """Seconds that etcd takes by itself."""
-        environment = {**os.environ, "ETCD_ENDPOINTS": etcd.endpoint}
-        done = subprocess.run([self.target / "examples" / "floors", *args], env=environment, check=True,
+    def floor(self, etcd: Etcd, *args: str) -> dict[str, float]:
+        """Seconds that etcd takes by itself, by way of doing it."""
+        environment = {**os.environ, "ETCD_ENDPOINTS": etcd.endpoint, "SIZES": self.args.sizes}
+        done = subprocess.run([self.args.target / "examples" / "floors", *args], env=environment, check=True,
                               capture_output=True, text=True)
-        return float(done.stdout)
+        return json.loads(done.stdout)
 
-    def make_snapshot(self, segments: int) -> tuple[Path, int]:
-        """An etcd snapshot of a cluster of this size, and its number of keys."""
-        cluster, snapshot = self.folder / "cluster.bak", self.folder / "cluster.snap"
-        subprocess.run([self.target / "examples" / "make-cluster", str(segments), cluster], check=True,
-                       stdout=subprocess.DEVNULL)
-        etcd = Etcd(self)
-        outcome = self.command(etcd, "rollback", "--backup-file", str(cluster))[2]
+    def make_snapshot(self, segments: int) -> tuple[Path, dict]:
+        """An etcd snapshot of a cluster of this size, with its numbers."""
+        snapshot, etcd = self.folder / "cluster.snap", Etcd(self)
+        made = subprocess.run([self.args.target / "examples" / "make-cluster", str(segments), etcd.endpoint],
+                              check=True, capture_output=True, text=True)
+        keys, size = map(int, made.stdout.split())
+        if self.args.compacted:
+            etcd.compact()
+        facts = {"segments": segments, "keys": keys, "bytes": size, **etcd.status()}
         etcd.save_snapshot(snapshot)
         etcd.stop()
-        return snapshot, outcome["totals"]["puts"]
+        return snapshot, facts
 
-    def restored(self, snapshot: Path) -> Etcd:
-        return Etcd(self, snapshot, self.members, self.delay)
-
-    def round(self, snapshot: Path) -> dict[str, tuple[float, float]]:
-        """Seconds and peak memory of each step and floor, once."""
+    def round(self, snapshot: Path) -> dict:
+        """Every step and floor once, by turns."""
         for file in self.folder.glob("migration.bak*"):
             file.unlink()
-        times: dict[str, tuple[float, float]] = {}
-        totals = {}
-        etcd = self.restored(snapshot)
-        self.floor(etcd, "read")  # whoever reads first pays for the pages that etcd has not in memory yet
-        times["paged read"] = (self.floor(etcd, "read"), 0)
-        begun = time.monotonic()
-        etcd.save_snapshot(self.folder / "floor.snap")
-        times["snapshot save"] = (time.monotonic() - begun, 0)
+        result: dict = {"load": [os.getloadavg()[0]], "reads": [], "db": []}
+        etcd = Etcd(self, snapshot)
+        reads = lambda: result["reads"].append(self.floor(etcd, "read"))
+        reads()  # whoever reads first pays for what etcd has not in memory yet
         for step in STEPS:
-            seconds, memory, outcome = self.command(etcd, step)
-            times[step] = (seconds, memory)
-            totals[step] = (outcome.get("migration") or outcome).get("totals")
-            if step == "run":
-                times["paged read after run"] = (self.floor(etcd, "read"), 0)
+            before = etcd.status()
+            result[step], outcome = self.command(etcd, step)
+            result["db"].append(etcd.status())
+            result["load"].append(os.getloadavg()[0])
+            if step in ("run", "rollback"):
+                totals = result[step]["totals"] = (outcome.get("migration") or outcome)["totals"]
+                written = self.floor(etcd, "write", str(before["revision"]), str(totals["deletes"]))
+                result[f"writes of {step}"] = written
+            reads()
+        result["fsync"] = etcd.fsync()
         etcd.stop()
-        for step in ["run", "rollback"]:
-            etcd = self.restored(snapshot)
-            self.floor(etcd, "read")
-            amounts = [str(totals[step][amount]) for amount in ["puts", "put_bytes", "deletes"]]
-            times[f"writes of {step}"] = (self.floor(etcd, "write", *amounts), 0)
-            etcd.stop()
-        return times
+        return result
 
 
-def summarize(rounds: list[dict[str, tuple[float, float]]]) -> dict[str, dict[str, float]]:
-    return {name: {"seconds": round(statistics.median(each[name][0] for each in rounds), 3),
-                   "megabytes": round(max(each[name][1] for each in rounds))} for name in [*STEPS, *FLOORS]}
+def best(times: dict[str, float], of: str = "") -> float:
+    return min(seconds for name, seconds in times.items() if of in name)
 
 
-def row(result: dict) -> str:
-    times = result["median"]
-    cells = [f"{result['segments']:,}", f"{result['keys']:,}"]
-    for step in STEPS:
-        sums = [sum(times[floor]["seconds"] for floor in floors) for floors in FLOORS_OF.get(step, [])]
-        ratios = ", ".join(f"{times[step]['seconds'] / floor:.2f} ×" for floor in sums)
-        cells.append(f"{times[step]['seconds']:.2f} s{f' ({ratios})' if ratios else ''}, {times[step]['megabytes']} MB")
-    cells += [f"{times[floor]['seconds']:.2f} s" for floor in FLOORS]
-    return "| " + " | ".join(cells) + " |"
+def plain(times: dict[str, float]) -> float:
+    """The best of the single loops."""
+    return min(seconds for name, seconds in times.items() if name.startswith("pages"))
+
+
+def figures(result: dict, facts: dict) -> dict[str, float]:
+    """What a round comes to. The reads stand: first, after backup, plan, run, verify, rollback."""
+    reads = result["reads"]
+    before = min(plain(read) for read in reads[1:3])
+    after = min(plain(read) for read in reads[3:5])
+    both_before, both_after = min(map(best, reads[1:3])), min(map(best, reads[3:5]))
+    writes = {step: best(result[f"writes of {step}"], "puts") + result[f"writes of {step}"]["deletes"]
+              for step in ("run", "rollback")}
+    seconds = {step: result[step]["seconds"] for step in STEPS}
+    changed = facts["bytes"] + result["run"]["totals"]["put_bytes"]
+    return {
+        "read": before, "read after": after, "read, two loops": both_before, "read after, two loops": both_after,
+        **{f"writes of {step}": floor for step, floor in writes.items()},
+        **seconds,
+        **{f"{step} MB": result[step]["megabytes"] for step in STEPS},
+        **{f"{step} cpu": result[step]["cpu"] for step in STEPS},
+        "health": max(result[step]["health"] for step in STEPS),
+        "backup ÷ read": seconds["backup"] / before,
+        "verify ÷ read after": seconds["verify"] / after,
+        "run ÷ (read + writes + read after)": seconds["run"] / (before + writes["run"] + after),
+        "rollback ÷ (read after + writes + read)": seconds["rollback"] / (after + writes["rollback"] + before),
+        "run's memory ÷ bytes that change": result["run"]["megabytes"] * (1 << 20) / changed,
+        "load": max(result["load"]), "fsync": result["fsync"],
+        "db before": facts["db"] / 1e6, "db after run": result["db"][2]["db"] / 1e6,
+    }
+
+
+def table(facts: dict, medians: dict[str, float]) -> str:
+    lines = [f"\n### {facts['segments']:,} segments: {facts['keys']:,} keys, {facts['bytes'] / 1e6:,.0f} MB; etcd's "
+             f"database {medians['db before']:,.0f} MB, {medians['db after run']:,.0f} MB after run; a sync took "
+             f"{medians['fsync']:.2f} ms, load up to {medians['load']:.1f}\n",
+             "| | seconds | processor | peak memory |", "|---|---|---|---|"]
+    lines += [f"| {step} | {medians[step]:.2f} | {medians[step + ' cpu']:.2f} | {medians[step + ' MB']:.0f} MB |" for step in STEPS]
+    lines += [f"| floor: {name} | {medians[name]:.2f} | | |" for name in
+              ["read", "read, two loops", "writes of run", "read after", "read after, two loops", "writes of rollback"]]
+    lines += ["", "| ratio | |", "|---|---|"]
+    lines += [f"| {name} | {value:.2f} |" for name, value in medians.items() if "÷" in name]
+    lines += [f"| slowest answer of /health meanwhile | {medians['health']:.2f} s |"]
+    return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("segments", nargs="*", type=int, default=[1_000, 10_000, 50_000, 200_000])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("segments", nargs="*", type=int, default=[10_000, 50_000, 200_000])
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--members", type=int, default=1, help="members of the etcd cluster")
     parser.add_argument("--delay", type=int, default=0, help="milliseconds on the way to each member and back")
-    parser.add_argument("--progress", action="store_true", help="only hold the time that is said to be left against the clock")
+    parser.add_argument("--compacted", action="store_true", help="etcd keeps one version of each key instead of three")
+    parser.add_argument("--quota", type=int, default=32, help="etcd's quota, in GiB")
+    parser.add_argument("--sizes", default="", help="page sizes of the floors, instead of all")
+    parser.add_argument("--log", action="store_true", help="print what the tool says")
     parser.add_argument("--target", type=Path, required=True, help="cargo's folder with the release binaries")
     parser.add_argument("--etcd", type=Path, required=True, help="folder with etcd, etcdctl and etcdutl")
     parser.add_argument("--json", type=Path, required=True, help="where the results go")
     args = parser.parse_args()
-    if args.progress:
-        for segments in args.segments:
-            with tempfile.TemporaryDirectory() as folder:
-                bench = Bench(args.target, args.etcd, Path(folder), args.members, args.delay)
-                snapshot, _ = bench.make_snapshot(segments)
-                for _ in range(args.rounds):
-                    print(f"{segments:,} segments: {bench.progress(snapshot)}", flush=True)
-        return
-    columns = ["segments", "keys", *STEPS, *[f"floor: {floor}" for floor in FLOORS]]
-    print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|", flush=True)
     results = []
     for segments in args.segments:
         with tempfile.TemporaryDirectory() as folder:
-            bench = Bench(args.target, args.etcd, Path(folder), args.members, args.delay)
-            snapshot, keys = bench.make_snapshot(segments)
+            bench = Bench(args, Path(folder))
+            snapshot, facts = bench.make_snapshot(segments)
             rounds = [bench.round(snapshot) for _ in range(args.rounds)]
-        results.append({"segments": segments, "keys": keys, "rounds": rounds, "median": summarize(rounds)})
-        print(row(results[-1]), flush=True)
+        each = [figures(result, facts) for result in rounds]
+        medians = {name: statistics.median(numbers[name] for numbers in each) for name in each[0]}
+        results.append({"facts": facts, "rounds": rounds, "median": medians})
+        print(table(facts, medians), flush=True)
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(results, indent=1))
+        args.json.write_text(json.dumps(results, indent=1, ensure_ascii=False))
 
 
 if __name__ == "__main__":

@@ -92,6 +92,8 @@ def problems(found: dict[str, Any], version: str) -> Iterator[str]:
         return
     if found["kind"] == "Job":
         yield from job_problems(found)
+    if found["kind"] == "CronJob":
+        yield from job_problems(found["spec"]["jobTemplate"])
 
 
 def main() -> int:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Pushes an image that scripts/build-image.sh has built; `buildah login` comes before.
 #
-#   push.sh TAG NAME      TAG: latest or root; NAME: where it goes, like registry.example/meta-migration:0.1.0
+#   push.sh TAG NAME      TAG: latest or root; NAME: where it goes, like registry.example/meta-migration:1.0.0-rc.1
 set -euo pipefail
 
 readonly TAG=$1

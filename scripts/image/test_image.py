@@ -185,6 +185,10 @@ class Manifests(OnEtcd):
         self.assert_code(self.job("rollback"), 0)
         self.assertEqual(self.etcd.metadata(), self.before)
         self.assert_code(self.job("verify"), 1)
+        self.assert_code(self.job("upgrade"), 0)
+        self.assertEqual(self.etcd.keys(), TARGET_KEYS)
+        self.assert_code(self.job("rollback"), 0)
+        self.assertEqual(self.etcd.metadata(), self.before)
 
 
 class Compose(unittest.TestCase):

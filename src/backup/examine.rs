@@ -1,7 +1,7 @@
-//! Looking into a backup file that may be damaged: everything that can be read is, and what cannot is told.
+//! The one reader of backup files, ours, the original tool's and Birdwatcher's.
 //!
-//! [`super::Backup::read`] refuses a file at the first thing that is wrong with it, as a restore must. Here nothing is restored,
-//! so a file is read as far as it goes. Files of Birdwatcher can be looked into too.
+//! It has one opinion of what is sound and two manners: a restore refuses a file at the first thing that is wrong with it
+//! ([`super::Backup::read`]), looking into a file goes as far as can be read and lists what is wrong ([`examine`]).
 
 mod birdwatcher;
 mod legacy;
@@ -17,10 +17,21 @@ use anyhow::Result;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::read::{GZIP_MAGIC, ZSTD_MAGIC};
 use super::{BackupError, Manifest};
-pub use tally::Record;
+pub use tally::BackupEntry;
 use tally::Tally;
+
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
+const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];
+
+/// What to do at the first thing that is wrong with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Fail: nothing of such a file may be restored.
+    Refuse,
+    /// Note it, and read on where that is possible.
+    GoOn,
+}
 
 /// Everything that is known of a backup file.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -33,6 +44,8 @@ pub struct Examination {
     pub format: FileFormat,
     /// Whether every check has passed.
     pub sound: bool,
+    /// Whether it was made while Milvus may have been running: a look at one moment, and no way back.
+    pub while_running: bool,
     /// The header of the data, if that could be read.
     pub header: Option<HeaderFacts>,
     /// The manifest, if the file has one and it could be read.
@@ -45,6 +58,9 @@ pub struct Examination {
     pub further_damage: u64,
     /// Number of keys that could be read.
     pub keys: u64,
+    /// Number of keys besides, which are not under the meta root and which a restore leaves out: the original tool took
+    /// `by-dev/meta2/…` along with `by-dev/meta`.
+    pub left_out: u64,
     /// Size of the data that could be read, uncompressed.
     pub data_bytes: u64,
     /// Number of readable keys by prefix.
@@ -82,6 +98,8 @@ pub struct HeaderFacts {
     pub entries: i64,
     /// Whether the keys in the file begin with the meta root.
     pub absolute_keys: bool,
+    /// Whether the header says that Milvus may have been running.
+    pub while_running: bool,
 }
 
 /// One thing that was checked.
@@ -124,11 +142,23 @@ pub struct Damage {
 ///
 /// # Errors
 /// There is no file, the file system refuses, it is no backup at all or one of a later version, or `each` fails.
-pub fn examine(path: &Path, each: &mut dyn FnMut(&Record) -> Result<()>) -> Result<Examination> {
+pub fn examine(path: &Path, each: &mut dyn FnMut(&BackupEntry) -> Result<()>) -> Result<Examination> {
+    walk(path, Mode::GoOn, each)
+}
+
+/// Reads a backup file. In [`Mode::Refuse`], what comes back is sound.
+///
+/// # Errors
+/// As [`examine`]; in [`Mode::Refuse`] also whatever is wrong with the file.
+pub(super) fn walk<E: From<BackupError>>(
+    path: &Path,
+    mode: Mode,
+    each: &mut dyn FnMut(&BackupEntry) -> Result<(), E>,
+) -> Result<Examination, E> {
     super::regular(path)?;
     let file = File::open(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => BackupError::Missing(path.to_owned()),
-        _ => BackupError::Io { action: "open the backup file", path: path.to_owned(), source },
+        _ => BackupError::Io { action: "open the backup file", path: path.to_owned(), cause: source },
     })?;
     let file_bytes = file.metadata().map_err(BackupError::io("look at", path))?.len();
     let mut reader = BufReader::with_capacity(1 << 17, file);
@@ -136,10 +166,10 @@ pub fn examine(path: &Path, each: &mut dyn FnMut(&Record) -> Result<()>) -> Resu
     if start.is_empty() {
         return Err(BackupError::Empty(path.to_owned()).into());
     }
-    let source = Source { path, file_bytes };
+    let source = FileSource { path, file_bytes, mode };
     if start.starts_with(&GZIP_MAGIC) {
         birdwatcher::read(&source, reader, each)
-    } else if start.starts_with(&ZSTD_MAGIC) || ours::has_manifest_at_end(&source)? {
+    } else if start.starts_with(&ZSTD_MAGIC) || (mode == Mode::GoOn && ours::has_manifest_at_end(&source)?) {
         ours::read(&source, reader, each)
     } else {
         legacy::read(&source, reader, each)
@@ -147,33 +177,54 @@ pub fn examine(path: &Path, each: &mut dyn FnMut(&Record) -> Result<()>) -> Resu
 }
 
 /// The file that is being read.
-struct Source<'a> {
+struct FileSource<'a> {
     path: &'a Path,
     file_bytes: u64,
+    mode: Mode,
 }
 
-impl Source<'_> {
-    fn no_backup(&self, why: impl Into<String>) -> anyhow::Error {
-        BackupError::NoBackup { path: self.path.to_owned(), why: why.into() }.into()
+impl FileSource<'_> {
+    fn no_backup(&self, why: impl Into<String>) -> BackupError {
+        BackupError::NoBackup { path: self.path.to_owned(), why: why.into() }
     }
 
-    fn conclude(&self, format: FileFormat, data_bytes: u64, tally: Tally, checks: Vec<Check>) -> Examination {
+    fn damaged(&self, what: impl Into<String>) -> BackupError {
+        BackupError::Damaged { path: self.path.to_owned(), what: what.into() }
+    }
+
+    /// How much a decompressor is asked for at a time.
+    fn sips<R>(&self, decoder: R) -> Sips<R> {
+        // What it has unpacked in the same call as it meets the damage is lost, so somebody who goes on asks for little.
+        let most = if self.mode == Mode::GoOn { 256 } else { usize::MAX };
+        Sips { decoder, most }
+    }
+
+    fn conclude<E: From<BackupError>>(
+        &self,
+        format: FileFormat,
+        data_bytes: u64,
+        tally: Tally<E>,
+        checks: Vec<Check>,
+    ) -> Examination {
+        let there = tally.keys + tally.left_out;
         let announced = tally.header.as_ref().and_then(|header| u64::try_from(header.entries).ok());
-        let lost_keys = announced.map(|announced| announced.saturating_sub(tally.keys));
+        let while_running = tally.header.as_ref().is_some_and(|header| header.while_running);
         Examination {
             path: self.path.to_owned(),
             file_bytes: self.file_bytes,
             format,
             sound: checks.iter().all(|check| check.verdict == Verdict::Sound),
+            while_running,
             header: tally.header,
             manifest: None,
             checks,
             damage: tally.damage,
             further_damage: tally.further_damage,
             keys: tally.keys,
+            left_out: tally.left_out,
             data_bytes,
             counts: tally.counts,
-            lost_keys,
+            lost_keys: announced.map(|announced| announced.saturating_sub(there)),
             lost: BTreeMap::new(),
             data_checksum_matches: false,
             notes: Vec::new(),
@@ -207,14 +258,16 @@ impl Check {
     }
 }
 
-/// Asks a decompressor for little at a time: what it has unpacked in the same call as it meets the damage is lost.
-struct Sips<R>(R);
+/// Asks a decompressor for so many bytes at most at a time.
+struct Sips<R> {
+    decoder: R,
+    most: usize,
+}
 
 impl<R: Read> Read for Sips<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        const SIP: usize = 256;
-        let sip = into.len().min(SIP);
-        self.0.read(&mut into[..sip])
+        let sip = into.len().min(self.most);
+        self.decoder.read(&mut into[..sip])
     }
 }
 

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
-use super::examine::Record;
+use super::examine::BackupEntry;
 use crate::layout::keys::printable;
 
 #[derive(Serialize)]
@@ -25,7 +25,7 @@ struct Line {
 ///
 /// # Errors
 /// It cannot be written.
-pub fn write_line(to: &mut impl Write, record: &Record) -> io::Result<()> {
+pub fn write_line(to: &mut impl Write, record: &BackupEntry) -> io::Result<()> {
     let line = Line {
         key: printable(record.absolute),
         key_b64: STANDARD.encode(record.absolute),
@@ -64,7 +64,7 @@ impl Export {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn add(&mut self, record: &Record) -> Result<()> {
+    pub fn add(&mut self, record: &BackupEntry) -> Result<()> {
         write_line(&mut self.file, record).with_context(|| format!("cannot write {}", self.path.display()))
     }
 

@@ -10,7 +10,12 @@ use sha2::{Digest, Sha256};
 use crate::layout::Found;
 
 /// The version of our file format.
-pub const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 1;
+/// The version of a file that was made while Milvus was running. A version of its own, so that editions that know nothing of such
+/// files refuse them instead of taking one for a way back.
+const WHILE_RUNNING_VERSION: u32 = 2;
+/// The newest version that this edition reads.
+pub const NEWEST_VERSION: u32 = WHILE_RUNNING_VERSION;
 /// Magic number of the skippable frame: zstd leaves 16 of them to applications.
 pub(super) const MAGIC: u32 = 0x184D_2A5D;
 /// A manifest larger than this is none.
@@ -36,6 +41,9 @@ pub struct Manifest {
     pub source_version: Option<String>,
     /// The layout that was found.
     pub layout: Found,
+    /// Whether it was made without the lock, while Milvus may have been running: a look at one moment, and no way back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub while_running: bool,
     /// Number of keys.
     pub keys: u64,
     /// Size of the stream, uncompressed.
@@ -69,6 +77,11 @@ impl From<std::io::Error> for ManifestError {
     fn from(error: std::io::Error) -> Self {
         if error.kind() == std::io::ErrorKind::UnexpectedEof { Self::Cut } else { Self::Io(error) }
     }
+}
+
+/// The version of the format that a file has.
+pub(super) fn format_version(while_running: bool) -> u32 {
+    if while_running { WHILE_RUNNING_VERSION } else { FORMAT_VERSION }
 }
 
 impl Manifest {
@@ -107,11 +120,16 @@ impl Manifest {
         let unreadable = |error| damaged(&format!("its manifest cannot be read ({error})"));
         // Before the rest, which may look different in another version.
         match serde_json::from_slice(json).map_err(unreadable)? {
-            AnyVersion { format_version } if format_version > FORMAT_VERSION => {
-                Err(ManifestError::Newer(format_version))
+            AnyVersion { format_version } if format_version > NEWEST_VERSION => {
+                return Err(ManifestError::Newer(format_version));
             }
-            AnyVersion { .. } => serde_json::from_slice(json).map_err(unreadable),
+            AnyVersion { .. } => {}
         }
+        let manifest: Self = serde_json::from_slice(json).map_err(unreadable)?;
+        if manifest.format_version != format_version(manifest.while_running) {
+            return Err(damaged("its manifest does not say the same of Milvus running in its version and in its mark"));
+        }
+        Ok(manifest)
     }
 }
 

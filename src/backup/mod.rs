@@ -6,8 +6,10 @@
 pub mod content;
 pub mod examine;
 pub mod export;
+mod hashing;
 pub mod manifest;
 pub mod read;
+pub mod room;
 mod stream;
 pub mod write;
 
@@ -25,14 +27,14 @@ pub use write::Writer;
 #[derive(Debug, Error)]
 pub enum BackupError {
     /// The file system refused.
-    #[error("cannot {action} {path}: {source}{hint}", path = path.display(), hint = io_hint(source))]
+    #[error("cannot {action} {path}: {cause}{hint}", path = path.display(), hint = io_hint(cause))]
     Io {
         /// What was attempted.
         action: &'static str,
         /// On which file.
         path: PathBuf,
-        /// What the system says.
-        source: io::Error,
+        /// What the system says. It is in the message already, so it is not named as a source, which would be said once more.
+        cause: io::Error,
     },
     /// There is something at the path that is no file: a device, a FIFO, a socket, or a link to one.
     #[error(
@@ -94,9 +96,9 @@ pub enum BackupError {
     },
     /// What was written is not what can be read.
     #[error("the backup that was just written cannot be read back and was thrown away; make it again. The reason: {0}")]
-    Unsound(#[source] Box<BackupError>),
+    Unsound(Box<BackupError>),
     /// A later version of this tool wrote the file.
-    #[error("{} has format version {version}; this tool reads version {}: use the tool that wrote it", path.display(), manifest::FORMAT_VERSION)]
+    #[error("{} has format version {version}; this tool reads versions up to {}: use the tool that wrote it", path.display(), manifest::NEWEST_VERSION)]
     Newer {
         /// Which file.
         path: PathBuf,
@@ -108,7 +110,7 @@ pub enum BackupError {
 impl BackupError {
     fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io { action, path, source }
+        move |cause| Self::Io { action, path, cause }
     }
 }
 
@@ -128,6 +130,11 @@ pub fn regular(path: &Path) -> Result<(), BackupError> {
         _ => "a device",
     };
     Err(BackupError::NotRegular { path: path.to_owned(), what })
+}
+
+/// The folder that a file is in, or would be.
+pub fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn io_hint(error: &io::Error) -> &'static str {

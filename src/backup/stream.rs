@@ -18,27 +18,31 @@ pub(super) const MAX_HEADER_BYTES: u64 = 64 << 10;
 const USUAL_RECORD_BYTES: usize = 64 << 10;
 /// What the original tool has written since 2.2.0: keys are absolute.
 const EXTRA: &str = r#"{"entry_include_root_path":true}"#;
+/// The same, of what was backed up while Milvus was running: the mark stays where the manifest is stripped off.
+const EXTRA_WHILE_RUNNING: &str = r#"{"entry_include_root_path":true,"while_running":true}"#;
 
 /// The header of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Header {
+pub struct StreamHeader {
     /// Meta root, without a slash at the end.
     pub meta_root: String,
     /// Number of entries that the stream should have.
     pub entries: i64,
     /// Whether keys in the stream begin with the meta root.
     pub absolute_keys: bool,
+    /// Whether Milvus may have been running when it was made.
+    pub while_running: bool,
 }
 
 /// A header record.
-pub(super) fn encode_header(root_path: &str, meta_path: &str, entries: i64) -> Vec<u8> {
+pub(super) fn encode_header(root_path: &str, meta_path: &str, entries: i64, while_running: bool) -> Vec<u8> {
     let header = BackupHeader {
         version: 0,
         instance: root_path.to_owned(),
         meta_path: meta_path.to_owned(),
         entries,
         component: String::new(),
-        extra: EXTRA.into(),
+        extra: if while_running { EXTRA_WHILE_RUNNING } else { EXTRA }.into(),
     };
     record(&header)
 }
@@ -76,7 +80,7 @@ impl From<io::Error> for StreamError {
 }
 
 /// Reads the header.
-pub(super) fn read_header(from: &mut impl Read) -> Result<Header, StreamError> {
+pub(super) fn read_header(from: &mut impl Read) -> Result<StreamHeader, StreamError> {
     let bytes =
         read_record(from, MAX_HEADER_BYTES)?.ok_or_else(|| StreamError::Cut("it ends before its header".into()))?;
     let header = BackupHeader::decode(&*bytes)
@@ -93,16 +97,9 @@ pub(super) fn read_header(from: &mut impl Read) -> Result<Header, StreamError> {
         return Err(StreamError::Bad("its header names a root path with control characters in it".into()));
     }
     let extra: Value = serde_json::from_slice(&header.extra).unwrap_or_default();
-    Ok(Header {
-        meta_root,
-        entries: header.entries,
-        absolute_keys: extra.get("entry_include_root_path").and_then(Value::as_bool).unwrap_or(false),
-    })
-}
-
-/// Reads the next entry; `None` at the end.
-pub(super) fn read_entry(from: &mut impl Read) -> Result<Option<Entry>, StreamError> {
-    read_record(from, MAX_RECORD_BYTES)?.map(|bytes| decode_entry(&bytes)).transpose()
+    let says = |name: &str| extra.get(name).and_then(Value::as_bool).unwrap_or(false);
+    let (absolute_keys, while_running) = (says("entry_include_root_path"), says("while_running"));
+    Ok(StreamHeader { meta_root, entries: header.entries, absolute_keys, while_running })
 }
 
 /// The entry in a record.

@@ -31,6 +31,7 @@ fn origin() -> Origin {
         etcd_cluster_id: 0xC872_7C0A_1234_5678,
         etcd_revision: 2038,
         source_version: Some("2.1.4".into()),
+        while_running: false,
     }
 }
 

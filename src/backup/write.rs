@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use zstd::stream::write::Encoder;
 
-use super::manifest::{FORMAT_VERSION, hex};
-use super::{Backup, BackupError, Format, Manifest, stream};
+use super::manifest::{format_version, hex};
+use super::{Backup, BackupError, Format, Manifest, folder_of, stream};
 use crate::layout::keys;
 use crate::layout::{Found, join_root};
 
 /// Level 3 would save 1 % of the file and take half as long again (docs/performance.md).
-const ZSTD_LEVEL: i32 = 1;
+pub(super) const ZSTD_LEVEL: i32 = 1;
 /// The file holds password hashes: only its owner may read it.
 const MODE: u32 = 0o600;
 
@@ -34,6 +34,8 @@ pub struct Origin {
     pub etcd_revision: i64,
     /// The Milvus version that the metadata is said to be of.
     pub source_version: Option<String>,
+    /// Whether it is made without the lock, while Milvus may be running.
+    pub while_running: bool,
 }
 
 /// A finished backup.
@@ -71,7 +73,7 @@ impl Writer {
         super::regular(path)?;
         if path.is_dir() {
             let source = io::Error::from(io::ErrorKind::IsADirectory);
-            return Err(BackupError::Io { action: "write the backup file", path: path.to_owned(), source });
+            return Err(BackupError::Io { action: "write the backup file", path: path.to_owned(), cause: source });
         }
         let (partial, file) = Partial::create(beside(path, "partial"))?;
         file.set_permissions(Permissions::from_mode(MODE)).map_err(BackupError::io("protect", &partial.0))?;
@@ -88,7 +90,8 @@ impl Writer {
             counts: BTreeMap::new(),
         };
         let entries = i64::try_from(entries).unwrap_or(i64::MAX);
-        let header = stream::encode_header(&writer.origin.root_path, &writer.origin.meta_sub_path, entries);
+        let Origin { root_path, meta_sub_path, while_running, .. } = &writer.origin;
+        let header = stream::encode_header(root_path, meta_sub_path, entries, *while_running);
         writer.write(&header)?;
         Ok(writer)
     }
@@ -126,7 +129,7 @@ impl Writer {
         let failed = |action| BackupError::io(action, &partial.0);
         let hashing = self.encoder.finish().map_err(failed("write"))?;
         let manifest = Manifest {
-            format_version: FORMAT_VERSION,
+            format_version: format_version(self.origin.while_running),
             tool_version: env!("CARGO_PKG_VERSION").into(),
             created: self.origin.created,
             meta_root: self.meta_root,
@@ -134,6 +137,7 @@ impl Writer {
             etcd_revision: self.origin.etcd_revision,
             source_version: self.origin.source_version,
             layout,
+            while_running: self.origin.while_running,
             keys: self.keys,
             stream_bytes: self.stream_bytes,
             stream_sha256: hex(self.stream_hash),
@@ -245,8 +249,7 @@ fn beside(path: &Path, extension: &str) -> PathBuf {
 
 /// Makes a rename last.
 pub(super) fn sync_folder(path: &Path) -> Result<(), BackupError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match File::open(folder).and_then(|folder| folder.sync_all()) {
+    match File::open(folder_of(path)).and_then(|folder| folder.sync_all()) {
         // Some network file systems cannot do that; the file itself is synced.
         Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
         synced => synced.map_err(BackupError::io("sync the folder of", path)),

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use prost::Message;
+use time::OffsetDateTime;
+use time::macros::format_description;
 
 use super::collection::Collections;
 use super::records::{Records, Writing};
@@ -142,8 +144,13 @@ pub fn write(
             }
             let summary = &mut writing.report.checkpoints;
             match positions.earliest.get(&start.channel).filter(|(timestamp, _)| *timestamp > 0) {
-                Some((_, position)) => {
+                Some((timestamp, position)) => {
                     summary.from_segments += 1;
+                    if on_kafka {
+                        summary.kafka_offsets += 1;
+                        summary.oldest_kafka_offset =
+                            summary.oldest_kafka_offset.take().into_iter().chain(written_at(*timestamp)).min();
+                    }
                     writing.put(key, position.clone());
                 }
                 None => {
@@ -184,6 +191,15 @@ fn write_start(
         timestamp: collection.create_time,
     };
     writing.put(Family::ChannelCheckpoint.named(&start.channel), position.encode_to_vec());
+}
+
+/// The physical part of a hybrid timestamp of Milvus, which counts milliseconds from bit 18 on.
+fn written_at(timestamp: u64) -> Option<String> {
+    let nanoseconds = i128::from(timestamp >> 18) * 1_000_000;
+    OffsetDateTime::from_unix_timestamp_nanos(nanoseconds)
+        .ok()?
+        .format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"))
+        .ok()
 }
 
 fn unknown(writing: &mut Writing, collection: &str, channel: &str) {

@@ -116,7 +116,7 @@ fn read_newer(records: &Records) -> BTreeMap<(i64, i64), i64> {
 }
 
 /// An index of a collection: its entry in the collection record, its field, its index record.
-struct Entry {
+struct ListedIndex {
     id: i64,
     field: FieldSchema,
     info: source::IndexInfo,
@@ -144,7 +144,7 @@ fn convert_collection(
 }
 
 /// Whether a newer Milvus has an index on the same field: that one stands.
-fn stands_newer(writing: &mut Writing, indexes: &mut Indexes, collection: &Collection, entry: &Entry) -> bool {
+fn stands_newer(writing: &mut Writing, indexes: &mut Indexes, collection: &Collection, entry: &ListedIndex) -> bool {
     let range = (collection.id, i64::MIN)..=(collection.id, i64::MAX);
     // The same ID is no other index: an interrupted run of ours has written it.
     let is_newer = |((_, id), field): &(&(i64, i64), &i64)| **field == entry.field.field_id && *id != entry.id;
@@ -180,7 +180,7 @@ fn join(
     indexes: &mut Indexes,
     collection: &Collection,
     source: &mut BTreeMap<(i64, i64), Usable>,
-) -> Vec<Entry> {
+) -> Vec<ListedIndex> {
     let id = collection.id;
     let collection_key = Family::Collection.key([id]);
     let listed: BTreeSet<(i64, i64)> =
@@ -189,7 +189,7 @@ fn join(
     for (field_id, index_id) in listed {
         let index_key = Family::SourceIndex.key([id, index_id]);
         match (collection.field(field_id), source.remove(&(id, index_id))) {
-            (Some(field), Some(Ok(info))) => entries.push(Entry { id: index_id, field: field.clone(), info }),
+            (Some(field), Some(Ok(info))) => entries.push(ListedIndex { id: index_id, field: field.clone(), info }),
             (_, Some(Err(()))) => {
                 indexes.invalid.insert((id, index_id), index_key.to_string());
             }
@@ -212,8 +212,8 @@ fn join(
 ///
 /// Names that users gave stay; a generated one that is taken becomes `<name>_<fieldID>`. The same for duplicates that should
 /// not exist: the lowest field ID keeps the name. Indexes that are being dropped already take no name away.
-fn unique_names(writing: &mut Writing, collection: &Collection, entries: &[Entry]) -> Vec<String> {
-    let generated = |entry: &Entry| entry.info.index_name == DEFAULT_NAME;
+fn unique_names(writing: &mut Writing, collection: &Collection, entries: &[ListedIndex]) -> Vec<String> {
+    let generated = |entry: &ListedIndex| entry.info.index_name == DEFAULT_NAME;
     let wanted: Vec<String> = entries
         .iter()
         .map(|entry| match generated(entry) {
@@ -249,7 +249,7 @@ fn convert_entry(
     writing: &mut Writing,
     indexes: &mut Indexes,
     collection: &Collection,
-    Entry { id, field, info }: Entry,
+    ListedIndex { id, field, info }: ListedIndex,
     name: String,
 ) {
     let key = Family::SourceIndex.key([collection.id, id]);
@@ -341,7 +341,7 @@ fn parameter<'a>(params: &'a [KeyValuePair], key: &str) -> Option<&'a str> {
 ///
 /// Each value keeps its JSON spelling (`1000000`, never `1e+06`); strings lose their quotes. The sort is stable: of two entries
 /// with one key the later one stays the later one, which is the one that Milvus uses.
-fn unfold_params(params: &[KeyValuePair]) -> Result<Vec<KeyValuePair>, String> {
+pub(super) fn unfold_params(params: &[KeyValuePair]) -> Result<Vec<KeyValuePair>, String> {
     let mut unfolded = Vec::new();
     for pair in params {
         if pair.key != PARAMS {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::load_state::STAYS_RELEASED;
 use super::names::is_legal;
-use super::report::{CollectionSummary, IndexSummary, Limit, Report};
+use super::report::{CheckpointSummary, CollectionSummary, IndexSummary, Limit, Report};
 
 const FROM_2_2: &str = "2.2 and newer";
 const ONLY_2_2: &str = "2.2";
@@ -46,8 +47,30 @@ pub fn of(report: &Report) -> Vec<Limit> {
                  reads the channel from its beginning at the next start, and can end in a crash loop over what 2.1 had dropped",
         remedy: "insert and flush a row into that collection soon after the first start; or take 2.3.5 or later".into(),
     }));
+    limits.extend(report.released.iter().filter(|one| one.reason == STAYS_RELEASED).map(|one| Limit {
+        versions: ONLY_2_2,
+        what: format!("collection {}, which is loaded by partition from now on", one.collection),
+        // Its query nodes drop what names no loaded partition (`querynode/flow_graph_filter_delete_node.go`).
+        effect: "a delete that names no partition is kept, but not seen before the collection is released and loaded again",
+        remedy: "name the partition in a delete; or load the whole collection".into(),
+    }));
+    limits.extend(behind_retention(&report.checkpoints));
     limits.sort();
     limits
+}
+
+/// Tried on 2.2.16 and 2.3.5 clusters whose log had lost its beginning (docs/clusters.md).
+fn behind_retention(checkpoints: &CheckpointSummary) -> Option<Limit> {
+    let oldest = checkpoints.oldest_kafka_offset.iter().map(|time| format!(", the oldest of {time}"));
+    (checkpoints.kafka_offsets > 0).then(|| Limit {
+        versions: FROM_2_2,
+        what: format!("{} channel(s) that go on from an offset in Kafka{}", checkpoints.kafka_offsets, oldest.collect::<String>()),
+        effect: "if Kafka's retention has passed such an offset, the new Milvus begins at the end of the log, without a word: rows and \
+                 deletes of that channel that were not flushed are lost, though they are still in the log",
+        remedy: "flush all collections before Milvus 2.1 is stopped, or set kafka.consumer.auto.offset.reset to earliest in the new \
+                 Milvus's configuration before its first start (2.2.3 or later): then it begins at the first message that is left"
+            .into(),
+    })
 }
 
 fn name(collection: &CollectionSummary, taken: &BTreeSet<&str>) -> Option<Limit> {

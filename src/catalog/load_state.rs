@@ -17,6 +17,8 @@ use crate::layout::messages::target::{self, CollectionLoadInfo, LoadStatus, Part
 use crate::version::Layout;
 
 const FULLY_LOADED: i64 = 100;
+/// Why partitions of a collection that was loaded as a whole are not loaded.
+pub(super) const STAYS_RELEASED: &str = "released in 2.1, and stays so: the others are loaded by partition";
 
 /// What a collection is loaded with, whichever layout said so.
 struct LoadRecord {
@@ -103,6 +105,7 @@ pub fn convert(
         }
     }
     if precedence == Precedence::Newer {
+        complete_replicas(&mut writing, records, collections, &replicas);
         complete(&mut writing, records, collections, layout);
     }
     writing
@@ -160,7 +163,7 @@ fn loaded_partitions(
                 collection.partitions.keys().copied().partition(|id| released.contains(id));
             if !stay.is_empty() {
                 let names = stay.iter().filter_map(|id| collection.partitions.get(id)).cloned().collect();
-                release(writing, name(), names, "released in 2.1, and stays so: the others are loaded by partition");
+                release(writing, name(), names, STAYS_RELEASED);
             }
             Some((stay.is_empty(), rest))
         }
@@ -219,6 +222,24 @@ fn replica_number(writing: &mut Writing, id: i64, state: &LoadState) -> i32 {
 
 fn release(writing: &mut Writing, collection: String, partitions: Vec<String>, reason: &str) {
     writing.report.released.push(Released { collection, partitions, reason: reason.to_owned() });
+}
+
+/// Replicas of what a newer Milvus, or another tool, has as loaded.
+fn complete_replicas(writing: &mut Writing, records: &Records, collections: &Collections, replicas: &Replicas) {
+    let mut loaded = BTreeMap::new();
+    for (key, record) in records.of(Family::PartitionLoad) {
+        if let Ok(info) = PartitionLoadInfo::decode(&*record.value) {
+            loaded.insert(key.ids::<2>()[0], info.replica_number);
+        }
+    }
+    for (key, record) in records.of(Family::CollectionLoad) {
+        if let Ok(info) = CollectionLoadInfo::decode(&*record.value) {
+            loaded.insert(key.ids::<1>()[0], info.replica_number);
+        }
+    }
+    for (collection, number) in loaded.into_iter().filter(|(id, _)| collections.live(*id).is_some()) {
+        replicas.complete(writing, records, collection, number.max(1));
+    }
 }
 
 /// Load states that a 2.2 wrote, or another tool, in the target's own form: from 2.4.22 on nobody makes up what 2.2's form lacks

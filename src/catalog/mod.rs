@@ -13,6 +13,7 @@ pub mod collection_record;
 pub mod files;
 pub mod handed_over;
 pub mod index;
+pub mod inventory;
 mod limits;
 pub mod load_state;
 pub mod names;

@@ -10,7 +10,7 @@ use crate::layout::families::{Family, Side};
 use crate::layout::keys::{self, Key, SNAPSHOTS};
 
 /// Where 2.1 and later keep the credentials of users (`rootcoord/kv_catalog.go`).
-const USERS: &str = "root-coord/credential/users/";
+pub(super) const USERS: &str = "root-coord/credential/users/";
 
 /// A key (relative to the meta root) with its value.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! Left in place they come back at every start, and after a release and load `get_replicas` fails for ever (seen on 2.2.16 and
 //! 2.3.5).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
@@ -43,9 +43,25 @@ impl Replicas {
     /// Writes those of a collection that stays loaded.
     pub fn write(&self, writing: &mut Writing, collection: i64) {
         for id in self.0.get(&collection).into_iter().flatten() {
-            let record = target::Replica { id: *id, collection_id: collection, ..target::Replica::default() };
-            writing.put(Family::Replica.key([collection, *id]), record.encode_to_vec());
-            writing.report.replicas += 1;
+            write_one(writing, collection, *id);
         }
     }
+
+    /// Writes those that a collection lacks, which a newer Milvus, or another tool, has as loaded with so many replicas: newer
+    /// versions keep a replica in the form of 2.1 until they change it (`querycoordv2/meta/store.go`).
+    pub fn complete(&self, writing: &mut Writing, records: &Records, collection: i64, number: i32) {
+        let of_newer = records.of(Family::Replica).map(|(key, _)| key.ids::<2>());
+        let there: BTreeSet<i64> = of_newer.filter(|[owner, _]| *owner == collection).map(|[_, id]| id).collect();
+        let missing = usize::try_from(number).unwrap_or_default().saturating_sub(there.len());
+        let of_source = self.0.get(&collection).into_iter().flatten().filter(|id| !there.contains(id));
+        for id in of_source.take(missing) {
+            write_one(writing, collection, *id);
+        }
+    }
+}
+
+fn write_one(writing: &mut Writing, collection: i64, id: i64) {
+    let record = target::Replica { id, collection_id: collection, ..target::Replica::default() };
+    writing.put(Family::Replica.key([collection, id]), record.encode_to_vec());
+    writing.report.replicas += 1;
 }

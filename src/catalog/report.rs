@@ -153,6 +153,10 @@ pub struct SegmentSummary {
 pub struct CheckpointSummary {
     /// From the earliest position of a living segment.
     pub from_segments: u64,
+    /// Those of them that are offsets in Kafka, whose retention may have passed them.
+    pub kafka_offsets: u64,
+    /// When the message at the oldest of these offsets was written: RFC 3339, UTC, to the millisecond.
+    pub oldest_kafka_offset: Option<String>,
     /// From the start position of the collection.
     pub from_collection: u64,
     /// From the first message left in Kafka, in the stead of the collection's start.
@@ -334,6 +338,8 @@ impl SegmentSummary {
 impl CheckpointSummary {
     fn append(&mut self, other: Self) {
         self.from_segments += other.from_segments;
+        self.kafka_offsets += other.kafka_offsets;
+        self.oldest_kafka_offset = self.oldest_kafka_offset.take().into_iter().chain(other.oldest_kafka_offset).min();
         self.from_collection += other.from_collection;
         self.from_first_left += other.from_first_left;
         self.unknown += other.unknown;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 
 use crate::catalog::channel::MessageLog;
 use crate::catalog::names::Rename;
@@ -10,12 +11,23 @@ use crate::catalog::{self, Precedence};
 use crate::expect::ExpectedAddress;
 use crate::history::Choices;
 
+/// The heading in help of what can be chosen about the conversion.
+const CONVERSION: &str = "Conversion";
+
 /// Options of `backup`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct BackupOptions {
     /// Back up although the metadata is not wholly in the layout of the source version
     #[arg(long)]
     pub force: bool,
+
+    /// Back up while Milvus runs, for a schedule: at one moment, without the lock. No way back: rollback refuses such a file
+    #[arg(long)]
+    pub while_running: bool,
+
+    /// With --while-running: keep so many such backups, this one and the numbered ones beside it, and remove older ones [default: all]
+    #[arg(long, value_name = "N", requires = "while_running", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    pub keep: Option<usize>,
 }
 
 /// Options of `run` as typed; [`RunOptions`] has the file's settings merged in.
@@ -44,6 +56,43 @@ pub struct RunArgs {
     /// Where a newer Milvus was started before the migration: keep all that it wrote, and migrate the rest
     #[arg(long)]
     pub keep_newer: bool,
+
+    /// Write a Markdown report for a change ticket into this file too: what there is, what will happen or was done, the verdict, the way
+    /// back. An earlier report there is replaced
+    #[arg(long, value_name = "FILE.md")]
+    pub report: Option<PathBuf>,
+}
+
+/// Options of `upgrade`: as of run, which always makes its backup first here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct UpgradeArgs {
+    /// Leave out what cannot be migrated, and list it, instead of refusing [default: cmd.skipInvalid]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub skip_invalid: Option<bool>,
+
+    /// How to convert.
+    #[command(flatten)]
+    pub conversion: ConversionOptions,
+
+    /// Do not ask before writing; without a terminal it never asks
+    #[arg(long, short)]
+    pub yes: bool,
+
+    /// Where a newer Milvus was started before the migration: keep all that it wrote, and migrate the rest
+    #[arg(long)]
+    pub keep_newer: bool,
+
+    /// Write a Markdown report for a change ticket into this file too: what there is, what will happen or was done, the verdict, the way
+    /// back. An earlier report there is replaced
+    #[arg(long, value_name = "FILE.md")]
+    pub report: Option<PathBuf>,
+}
+
+impl From<UpgradeArgs> for RunArgs {
+    fn from(args: UpgradeArgs) -> Self {
+        let UpgradeArgs { skip_invalid, conversion, yes, keep_newer, report } = args;
+        Self { with_backup: Some(true), skip_invalid, conversion, yes, no_backup: false, keep_newer, report }
+    }
 }
 
 /// Options of `repair`.
@@ -61,33 +110,38 @@ pub struct RepairOptions {
 /// What can be chosen about the conversion.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct ConversionOptions {
-    /// Have the new Milvus build indexes of this type anew (ANNOY, IVF_PQ, ...); comma-separated or repeated
-    #[arg(long, value_name = "TYPE", value_delimiter = ',', value_parser = index_type)]
+    /// Have the new Milvus rebuild indexes of this type (ANNOY, IVF_PQ, ...); comma-separated or repeated
+    #[arg(long, value_name = "TYPE", value_delimiter = ',', value_parser = index_type, help_heading = CONVERSION)]
     pub rebuild_index: Vec<String>,
 
-    /// Have no index built anew, not even those on whose files the new Milvus is known to crash or to answer wrongly
-    #[arg(long, conflicts_with = "rebuild_index")]
+    /// Have no index rebuilt, not even those on whose files the new Milvus is known to crash or to answer wrongly
+    #[arg(long, conflicts_with = "rebuild_index", help_heading = CONVERSION)]
     pub keep_index_files: bool,
 
     /// Give a collection another name, one that the new Milvus takes ('pri$es=prices'); repeat it for more
-    #[arg(long, value_name = "OLD=NEW")]
+    #[arg(long, value_name = "OLD=NEW", help_heading = CONVERSION)]
     pub rename_collection: Vec<Rename>,
 
     /// Give an alias another name; repeat it for more
-    #[arg(long, value_name = "OLD=NEW")]
+    #[arg(long, value_name = "OLD=NEW", help_heading = CONVERSION)]
     pub rename_alias: Vec<Rename>,
 
     /// Give a partition another name, collection and partition by name or ID; repeat it for more
-    #[arg(long, value_name = "COLLECTION/PARTITION=NEW")]
+    #[arg(long, value_name = "COLLECTION/PARTITION=NEW", help_heading = CONVERSION)]
     pub rename_partition: Vec<Rename>,
 }
 
 /// Options of `plan`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct PlanOptions {
-    /// Make the plan from a backup file; no etcd is needed
-    #[arg(long, value_name = "FILE")]
-    pub from_backup: Option<PathBuf>,
+    /// Make the plan from the backup file (--backup-file); no etcd is needed
+    // The file after this flag is how it was spelt first.
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    pub from_backup: Option<Option<PathBuf>>,
+
+    /// Make the plan from a file of `etcdctl snapshot save`; no etcd is needed
+    #[arg(long, value_name = "FILE", conflicts_with = "from_backup")]
+    pub from_snapshot: Option<PathBuf>,
 
     /// Show every change key by key, decoded
     #[arg(long)]
@@ -95,8 +149,13 @@ pub struct PlanOptions {
 
     /// Refuse unless the components that are registered under the meta root are at these addresses (host or host:port), and
     /// say under which root these are; comma-separated or repeated
-    #[arg(long, value_name = "HOST,…", value_delimiter = ',', conflicts_with = "from_backup")]
+    #[arg(long, value_name = "HOST,…", value_delimiter = ',', conflicts_with_all = ["from_backup", "from_snapshot"])]
     pub expect_address: Vec<ExpectedAddress>,
+
+    /// Write a Markdown report for a change ticket into this file too: what there is, what will happen or was done, the verdict, the way
+    /// back. An earlier report there is replaced
+    #[arg(long, value_name = "FILE.md")]
+    pub report: Option<PathBuf>,
 
     /// End with 0 if there is nothing to do, 1 if run would refuse, 2 if there is something to do
     #[arg(long)]
@@ -126,6 +185,11 @@ pub struct RollbackOptions {
     #[arg(long)]
     pub other_cluster: bool,
 
+    /// Restore a backup that was made while Milvus was running, although what Milvus has changed since is lost, and something that was
+    /// under way then may come back half done
+    #[arg(long)]
+    pub restore_backup_of_running_milvus: bool,
+
     /// Do not save what is there now before it is overwritten
     #[arg(long)]
     pub no_copy: bool,
@@ -150,23 +214,29 @@ pub struct RollbackOptions {
 /// Options of `check-files`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct CheckFilesOptions {
-    /// Take the metadata from this backup file; no etcd is needed
-    #[arg(long, value_name = "FILE")]
-    pub backup: Option<PathBuf>,
+    /// Take the metadata from the backup file (--backup-file); no etcd is needed
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    pub from_backup: Option<Option<PathBuf>>,
 }
 
 /// Options of `verify`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct VerifyOptions {
-    /// Work the migration out again from this backup, and compare etcd with it value by value
-    #[arg(long, value_name = "FILE")]
-    pub backup: Option<PathBuf>,
+    /// Work the migration out again from the backup file (--backup-file), and compare etcd with it value by value
+    // `--backup FILE` is how it was spelt first.
+    #[arg(long, alias = "backup", value_name = "FILE", num_args = 0..=1)]
+    pub against_backup: Option<Option<PathBuf>>,
 
-    /// With --backup: as given to the run that is compared with [default: cmd.skipInvalid]
+    /// Write a Markdown report for a change ticket into this file too: what there is, what will happen or was done, the verdict, the way
+    /// back. An earlier report there is replaced
+    #[arg(long, value_name = "FILE.md")]
+    pub report: Option<PathBuf>,
+
+    /// With --against-backup: as given to the run that is compared with [default: cmd.skipInvalid]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub skip_invalid: Option<bool>,
 
-    /// With --backup: as given to the run that is compared with.
+    /// With --against-backup: as given to the run that is compared with.
     #[command(flatten)]
     pub conversion: ConversionOptions,
 }
@@ -174,8 +244,8 @@ pub struct VerifyOptions {
 /// Options of `inspect`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct InspectOptions {
-    /// Backup file of this tool, of the original tool or of Birdwatcher (bw_etcd_*.bak.gz)
-    pub file: PathBuf,
+    /// Backup file of this tool, of the original tool or of Birdwatcher (bw_etcd_*.bak.gz); or give it with --backup-file
+    pub file: Option<PathBuf>,
 
     /// List the keys with the sizes of their values, all or those that begin with PREFIX
     #[arg(long, value_name = "PREFIX", num_args = 0..=1, default_missing_value = "", group = "view")]
@@ -185,9 +255,25 @@ pub struct InspectOptions {
     #[arg(long, value_name = "KEY", group = "view")]
     pub key: Option<String>,
 
+    /// Show what came, went and changed against another backup, the earlier one: collections, partitions, aliases, indexes, load
+    /// states, users. Ends with 0 if both hold the same, else with 1
+    #[arg(long, value_name = "FILE", group = "view")]
+    pub against: Option<PathBuf>,
+
     /// Write all keys as JSON lines into a new file in DIR, or - for standard output
     #[arg(long, value_name = "DIR|-", group = "view")]
     pub export: Option<PathBuf>,
+}
+
+/// Options of `man`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct ManOptions {
+    /// The command whose page is wanted
+    pub command: Option<String>,
+
+    /// Write all pages into this folder, each into a file of its own
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub dir: Option<PathBuf>,
 }
 
 impl ConversionOptions {

@@ -2,25 +2,32 @@
 
 use anyhow::{Result, anyhow};
 
-use super::{Context, take};
+use super::metadata::{Moment, Reading};
+use super::{Context, take, while_running};
 use crate::cli::BackupOptions;
 use crate::course;
 use crate::etcd::Etcd;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 use crate::outcome::backed_up::{BackupFile, BackupOutcome};
+use crate::outcome::failed::Failure;
 use crate::outcome::words::thousands;
 use crate::outcome::{Ended, Next, Step};
 use crate::state::{Situation, State};
 
 pub(super) async fn execute(context: &Context, options: &BackupOptions) -> Result<Exit, Failure> {
     let file = context.backup_file()?;
+    if options.while_running {
+        return while_running::execute(context, options, &file).await;
+    }
     context.say(format!("backup: every key under {} goes to {}", context.config.meta_root, file.display()));
     let etcd = context.connect().await?;
     let guard = context.lock(&etcd).await?;
     let result = async {
-        let situation = look(context, &etcd, options).await?;
+        let (reading, situation) = look(context, &etcd, options).await?;
+        context.check_room_for_backup(&file, &reading)?;
         // Nothing changes under the lock, so any later revision will do, should etcd compact this one away.
-        let written = context.write_backup(&etcd, &file, None, situation.found).await?;
+        let of = Moment { revision: None, found: situation.found, while_running: false };
+        let written = context.write_backup(&etcd, &file, of).await?;
         Ok::<_, anyhow::Error>((written, situation))
     }
     .await;
@@ -30,10 +37,9 @@ pub(super) async fn execute(context: &Context, options: &BackupOptions) -> Resul
     context.say_backup(&written);
     if let Err(error) = still_guarded {
         // The backup is sound, but it may not be the newest state any more.
-        return Err(Failure::interrupted(
-            anyhow::Error::new(error)
-                .context("the backup was written, but Milvus came back meanwhile: make it again before migrating"),
-        ));
+        let next = Next::new(Step::Backup, "stop Milvus, and make the backup again before migrating");
+        let error = anyhow::Error::new(error).context("the backup was written, but Milvus came back meanwhile");
+        return Err(Failure::interrupted(error).with_next(next));
     }
     let next = match situation.state {
         State::Ready => Next::new(
@@ -47,16 +53,17 @@ pub(super) async fn execute(context: &Context, options: &BackupOptions) -> Resul
     };
     context.say(format!("next: {}", next.text));
     context.console.object(&BackupOutcome {
-        header: context.header("backup", Ended::Done, Some(situation.state), Some(next)),
+        header: context.header("backup", Ended::Done, situation.state, next),
         backup: BackupFile::from(&written),
+        removed: Vec::new(),
     });
     Ok(Exit::Done)
 }
 
 /// Refuses to back up what would be no way back.
-async fn look(context: &Context, etcd: &Etcd, options: &BackupOptions) -> Result<Situation> {
+pub(super) async fn look(context: &Context, etcd: &Etcd, options: &BackupOptions) -> Result<(Reading, Situation)> {
     let reading = context.read_records(etcd).await?;
-    let situation = Situation::of(&reading.records)?;
+    let situation = context.situation(&reading.records)?;
     if situation.state == State::NoMilvus {
         return Err(anyhow!("{}", context.nothing_here(etcd).await));
     }
@@ -68,7 +75,7 @@ async fn look(context: &Context, etcd: &Etcd, options: &BackupOptions) -> Result
     ));
     let course = course::of_backup(&situation, context.config.source_version.as_ref(), options.force);
     match take(course)? {
-        Some(why) => Err(anyhow!("{why}")),
-        None => Ok(situation),
+        Some((why, _)) => Err(anyhow!("{why}")),
+        None => Ok((reading, situation)),
     }
 }

@@ -12,28 +12,32 @@ use crate::catalog::files::{self, NamedFiles};
 use crate::catalog::records::Records;
 use crate::cli::CheckFilesOptions;
 use crate::config::StorageConfig;
-use crate::exit::{Exit, Failure};
-use crate::guard::sessions;
+use crate::exit::Exit;
+use crate::guard::{Session, sessions};
 use crate::layout::keys::is_metadata;
+use crate::outcome::failed::Failure;
 use crate::outcome::files_checked::{CheckFilesOutcome, FilesFound, text};
 use crate::outcome::words::thousands;
 use crate::outcome::{Ended, Next, Step};
+use crate::state::{Situation, State};
 use crate::storage::Storage;
 
 /// The metadata whose files are looked for.
-struct Origin {
+struct LookedAt {
     name: String,
     meta_root: String,
     revision: Option<i64>,
-    live_sessions: Vec<String>,
+    sessions: Vec<Session>,
+    /// Which state it is in.
+    state: State,
     named: NamedFiles,
 }
 
 pub(super) async fn execute(context: &Context, options: &CheckFilesOptions) -> Result<Exit, Failure> {
     let begun = Instant::now();
     let storage = context.storage()?;
-    let origin = match &options.backup {
-        Some(file) => from_backup(file)?,
+    let origin = match &options.from_backup {
+        Some(file) => from_backup(&context.named_backup(file)?)?,
         None => from_etcd(context).await?,
     };
     let found = context.look_for_files(storage, &origin.named).await?;
@@ -52,11 +56,11 @@ pub(super) async fn execute(context: &Context, options: &CheckFilesOptions) -> R
     let outcome = CheckFilesOutcome {
         header: crate::outcome::Header {
             meta_root: Some(origin.meta_root),
-            ..context.header("check-files", ended, None, Some(next))
+            ..context.header("check-files", ended, origin.state, next)
         },
         source: origin.name,
         revision: origin.revision,
-        live_sessions: origin.live_sessions,
+        sessions: origin.sessions,
         files: found,
         seconds: begun.elapsed().as_secs_f64(),
     };
@@ -98,37 +102,39 @@ fn check_root(config: &StorageConfig, named: &NamedFiles) -> Result<()> {
     Ok(())
 }
 
-async fn from_etcd(context: &Context) -> Result<Origin> {
+async fn from_etcd(context: &Context) -> Result<LookedAt> {
     let etcd = context.connect().await?;
     let live = sessions(&etcd, &context.root).await?;
     let reading = context.read_records(&etcd).await?;
     if reading.records.keys() == 0 {
         bail!("{}", context.nothing_here(&etcd).await);
     }
-    Ok(Origin {
+    Ok(LookedAt {
         name: format!("etcd at {}", etcd.endpoint()),
         meta_root: context.config.meta_root.to_string(),
         revision: Some(reading.revision),
-        live_sessions: live.into_iter().map(|session| session.key[context.root.len()..].to_owned()).collect(),
+        sessions: live,
+        state: context.situation(&reading.records)?.state,
         named: files::named(&reading.records),
     })
 }
 
-fn from_backup(file: &Path) -> Result<Origin> {
+fn from_backup(file: &Path) -> Result<LookedAt> {
     let mut entries = Vec::new();
     let backup = Backup::read(file, |key, value| entries.push((Bytes::from(key), Bytes::from(value))))
         .with_context(|| format!("cannot take the metadata from {}", file.display()))?;
     entries.retain(|(key, _)| is_metadata(key));
     entries.sort();
     let records: Records = entries.into_iter().collect();
-    Ok(Origin {
+    Ok(LookedAt {
         name: format!("backup file {}", file.display()),
         meta_root: backup.meta_root.clone(),
         revision: match &backup.format {
             Format::Ours(manifest) => Some(manifest.etcd_revision),
             Format::Legacy => None,
         },
-        live_sessions: Vec::new(),
+        sessions: Vec::new(),
+        state: Situation::of(&records).map_or(State::Unknown, |situation| situation.state),
         named: files::named(&records),
     })
 }

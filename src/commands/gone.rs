@@ -1,8 +1,9 @@
 //! What may be gone of what a rollback goes back to: asked of the object storage, or told by what happened since.
 
 use anyhow::{Result, bail};
+use semver::Version;
 
-use super::rollback::Job;
+use super::rollback::Restoring;
 use super::way_back::seconds_since;
 use crate::catalog::files;
 use crate::catalog::handed_over::built_again;
@@ -10,7 +11,7 @@ use crate::catalog::records::Records;
 use crate::catalog::replaced::replaced;
 use crate::catalog::report::Rebuilt;
 use crate::garbage;
-use crate::history::{Choices, History, Operation, Progress};
+use crate::history::{Choices, History, Operation, Completion};
 use crate::outcome::files_checked::FilesFound;
 use crate::outcome::going_back::{Since, index};
 use crate::outcome::rolled_back::RollbackOutcome;
@@ -19,7 +20,7 @@ use crate::outcome::words::Text;
 /// What happened between the backup and now.
 pub(super) fn since(recorded: Option<&History>, backup: &Records, handed_over: &[Rebuilt], now: &Records) -> Since {
     let migration = recorded.filter(|history| history.operation != Operation::Rollback);
-    let done = migration.filter(|history| history.state == Progress::Done);
+    let done = migration.filter(|history| history.state == Completion::Done);
     Since {
         target_version: done.and_then(|history| history.to_version.clone()),
         migrated: done.and_then(|history| history.ended.clone()),
@@ -33,7 +34,7 @@ pub(super) fn since(recorded: Option<&History>, backup: &Records, handed_over: &
     }
 }
 
-impl Job<'_> {
+impl Restoring<'_> {
     /// What changes the result, with what is on record: which indexes the migration handed over, and that an interrupted rollback had
     /// them built again.
     pub(super) fn choices(&self, recorded: Option<&History>) -> Choices {
@@ -88,15 +89,14 @@ impl Job<'_> {
     }
 
     /// What may be gone, where nobody has looked; and what 2.1 builds again.
-    pub(super) fn warn_of_files(&self, outcome: &RollbackOutcome, recorded: Option<&History>) {
+    pub(super) fn warn_of_files(&self, outcome: &RollbackOutcome, target: Option<&Version>) {
         let context = self.context;
         let since = &outcome.since;
         if let Some(words) = since.in_words() {
             context.say(words);
         }
         if outcome.files.is_none() && since.is_in_danger() {
-            let target = recorded.and_then(History::target);
-            let index_files = target.as_ref().map_or("some time after its start", garbage::index_files_go);
+            let index_files = target.map_or("some time after its start", garbage::index_files_go);
             let rebuild = match since.built_again.is_empty() || !outcome.to_build_again.is_empty() {
                 true => "",
                 false => "; --rebuild-handed-over has Milvus 2.1 build these indexes again",

@@ -1,5 +1,6 @@
 //! Reading and backing up the metadata under the meta root, for the commands that do.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -11,6 +12,7 @@ use super::Context;
 use super::roots::meta_roots;
 use crate::backup::Writer;
 use crate::backup::content::Content;
+use crate::backup::room::Amount;
 use crate::backup::write::{Origin, Written};
 use crate::catalog::records::Records;
 use crate::diff::{Diff, Differ};
@@ -30,17 +32,11 @@ impl Context {
         self.unless_stopped(read).await.with_context(|| format!("cannot read {}", self.config.meta_root))
     }
 
-    /// The history key alone, under the lock: nobody else writes it.
+    /// What the history key has on record, if it can be read. Under the lock: nobody else writes it.
     pub(super) async fn recorded_history(&self, etcd: &Etcd) -> Result<Option<History>> {
-        let read = self.starting_over(async || {
-            let mut snapshot = etcd.snapshot(format!("{}{HISTORY}", self.root)).await?;
-            let mut found = None;
-            while let Some(page) = snapshot.next_page().await? {
-                found = page.into_iter().find(|entry| entry.key[self.root.len()..] == *HISTORY.as_bytes()).or(found);
-            }
-            Ok(found.map(|entry| History::read(&entry.value)).transpose()?)
-        });
-        self.unless_stopped(read).await.with_context(|| format!("cannot read {}{HISTORY}", self.root))
+        let read = async { Ok(etcd.get(format!("{}{HISTORY}", self.root)).await?) };
+        let entry = self.unless_stopped(read).await?;
+        Ok(entry.and_then(|entry| History::read(&entry.value).ok()))
     }
 
     /// The same, held against what should be while it is read.
@@ -74,52 +70,28 @@ impl Context {
     }
 
     async fn try_read_records(&self, etcd: &Etcd, name: &str, mut each: impl FnMut(&Bytes, &Bytes)) -> Result<Reading> {
-        let (mut records, mut content) = (Records::default(), Content::default());
+        let (mut records, mut content, mut cuts) = (Records::default(), Content::default(), Vec::new());
+        let mut load = Amount { keys: 0, bytes: 0 };
         let mut snapshot = etcd.snapshot(self.root.as_str()).await?;
         let bar = self.progress.reading(name, snapshot.total());
         while let Some(page) = snapshot.next_page().await? {
             self.stop.check()?;
-            bar.read(page.len() as u64);
+            bar.read(page.len() as u64, self.metadata_keys(&page));
+            cuts.extend(page.last().map(|last| last.key.to_vec()));
             for entry in page {
                 let key = entry.key.slice(self.root.len()..);
                 if entry.lease == 0 {
                     content.add(&key, &entry.value);
+                    load.keys += 1;
+                    load.bytes += (entry.key.len() + entry.value.len()) as u64;
                 }
                 each(&key, &entry.value);
                 records.add(key, entry.value);
             }
         }
         bar.finish();
-        Ok(Reading { records, content, revision: snapshot.revision(), cluster_id: snapshot.cluster_id() })
-    }
-
-    /// Holds what is in etcd now against what should be. `is_part` says which keys (relative to the meta root) take part.
-    pub(super) async fn compare<I: Iterator<Item = (Bytes, Bytes)>>(
-        &self,
-        etcd: &Etcd,
-        name: &str,
-        should: impl Fn() -> I,
-        is_part: impl Fn(&[u8]) -> bool,
-    ) -> Result<Compared> {
-        self.starting_over(async || {
-            let mut keys = 0;
-            let mut differ = Differ::new(should());
-            let mut snapshot = etcd.snapshot(self.root.as_str()).await?;
-            let bar = self.progress.reading(name, snapshot.total());
-            while let Some(page) = snapshot.next_page().await? {
-                bar.read(page.len() as u64);
-                for entry in page {
-                    let key = entry.key.slice(self.root.len()..);
-                    keys += u64::from(is_metadata(&key));
-                    if is_part(&key) {
-                        differ.add(key, &entry.value);
-                    }
-                }
-            }
-            bar.finish();
-            Ok(Compared { diff: differ.finish(), revision: snapshot.revision(), keys })
-        })
-        .await
+        let (revision, cluster_id) = (snapshot.revision(), snapshot.cluster_id());
+        Ok(Reading { records, content, load, cuts, revision, cluster_id })
     }
 
     /// Why there may be nothing under the meta root, and where there is something.
@@ -138,18 +110,12 @@ impl Context {
         format!("there is no metadata under {root}: probably the wrong root path. {hint}")
     }
 
-    /// Writes a backup of all keys without a lease, as they were at `revision` (or are now). `found` is their layout.
-    pub(super) async fn write_backup(
-        &self,
-        etcd: &Etcd,
-        file: &Path,
-        revision: Option<i64>,
-        found: Found,
-    ) -> Result<Written> {
-        let write = async || self.try_write_backup(etcd, file, revision, found).await;
+    /// Writes a backup of all keys without a lease.
+    pub(super) async fn write_backup(&self, etcd: &Etcd, file: &Path, of: Moment) -> Result<Written> {
+        let write = async || self.try_write_backup(etcd, file, of).await;
         let written = self.unless_stopped(async {
             // Another revision than the given one would not do.
-            if revision.is_some() { write().await } else { self.starting_over(write).await }
+            if of.revision.is_some() { write().await } else { self.starting_over(write).await }
         });
         match written.await.with_context(|| format!("cannot back up {}", self.config.meta_root))? {
             Some(written) => Ok(written),
@@ -158,15 +124,9 @@ impl Context {
     }
 
     /// `None` if there is nothing but sessions.
-    async fn try_write_backup(
-        &self,
-        etcd: &Etcd,
-        file: &Path,
-        revision: Option<i64>,
-        found: Found,
-    ) -> Result<Option<Written>> {
-        let mut snapshot =
-            etcd.snapshot_with(self.root.as_str(), ReadOptions { revision, ..ReadOptions::default() }).await?;
+    async fn try_write_backup(&self, etcd: &Etcd, file: &Path, of: Moment) -> Result<Option<Written>> {
+        let at = ReadOptions { revision: of.revision, ..ReadOptions::default() };
+        let mut snapshot = etcd.snapshot_with(self.root.as_str(), at).await?;
         let sessions = etcd.get_range(format!("{}{SESSIONS}", self.root)).await?;
         // The migration lock is always among them.
         if snapshot.total() <= sessions.len() as u64 {
@@ -179,10 +139,10 @@ impl Context {
         // know how many have one; sessions are the only ones in practice.
         let mut expected = snapshot.total().saturating_sub(leased);
         loop {
-            let mut writer = Writer::create(file, self.origin(&snapshot)?, expected)?;
+            let mut writer = Writer::create(file, self.origin(&snapshot, of)?, expected)?;
             self.copy(&mut snapshot, &mut writer).await?;
             if writer.keys() == expected {
-                return Ok(Some(writer.finish(found)?));
+                return Ok(Some(writer.finish(of.found)?));
             }
             expected = writer.keys();
             let again = ReadOptions { revision: Some(revision), ..ReadOptions::default() };
@@ -200,13 +160,18 @@ impl Context {
                     writer.add(relative, value)?;
                 }
             }
-            bar.read(page.len() as u64);
+            bar.read(page.len() as u64, self.metadata_keys(&page));
         }
         bar.finish();
         Ok(())
     }
 
-    fn origin(&self, snapshot: &Snapshot) -> Result<Origin> {
+    /// How many of these are keys of metadata: without sessions, lock and history.
+    pub(super) fn metadata_keys(&self, page: &[Entry]) -> u64 {
+        page.iter().filter(|entry| is_metadata(&entry.key[self.root.len()..])).count() as u64
+    }
+
+    fn origin(&self, snapshot: &Snapshot, of: Moment) -> Result<Origin> {
         Ok(Origin {
             created: OffsetDateTime::now_utc().truncate_to_second().format(&Rfc3339).context("cannot tell the time")?,
             root_path: self.config.meta_root.root_path().to_owned(),
@@ -214,18 +179,19 @@ impl Context {
             etcd_cluster_id: snapshot.cluster_id(),
             etcd_revision: snapshot.revision(),
             source_version: self.source_version(),
+            while_running: of.while_running,
         })
     }
 
-    /// Tells what was backed up where.
+    /// Says what was backed up where.
     pub(super) fn say_backup(&self, written: &Written) {
         if let Some(moved) = &written.moved {
             self.say(format!("the file that was there before is now {}", moved.display()));
         }
         self.say(format!(
-            "backup {}: {} keys at revision {}, {} ({} uncompressed), SHA-256 of the data {}",
+            "backup {}: {} at revision {}, {} ({} uncompressed), SHA-256 of the data {}",
             written.path.display(),
-            thousands(written.manifest.keys),
+            keys_in_words(&written.manifest.counts),
             written.manifest.etcd_revision,
             words::bytes(written.file_bytes),
             words::bytes(written.manifest.stream_bytes),
@@ -234,12 +200,31 @@ impl Context {
     }
 }
 
-/// How what is in etcd differs from what should be.
-pub(super) struct Compared {
-    pub(super) diff: Diff,
-    pub(super) revision: i64,
-    /// Number of metadata keys, those that take no part among them.
-    pub(super) keys: u64,
+/// How many keys of metadata there are among those counted by prefix, and whether Milvus's counter of sessions is with them: it is no
+/// metadata, but a backup has it.
+pub(super) fn keys_in_words(by_prefix: &BTreeMap<String, u64>) -> String {
+    let keys: u64 = by_prefix.iter().filter(|(prefix, _)| is_metadata(prefix.as_bytes())).map(|(_, keys)| keys).sum();
+    let with_counter = by_prefix.keys().any(|prefix| !is_metadata(prefix.as_bytes()));
+    format!("{} metadata keys{}", thousands(keys), if with_counter { " and the counter of sessions" } else { "" })
+}
+
+/// What a backup is made of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    /// At which revision; now, if that does not matter.
+    pub(super) revision: Option<i64>,
+    /// The layout of the metadata.
+    pub(super) found: Found,
+    /// Whether Milvus may be running: nobody holds the lock.
+    pub(super) while_running: bool,
+}
+
+impl Reading {
+    /// Of a file: no backup is held against it, none is made of it, and nothing is read back.
+    pub(super) fn of_file(records: Records, revision: i64) -> Self {
+        let load = Amount { keys: 0, bytes: 0 };
+        Self { records, content: Content::default(), load, cuts: Vec::new(), revision, cluster_id: 0 }
+    }
 }
 
 /// What was read at one revision.
@@ -247,6 +232,10 @@ pub(super) struct Reading {
     pub(super) records: Records,
     /// What tells whether a backup holds just this.
     pub(super) content: Content,
+    /// What a backup of it would hold.
+    pub(super) load: Amount,
+    /// The last key of each page, with the meta root: between two of them lies no more than one answer of etcd.
+    pub(super) cuts: Vec<Vec<u8>>,
     pub(super) revision: i64,
     pub(super) cluster_id: u64,
 }

@@ -7,26 +7,28 @@ use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use semver::Version;
 
+use super::from_snapshot::from_snapshot;
 use super::metadata::Reading;
 use super::roots::registered;
 use super::run::{is_needless, versions};
 use super::{Context, course_of};
-use crate::backup::content::Content;
 use crate::backup::{Backup, Format};
 use crate::catalog::records::Records;
 use crate::cli::{PlanOptions, RunOptions};
-use crate::course::{self, Course};
+use crate::course::Course;
 use crate::diff::Diff;
 use crate::etcd::Etcd;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 use crate::expect;
 use crate::guard::{Session, sessions};
 use crate::history::Operation;
 use crate::layout::keys::printable;
+use crate::outcome::failed::Failure;
 use crate::outcome::planned::{KeyChange, PlanOutcome, text};
+use crate::outcome::surveyed::ConfiguredBackup;
+use crate::outcome::ticket;
 use crate::outcome::{Ended, Next, Step};
 use crate::plan::Plan;
-use crate::state::Situation;
 
 /// Keys that are read in a second, at the least: measured, see docs/performance.md.
 const KEYS_A_SECOND: f64 = 100_000.0;
@@ -34,13 +36,15 @@ const KEYS_A_SECOND: f64 = 100_000.0;
 const SECONDS_A_TRANSACTION: f64 = 0.01;
 
 /// What a plan is made from.
-struct Origin {
-    name: String,
-    meta_root: String,
-    reading: Reading,
-    sessions: Vec<Session>,
+pub(super) struct PlannedFrom {
+    pub(super) name: String,
+    pub(super) meta_root: String,
+    pub(super) reading: Reading,
+    pub(super) sessions: Vec<Session>,
     /// Where `run` would write.
-    etcd: Option<Etcd>,
+    pub(super) etcd: Option<Etcd>,
+    /// What a person has to know of where it comes from.
+    pub(super) notes: Vec<String>,
 }
 
 pub(super) async fn execute(context: &Context, options: &PlanOptions) -> Result<Exit, Failure> {
@@ -51,10 +55,12 @@ pub(super) async fn execute(context: &Context, options: &PlanOptions) -> Result<
         ..RunOptions::default()
     };
     let target = versions(context, Operation::Run)?;
-    let is_needless = is_needless(context, Operation::Run, &target)?;
-    let origin = match &options.from_backup {
-        Some(file) => from_backup(file)?,
-        None => from_etcd(context).await?,
+    // A target that there is no way to is refused before anything is asked.
+    is_needless(context, Operation::Run, &target)?;
+    let origin = match (&options.from_backup, &options.from_snapshot) {
+        (Some(file), _) => from_backup(&context.named_backup(file)?)?,
+        (None, Some(file)) => from_snapshot(context, file)?,
+        (None, None) => from_etcd(context).await?,
     };
     let unexpected = match &origin.etcd {
         Some(etcd) if !options.expect_address.is_empty() => {
@@ -64,18 +70,12 @@ pub(super) async fn execute(context: &Context, options: &PlanOptions) -> Result<
         _ => None,
     };
     let mut outcome = plan(context, &run, Operation::Run, &target, origin, options.diff).await?;
-    if is_needless {
-        outcome.header.ended = Ended::NothingToDo;
-        outcome.refusals.clear();
-        outcome.header.next =
-            Some(Next::new(Step::Nothing, "both versions read the same layout: there is nothing to migrate"));
-    }
     if let Some(unexpected) = unexpected {
         outcome.header.ended = Ended::NotOk;
         outcome.refusals.insert(0, unexpected);
-        outcome.header.next =
-            Some(Next::new(Step::Correct, "correct the root path or the addresses, then `plan` again"));
+        outcome.header.next = Next::new(Step::Correct, "correct the root path or the addresses, then `plan` again");
     }
+    context.report(|surroundings| ticket::of_plan(&outcome, surroundings));
     context.console.result(&outcome, || text(&outcome, context.details));
     Ok(match (outcome.header.ended, options.detailed_exitcode) {
         (Ended::NotOk, _) => Exit::NothingWritten,
@@ -89,6 +89,7 @@ pub(super) async fn of_repair(context: &Context, options: &RunOptions) -> Result
     let target = versions(context, Operation::Repair)?;
     let origin = from_etcd(context).await?;
     let outcome = plan(context, options, Operation::Repair, &target, origin, false).await?;
+    context.report(|surroundings| ticket::of_plan(&outcome, surroundings));
     context.console.result(&outcome, || text(&outcome, context.details));
     Ok(if outcome.header.ended == Ended::NotOk { Exit::NothingWritten } else { Exit::Done })
 }
@@ -98,20 +99,30 @@ async fn plan(
     options: &RunOptions,
     operation: Operation,
     target: &Version,
-    origin: Origin,
+    origin: PlannedFrom,
     with_diff: bool,
 ) -> Result<PlanOutcome> {
-    let Origin { name, meta_root, reading, sessions, etcd } = origin;
-    let situation = Situation::of(&reading.records)?;
+    let PlannedFrom { name, meta_root, reading, sessions, etcd, notes } = origin;
+    let situation = context.situation(&reading.records)?;
     let course = course_of(context, &situation, operation, target, options);
     let worked = context.work_out(&reading, &situation, options, operation, target);
     let mut refusals = worked.conversion.refusals.clone();
     let mut ended = Ended::Done;
-    let mut next = next(context, target);
+    let history = situation.history.as_ref();
+    let backup = etcd.as_ref().and_then(|_| context.configured_backup(&reading, history));
+    let mut next = next(backup.as_ref(), target);
     match course {
         Course::Convert => {
             if let Some(etcd) = &etcd
                 && let Err(error) = context.check_room_and_rights(etcd, &worked.plan, &reading.records).await
+            {
+                refusals.push(format!("{error:#}"));
+            }
+            // As `run` will be told by the same configuration.
+            if etcd.is_some()
+                && context.config.run_with_backup
+                && let Some(file) = &context.config.backup_file
+                && let Err(error) = context.check_room_for_backup(file, &reading)
             {
                 refusals.push(format!("{error:#}"));
             }
@@ -121,9 +132,9 @@ async fn plan(
                 next = Next::new(Step::Mend, way_around(problems));
             }
         }
-        Course::Nothing(why) => {
+        Course::Nothing(why, then) => {
             ended = Ended::NothingToDo;
-            next = Next { text: why, ..course::next(&situation) };
+            next = Next { text: why, ..then };
         }
         Course::Refuse(why, way_on) => {
             ended = Ended::NotOk;
@@ -134,21 +145,25 @@ async fn plan(
     if !sessions.is_empty() && ended == Ended::Done {
         next.code = Step::StopMilvus;
     }
-    let way_back = context.way_back(&reading, &situation, &worked, target, etcd.as_ref()).await;
+    let going_back = context.going_back(&reading, &worked, target, etcd.as_ref()).await;
+    let command = if operation == Operation::Repair { "repair" } else { "plan" };
     let diff = with_diff.then(|| differences(&worked.diff, &reading.records));
     Ok(PlanOutcome {
         header: crate::outcome::Header {
             meta_root: Some(meta_root),
-            ..context.header("plan", ended, Some(situation.state), Some(next))
+            ..context.header(command, ended, situation.state, next)
         },
         source: name,
+        source_version: context.source_version(),
+        target_version: target.to_string(),
         found: situation.headline(),
         keys: reading.records.keys(),
         sessions,
-        advice: advice(&reading.records),
+        advice: notes.into_iter().chain(advice(&reading.records)).collect(),
         estimated_seconds: estimate(reading.records.keys(), &worked.plan, worked.summary.transactions),
         migration: worked.summary,
-        way_back,
+        backup,
+        going_back,
         refusals,
         diff,
     })
@@ -162,11 +177,11 @@ fn way_around(problems: bool) -> &'static str {
     }
 }
 
-fn next(context: &Context, target: &Version) -> Next {
+fn next(backup: Option<&ConfiguredBackup>, target: &Version) -> Next {
     let step = format!(
         "flush all collections, stop Milvus, `backup`, then `run`; afterwards `verify`, then start Milvus {target}"
     );
-    let has_backup = context.config.backup_file.as_ref().is_some_and(|file| file.exists());
+    let has_backup = backup.is_some_and(|backup| backup.is_way_back);
     Next::new(if has_backup { Step::Run } else { Step::Backup }, step)
 }
 
@@ -191,7 +206,7 @@ fn users(records: &Records) -> Vec<String> {
     records.users().iter().filter(|name| *name != "root").cloned().collect()
 }
 
-async fn from_etcd(context: &Context) -> Result<Origin> {
+async fn from_etcd(context: &Context) -> Result<PlannedFrom> {
     let etcd = context.connect().await?;
     let sessions = sessions(&etcd, &context.root).await?;
     let reading = context.read_records(&etcd).await?;
@@ -200,10 +215,10 @@ async fn from_etcd(context: &Context) -> Result<Origin> {
     }
     let name = format!("etcd at {}", etcd.endpoint());
     let meta_root = context.config.meta_root.to_string();
-    Ok(Origin { name, meta_root, reading, sessions, etcd: Some(etcd) })
+    Ok(PlannedFrom { name, meta_root, reading, sessions, etcd: Some(etcd), notes: Vec::new() })
 }
 
-fn from_backup(file: &Path) -> Result<Origin> {
+fn from_backup(file: &Path) -> Result<PlannedFrom> {
     let mut entries = BTreeMap::new();
     let backup = Backup::read(file, |key, value| {
         entries.insert(Bytes::from(key), Bytes::from(value));
@@ -215,14 +230,16 @@ fn from_backup(file: &Path) -> Result<Origin> {
     };
     let records: Records = entries.into_iter().collect();
     let name = format!("backup file {}", file.display());
-    let reading = Reading { records, content: Content::default(), revision, cluster_id: 0 };
-    Ok(Origin { name, meta_root: backup.meta_root, reading, sessions: Vec::new(), etcd: None })
+    let reading = Reading::of_file(records, revision);
+    let running = "the backup was made while Milvus was running: what Milvus has changed since is not in this plan, and `run` takes it for \
+                   the way back only if nothing has";
+    let notes = backup.while_running.then(|| running.to_owned()).into_iter().collect();
+    Ok(PlannedFrom { name, meta_root: backup.meta_root, reading, sessions: Vec::new(), etcd: None, notes })
 }
 
-/// Reading twice (before and after), and the transactions in between.
+/// Reading everything before, what was put afterwards, and the transactions in between.
 fn estimate(keys: u64, plan: &Plan, transactions: usize) -> f64 {
-    let read_back = keys + plan.totals().puts;
-    (keys + read_back) as f64 / KEYS_A_SECOND + transactions as f64 * SECONDS_A_TRANSACTION
+    (keys + plan.totals().puts) as f64 / KEYS_A_SECOND + transactions as f64 * SECONDS_A_TRANSACTION
 }
 
 /// The changes key by key, decoded, sorted by key.

@@ -1,22 +1,29 @@
 //! Refuses before the first write what would fail half way: no room in etcd, no right to write.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
 use etcd_client::{Compare, CompareOp, Txn, TxnOp};
 
 use super::Context;
-use crate::catalog::records::Records;
+use super::metadata::Reading;
+use crate::backup::room;
+use crate::catalog::records::{Record, Records};
 use crate::etcd::Etcd;
 use crate::etcd::health::{Alarm, Health};
+use crate::guard::fence_like;
 use crate::layout::keys::{BUILD_TRIPWIRE, HISTORY, INDEX_TRIPWIRE, SEGMENT_TRIPWIRE, prefix_of, printable};
 use crate::outcome::words::bytes;
 use crate::plan::{Change, Plan};
 
 /// What a put takes in etcd's database beyond key and value, and a deleted key at all: revision, tree, index.
 const BYTES_A_KEY: u64 = 256;
-/// A value that every etcd takes, however it is configured: its default limit is six times this.
-const SURELY_TAKEN: usize = 256 << 10;
+/// A value that every etcd takes: we support no smaller limit of its requests (--max-request-bytes).
+const SURELY_TAKEN: usize = 64 << 10;
+/// As long as our history gets, which every transaction depends on.
+const HISTORY_BYTES: usize = 768;
 /// Operations that every etcd takes in a transaction, however it is configured.
 const FEWEST_OPS: usize = 8;
 
@@ -24,9 +31,11 @@ impl Context {
     /// Makes sure that a plan can be carried out to its end, and that there is room for the way back.
     pub(super) async fn check_room_and_rights(&self, etcd: &Etcd, plan: &Plan, records: &Records) -> Result<()> {
         // Room first: once the quota is used up, etcd 3.5 raises the alarm NOSPACE at any transaction, one that puts nothing too.
-        self.check_room(&etcd.health().await, plan, way_back_bytes(plan, records))?;
+        let health = etcd.health().await;
+        self.check_room(&health, plan, way_back_bytes(plan, records))?;
+        self.say_growth(&health, added_bytes(plan));
         self.check_rights(etcd, plan).await?;
-        self.check_largest(etcd, plan).await
+        self.check_largest(etcd, plan, records).await
     }
 
     /// How much room there is for there and back, and how much it takes, of the member that has the least.
@@ -44,20 +53,55 @@ impl Context {
         }
     }
 
-    /// Lets etcd see a request as large as the largest that will be written. Its condition never holds, so nothing is written.
-    async fn check_largest(&self, etcd: &Etcd, plan: &Plan) -> Result<()> {
-        let Some(largest) = plan.changes().max_by_key(|change| change.bytes()) else { return Ok(()) };
-        let Change::Put { key, value } = largest else { return Ok(()) };
-        if largest.bytes() < SURELY_TAKEN {
-            return Ok(());
+    /// Makes sure that there is room for a backup of what was read, as far as can be told.
+    pub(super) fn check_room_for_backup(&self, file: &Path, reading: &Reading) -> Result<()> {
+        let Some(free) = room::free(file) else { return Ok(()) };
+        let records = reading.records.iter().map(|record| (&*record.key, &*record.value));
+        let needed = room::estimate(reading.load, records);
+        if needed > free {
+            bail!(
+                "there is not enough room for the backup {}: it takes about {}, and {} are free there. Make room, or use another \
+                 --backup-file. Nothing was written",
+                file.display(),
+                bytes(needed),
+                bytes(free)
+            );
         }
-        let absolute = [self.root.as_bytes(), key].concat();
-        let never = Compare::version(absolute.clone(), CompareOp::Less, 0);
-        let txn = Txn::new().when([never]).and_then([TxnOp::put(absolute, value.to_vec(), None)]);
-        let what =
-            format!("let etcd see the largest value, that of {} ({})", printable(key), bytes(value.len() as u64));
-        let asked = etcd.kv(&what, async |mut kv| kv.txn(txn.clone()).await).await;
-        asked.map(drop).context("the largest value would not be taken. Start etcd with a larger --max-request-bytes")
+        Ok(())
+    }
+
+    /// Lets etcd see requests as large as the largest that will be written, and the largest that the way back would write: with its
+    /// value, and with a condition as long as that of every transaction, but one that never holds. So nothing is written.
+    async fn check_largest(&self, etcd: &Etcd, plan: &Plan, records: &Records) -> Result<()> {
+        let puts = plan.changes().filter_map(|change| match change {
+            Change::Put { key, value } => Some((key, value)),
+            Change::Delete { .. } => None,
+        });
+        let back = put_back(plan, records).into_iter().map(|record| (&record.key, &record.value));
+        let size = |(key, value): &(&Bytes, &Bytes)| key.len() + value.len();
+        let written = puts.max_by_key(size).map(|largest| (largest, "would not be taken"));
+        let back = back.max_by_key(size).map(|largest| (largest, "could not be put back by `rollback`"));
+        for ((key, value), what) in written.into_iter().chain(back) {
+            if key.len() + value.len() < SURELY_TAKEN {
+                continue;
+            }
+            let absolute = [self.root.as_bytes(), key].concat();
+            let mut compares = fence_like(&self.root);
+            compares.push(Compare::value(
+                format!("{}{HISTORY}", self.root),
+                CompareOp::Equal,
+                vec![b' '; HISTORY_BYTES],
+            ));
+            compares.push(Compare::version(absolute.clone(), CompareOp::Less, 0));
+            let txn = Txn::new().when(compares).and_then([TxnOp::put(absolute, value.to_vec(), None)]);
+            let see =
+                format!("let etcd see the largest value, that of {} ({})", printable(key), bytes(value.len() as u64));
+            let asked = etcd.kv(&see, async |mut kv| kv.txn(txn.clone()).await).await;
+            asked.map(drop).with_context(|| {
+                format!("the largest value {what}. Start etcd with a larger --max-request-bytes. Nothing was written")
+            })?;
+        }
+        Ok(())
     }
 
     /// Asks etcd to delete, for every kind of key that the plan writes, a key that cannot exist because it ends in a slash: it
@@ -82,9 +126,10 @@ impl Context {
         let alarms = health.alarms.as_deref().unwrap_or_default();
         if let Some(alarm) = alarms.iter().find(|alarm| alarm.kind == Alarm::NOSPACE) {
             bail!(
-                "etcd member {:x} has the alarm NOSPACE, so etcd refuses all writes: compact (`etcdctl compact <revision>`), \
-                 `etcdctl defrag` each member, or raise --quota-backend-bytes; then `etcdctl alarm disarm`",
-                alarm.member
+                "etcd member {:x} has the alarm NOSPACE, so etcd refuses all writes: {}; or raise --quota-backend-bytes. Then `etcdctl \
+                 alarm disarm`",
+                alarm.member,
+                make_room(plan.revision)
             );
         }
         if let Some(alarm) = alarms.iter().find(|alarm| alarm.kind == Alarm::CORRUPT) {
@@ -96,14 +141,13 @@ impl Context {
             if size + added + way_back > quota {
                 bail!(
                     "there is not enough room in etcd at {}: its database has {}, about {} will be written, the way back takes about {}, \
-                     and its quota is {}. Make room on each member: `etcdctl compact {}`, then `etcdctl defrag`; or raise \
-                     --quota-backend-bytes",
+                     and its quota is {}. Make room: {}; or raise --quota-backend-bytes",
                     member.endpoint,
                     bytes(size),
                     bytes(added),
                     bytes(way_back),
                     bytes(quota),
-                    plan.revision
+                    make_room(plan.revision)
                 );
             }
         }
@@ -111,10 +155,17 @@ impl Context {
     }
 }
 
-/// How much etcd's database may grow by a rollback: what is overwritten or deleted is put back, what is new is deleted.
-fn way_back_bytes(plan: &Plan, records: &Records) -> u64 {
-    let written: BTreeSet<&[u8]> =
-        plan.changes().filter(|change| matches!(change, Change::Put { .. })).map(|change| &**change.key()).collect();
+/// The commands that free what earlier revisions take, as they can be typed.
+fn make_room(revision: i64) -> String {
+    format!(
+        "`etcdctl compact {revision}`, then `etcdctl defrag --cluster` (etcd 3.4 and later; one member after the other), with --endpoints and \
+         the login as for any etcdctl"
+    )
+}
+
+/// What a rollback puts back: what a plan overwrites or deletes.
+fn put_back<'a>(plan: &Plan, records: &'a Records) -> Vec<&'a Record> {
+    let written: BTreeSet<&[u8]> = put_keys(plan).collect();
     let ranges: BTreeMap<&[u8], &[u8]> = plan
         .changes()
         .filter_map(|change| match change {
@@ -123,9 +174,18 @@ fn way_back_bytes(plan: &Plan, records: &Records) -> u64 {
         })
         .collect();
     let is_deleted = |key: &[u8]| ranges.range(..=key).next_back().is_some_and(|(_, last)| key <= *last);
-    let back = records.iter().filter(|record| written.contains(&*record.key) || is_deleted(&record.key));
+    records.iter().filter(|record| written.contains(&*record.key) || is_deleted(&record.key)).collect()
+}
+
+fn put_keys(plan: &Plan) -> impl Iterator<Item = &[u8]> {
+    plan.changes().filter(|change| matches!(change, Change::Put { .. })).map(|change| &**change.key())
+}
+
+/// How much etcd's database may grow by a rollback: what is overwritten or deleted is put back, what is new is deleted.
+fn way_back_bytes(plan: &Plan, records: &Records) -> u64 {
+    let back = put_back(plan, records).into_iter();
     let restored: u64 = back.map(|record| (record.key.len() + record.value.len()) as u64 + BYTES_A_KEY).sum();
-    restored + written.len() as u64 * BYTES_A_KEY
+    restored + put_keys(plan).count() as u64 * BYTES_A_KEY
 }
 
 /// How much etcd's database may grow: puts with their values, deletes as marks.

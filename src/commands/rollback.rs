@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use bytes::Bytes;
 use semver::Version;
 use time::OffsetDateTime;
 
 use super::gone::since;
+use super::metadata::Moment;
+use super::read_back::{ReadBack, cuts};
 use super::way_back::{other_cluster, record_of};
-use super::{Context, describe, interrupted, log_changes};
+use super::{Context, describe, interrupted, log_changes, refusal};
 use crate::backup::Backup;
 use crate::catalog::handed_over::{handed_over, reset_builds};
 use crate::catalog::records::Records;
@@ -20,18 +22,19 @@ use crate::catalog::{collection_record, records::Versions};
 use crate::cli::RollbackOptions;
 use crate::diff::Diff;
 use crate::etcd::Etcd;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 use crate::garbage;
 use crate::guard::Guard;
-use crate::history::{History, Operation, Progress};
+use crate::history::{Completion, History, Operation};
 use crate::layout::families::Family;
 use crate::layout::keys::{HISTORY, family_of, is_metadata};
 use crate::outcome::backed_up::BackupFile;
-use crate::outcome::rolled_back::{CollectionChanges, RollbackOutcome};
+use crate::outcome::failed::Failure;
+use crate::outcome::rolled_back::{CollectionChanges, RestoredBackup, RollbackOutcome};
 use crate::outcome::words::{bytes, thousands};
 use crate::outcome::{Ended, Next, Step};
 use crate::plan::{Change, Plan, closing_of_rollback};
-use crate::state::Situation;
+use crate::state::{Situation, State};
 
 type Entries = Vec<(Bytes, Bytes)>;
 
@@ -43,7 +46,7 @@ pub(super) async fn execute(context: &Context, options: &RollbackOptions) -> Res
     context.say(format!("the backup is sound: {}", describe(&backup)));
     let etcd = context.connect().await?;
     let guard = context.lock(&etcd).await?;
-    let mut job = Job { context, options, etcd: &etcd, guard: &guard, backup: &backup, entries };
+    let mut job = Restoring { context, options, etcd: &etcd, guard: &guard, backup: &backup, entries };
     let result = job.guarded().await;
     guard.release().await;
     let mut outcome = result?;
@@ -51,9 +54,7 @@ pub(super) async fn execute(context: &Context, options: &RollbackOptions) -> Res
     if let Some(revision) = outcome.verified_revision {
         context.say(format!("rolled back at revision {revision} in {:.1} s", outcome.seconds));
     }
-    if let Some(next) = &outcome.header.next {
-        context.say(format!("next: {}", next.text));
-    }
+    context.say(format!("next: {}", outcome.header.next.text));
     context.console.object(&outcome);
     Ok(Exit::Done)
 }
@@ -81,7 +82,7 @@ fn read_backup(context: &Context, options: &RollbackOptions) -> Result<(Backup, 
 }
 
 /// A rollback under the lock.
-pub(super) struct Job<'a> {
+pub(super) struct Restoring<'a> {
     pub(super) context: &'a Context,
     pub(super) options: &'a RollbackOptions,
     etcd: &'a Etcd,
@@ -91,7 +92,7 @@ pub(super) struct Job<'a> {
     pub(super) entries: Entries,
 }
 
-impl Job<'_> {
+impl Restoring<'_> {
     async fn guarded(&mut self) -> Result<RollbackOutcome, Failure> {
         let context = self.context;
         let recorded = context.recorded_history(self.etcd).await?;
@@ -105,17 +106,23 @@ impl Job<'_> {
         let expected = || self.entries.iter().cloned();
         let (reading, diff) = context.read_records_against(self.etcd, expected).await?;
         self.same_cluster(reading.cluster_id)?;
+        let target = recorded.as_ref().and_then(History::target);
+        // What is there may be anything, a history key that cannot be read too: it is overwritten all the same.
+        let situation = context.situation(&reading.records);
+        self.is_a_way_back(&reading.records)?;
         let previous = reading.records.history().cloned();
         let plan = Plan::of_rollback(&diff, reading.revision);
         let frame = self.frame(&reading.records);
-        let since = since(recorded.as_ref(), &backup, &handed_over, &reading.records);
-        let target = recorded.as_ref().and_then(History::target);
         let mut outcome = RollbackOutcome {
-            header: context.header("rollback", Ended::NothingToDo, None, Some(next(context, target.as_ref()))),
-            backup: self.backup.path.display().to_string(),
+            header: context.header("rollback", Ended::NothingToDo, state_of(&backup), next(context, target.as_ref())),
+            backup: RestoredBackup {
+                path: self.backup.path.display().to_string(),
+                keys: self.entries.len() as u64,
+                revision: record_of(self.backup).revision,
+            },
             copy: None,
-            collections: collections(&reading.records, &backup),
-            since,
+            collection_changes: collections(&reading.records, &backup),
+            since: since(recorded.as_ref(), &backup, &handed_over, &reading.records),
             files: None,
             to_build_again: if choices.rebuild_handed_over { handed_over.clone() } else { Vec::new() },
             differences: diff.counts(),
@@ -123,47 +130,54 @@ impl Job<'_> {
             verified_revision: None,
             seconds: 0.0,
         };
+        drop(backup);
         outcome.files = self.check_files(&handed_over, choices.rebuild_handed_over).await?;
         if diff.is_empty() && previous.is_none() {
             let keys = thousands(outcome.differences.equal);
             context.say(format!("nothing to do: all {keys} metadata keys are as in the backup"));
             return Ok(outcome);
         }
-        context.say(outcome.collections.in_words());
-        self.warn_of_files(&outcome, recorded.as_ref());
+        context.say(outcome.collection_changes.in_words());
+        self.warn_of_files(&outcome, target.as_ref());
         let changes = in_words(&outcome);
         context.say(format!("plan: {changes}"));
         context.check_room_and_rights(self.etcd, &plan, &Records::default()).await?;
-        let situation = Situation::of(&reading.records);
         let question = format!(
-            "This will be written now: {} in the etcd cluster {:x} becomes what {} holds.",
-            context.config.meta_root,
+            "This will be written now:\n  etcd cluster {:x} at {}\n  meta root    {}\n  becomes      what {} holds: {}\n",
             reading.cluster_id,
-            self.backup.path.display()
+            self.etcd.endpoint(),
+            context.config.meta_root,
+            self.backup.path.display(),
+            describe(self.backup)
         );
-        context.ask(self.options.yes, &outcome.collections.in_words(), &question).await?;
+        context.ask(self.options.yes, "", &question).await?;
         // Half a restored backup is worth no copy: the copy was made when this began.
         let is_resumed = situation.as_ref().is_ok_and(|found| {
             found
                 .history
                 .as_ref()
-                .is_some_and(|history| history.operation == Operation::Rollback && history.state == Progress::Running)
+                .is_some_and(|history| history.operation == Operation::Rollback && history.state == Completion::Running)
         });
         if !self.options.no_copy && !is_resumed && reading.records.keys() > 0 {
             let found = situation.as_ref().map_or(crate::layout::Found::Mixed, |situation| situation.found);
             let file = copy_name(&self.backup.path);
-            let written = context.write_backup(self.etcd, &file, None, found).await?;
+            context
+                .check_room_for_backup(&file, &reading)
+                .context("the copy of what is there now (--no-copy: none)")?;
+            let of = Moment { revision: None, found, while_running: false };
+            let written = context.write_backup(self.etcd, &file, of).await?;
             context.say(format!("what was there before is saved in {}", file.display()));
             outcome.copy = Some(BackupFile::from(&written));
         }
-        let keys = self.entries.len() as u64;
+        let cuts = cuts(&context.root, self.entries.iter().map(|(key, value)| (key, value)), &reading.cuts);
+        drop(reading);
         let history =
             History { backup: Some(record_of(self.backup)), options: choices, ..History::begin(Operation::Rollback) };
-        let revision =
-            self.write(&plan, &diff, frame, previous, history, keys).await.map_err(|failure| match outcome.copy {
-                Some(_) => Failure::interrupted(failure.error),
-                None => failure,
-            })?;
+        let written = self.write(&plan, &diff, frame, (previous, history), cuts).await;
+        let revision = written.map_err(|failure| match outcome.copy {
+            Some(_) => Failure { exit: Exit::Interrupted, ..failure },
+            None => failure,
+        })?;
         context.say(format!("done: {changes}"));
         let differences = &outcome.differences;
         for (what, counts) in
@@ -171,6 +185,7 @@ impl Job<'_> {
         {
             counts.iter().for_each(|(prefix, keys)| context.say(format!("  {what}: {prefix} {}", thousands(*keys))));
         }
+        context.say_compaction(self.etcd, revision, outcome.totals).await;
         outcome.header.ended = Ended::Done;
         outcome.verified_revision = Some(revision);
         Ok(outcome)
@@ -179,7 +194,8 @@ impl Job<'_> {
     fn same_cluster(&self, cluster_id: u64) -> Result<()> {
         match other_cluster(self.backup, cluster_id) {
             Some(what) if !self.options.other_cluster => {
-                bail!("{what}. If this is the etcd that is meant, say so with --other-cluster. Nothing was written")
+                let next = "correct the etcd endpoints or the backup file; if this is the etcd that is meant, say so with --other-cluster";
+                Err(refusal(what, Next::new(Step::Correct, next)))
             }
             Some(what) => {
                 self.context.console.warn(&format!("{what}; going on, as --other-cluster says"));
@@ -189,13 +205,39 @@ impl Job<'_> {
         }
     }
 
+    /// A backup that was made while Milvus was running is restored only on purpose; or where it is on record as the way back, because
+    /// `run` found that it held just what was there with Milvus stopped, or because this goes on with such a rollback.
+    fn is_a_way_back(&self, records: &Records) -> Result<()> {
+        if !self.backup.while_running {
+            return Ok(());
+        }
+        let on_record =
+            records.history().and_then(|value| History::read(value).ok()).and_then(|history| history.backup);
+        let found = record_of(self.backup);
+        if on_record.is_some_and(|recorded| found.sha256.is_some() && recorded.sha256 == found.sha256) {
+            return Ok(());
+        }
+        let file = self.backup.path.display();
+        let danger = "was made while Milvus was running: what Milvus has changed since (collections, segments, indexes) would be lost, files \
+                      that only the newer metadata names with it, and something that was under way then may come back half done";
+        if !self.options.restore_backup_of_running_milvus {
+            bail!(
+                "{file} {danger}. Take the backup that was made with Milvus stopped; or, if there is none, restore this one on purpose with \
+                 --restore-backup-of-running-milvus. Nothing was written"
+            );
+        }
+        self.context.console.warn(&format!("{file} {danger}; going on, as --restore-backup-of-running-milvus says"));
+        Ok(())
+    }
+
     /// The tripwires that the first transaction puts, and the changes of the last one.
     fn frame(&self, records: &Records) -> (Vec<Change>, Vec<Change>) {
         let tripwires = all_tripwires();
-        let there: BTreeSet<&Bytes> = records.iter().map(|record| &record.key).collect();
+        let is_tripwire = |key: &&Bytes| family_of(key) == Family::Tripwire;
+        let there: BTreeSet<&Bytes> = records.iter().map(|record| &record.key).filter(is_tripwire).collect();
         let missing = tripwires.iter().filter(|(key, _)| !there.contains(key));
         let opening = missing.map(|(key, value)| Change::Put { key: key.clone(), value: value.clone() }).collect();
-        let in_backup: BTreeSet<Bytes> = self.entries.iter().map(|(key, _)| key.clone()).collect();
+        let in_backup: BTreeSet<Bytes> = self.entries.iter().map(|(key, _)| key).filter(is_tripwire).cloned().collect();
         (opening, closing_of_rollback(&tripwires, &in_backup))
     }
 
@@ -205,38 +247,44 @@ impl Job<'_> {
         plan: &Plan,
         diff: &Diff,
         (opening, closing): (Vec<Change>, Vec<Change>),
-        previous: Option<Bytes>,
-        history: History,
-        keys: u64,
+        (previous, history): (Option<Bytes>, History),
+        cuts: BTreeSet<Vec<u8>>,
     ) -> Result<i64, Failure> {
         let context = self.context;
         let way_on = format!(
-            "Run {} again: it goes on where this one ended. Do not start Milvus before it is done",
+            "run {} again: it goes on where this one ended. Do not start Milvus before it is done",
             history.way_on()
         );
+        let way_on = Next::new(Step::RollbackAgain, way_on);
+        let state = State::RollbackInterrupted;
         log_changes(plan);
-        let read_back = diff.equal.values().sum::<u64>() + plan.totals().puts;
-        context.progress.expect(plan, read_back);
+        context.progress.expect(plan, plan.totals().puts);
         let mut applier = context.applier(self.etcd, self.guard);
         applier.history = previous;
-        let fail =
-            |error, applier: &crate::apply::Applier| interrupted(error, applier.done().may_have_written(), &way_on);
+        let fail = |error, applier: &crate::apply::Applier| {
+            interrupted(error, applier.done().may_have_written(), state, &way_on)
+        };
         if let Err(error) = applier.turn(&opening, plan.revision, Some(history.write())).await {
             return Err(fail(error, &applier));
         }
         if let Err(error) = applier.apply(plan).await {
             return Err(fail(error, &applier));
         }
-        let is_part = |key: &[u8]| is_metadata(key) && family_of(key) != Family::Tripwire;
         let extra = closing.len() as u64;
-        let should = || self.entries.iter().filter(|(key, _)| family_of(key) != Family::Tripwire).cloned();
-        let revision = context.read_back(self.etcd, should, is_part, keys + extra, &way_on).await?;
+        let wanted = ReadBack { diff, plan, opening: &opening, keys: self.entries.len() as u64 + extra, cuts };
+        let read_back = context.read_back(self.etcd, &wanted, &way_on).await;
+        let revision = read_back.map_err(|failure| Failure { state: Some(state), ..failure })?;
         if let Err(error) = applier.turn(&closing, revision, None).await {
             return Err(fail(error, &applier));
         }
         tracing::debug!("removed {HISTORY} and {extra} tripwire(s)");
         Ok(revision)
     }
+}
+
+/// The state that the metadata is in afterwards.
+fn state_of(backup: &Records) -> State {
+    Situation::of(backup).map_or(State::Unknown, |situation| situation.state)
 }
 
 fn collections(records: &Records, backup: &Records) -> CollectionChanges {

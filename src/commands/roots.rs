@@ -54,6 +54,15 @@ pub async fn registered(etcd: &Etcd, root: &str) -> Result<Vec<Registered>, Etcd
     Ok(all)
 }
 
+/// The meta root that a key is under, if it is one that only Milvus writes; without a slash at the end.
+pub fn root_of(key: &[u8]) -> Option<String> {
+    let key = std::str::from_utf8(key).ok()?;
+    let folders = key.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
+    let root =
+        folders.map(|at| key.split_at(at)).find(|(_, rest)| MARKS.iter().any(|mark| rest[1..].starts_with(mark)));
+    root.map(|(root, _)| root.to_owned())
+}
+
 async fn is_meta_root(etcd: &Etcd, folder: &str) -> Result<bool, EtcdError> {
     for mark in MARKS {
         if etcd.count(format!("{folder}{mark}")).await? > 0 {
@@ -89,4 +98,26 @@ async fn children(etcd: &Etcd, folder: &str) -> Result<Vec<String>, EtcdError> {
         };
     }
     Ok(children)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_of_a_key_is_what_stands_before_what_only_milvus_writes() {
+        for (key, root) in [
+            ("by-dev/meta/root-coord/collection/1", Some("by-dev/meta")),
+            ("by-dev/meta/snapshots/root-coord/collection/1_ts5", Some("by-dev/meta")),
+            ("/a/b/meta/session/rootcoord", Some("/a/b/meta")),
+            ("meta/root-coord/root-coord/x", Some("meta")),
+            ("by-dev/kv/gid/timestamp", None),
+            ("by-dev/meta/indexes/1", None),
+            ("root-coord/collection/1", None),
+            ("", None),
+        ] {
+            assert_eq!(root_of(key.as_bytes()).as_deref(), root, "{key}");
+        }
+        assert_eq!(root_of(b"\xff/root-coord/"), None);
+    }
 }

@@ -1,33 +1,35 @@
 //! `run`: from the 2.1 layout to the target's own. `repair`: the same for what another tool migrated.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, bail};
 use bytes::Bytes;
 use semver::Version;
 
-use super::metadata::{Compared, Reading};
+use super::metadata::{Moment, Reading};
+use super::read_back::{ReadBack, cuts};
 use super::{Context, course_of, interrupted, log_changes, refusal, take};
-use crate::apply::transactions;
+use crate::apply::Applier;
 use crate::backup::write::Written;
+use crate::batches::transactions;
 use crate::catalog::{self, Conversion, check};
 use crate::cli::RunOptions;
-use crate::course;
+use crate::course::{self, Course};
 use crate::diff::{Diff, Differ};
 use crate::etcd::Etcd;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 use crate::garbage;
 use crate::guard::Guard;
 use crate::history::{BackupRecord, Choices, History, Operation};
-use crate::layout::families::Family;
-use crate::layout::keys::{family_of, is_metadata};
 use crate::outcome::backed_up::BackupFile;
+use crate::outcome::failed::Failure;
 use crate::outcome::migration::{MigrationSummary, headline, summary, wrongs};
 use crate::outcome::ran::RunOutcome;
+use crate::outcome::ticket;
 use crate::outcome::words::{self, refusals, thousands};
 use crate::outcome::{Ended, Next, Step};
-use crate::plan::{Plan, opening_of_run};
+use crate::plan::{Change, Plan, opening_of_run};
 use crate::state::{Situation, State};
 use crate::version::{Layout, Way, bad_target, way};
 
@@ -42,43 +44,65 @@ pub(super) struct Worked {
 pub(super) async fn execute(context: &Context, options: &RunOptions, operation: Operation) -> Result<Exit, Failure> {
     let target = versions(context, operation)?;
     let begun = Instant::now();
-    let mut outcome = RunOutcome {
-        header: context.header(operation.command(), Ended::NothingToDo, None, None),
-        source_version: context.source_version(),
-        target_version: target.to_string(),
-        backup: None,
-        migration: None,
-        verified_revision: None,
-        seconds: 0.0,
-    };
-    if is_needless(context, operation, &target)? {
-        let source = context.source_version().unwrap_or_default();
-        context.say(format!("nothing to do: Milvus {source} and {target} read the same layout"));
-    } else {
-        check_backup_is_named(context, options)?;
-        let from = context.source_version().map_or_else(String::new, |source| format!("from Milvus {source} "));
-        context.say(format!(
-            "{}: the metadata under {} goes {from}to {target}",
-            operation.command(),
-            context.config.meta_root
-        ));
-        let etcd = context.connect().await?;
-        let guard = context.lock(&etcd).await?;
-        let result = Job { context, options, etcd: &etcd, guard: &guard, operation, target: &target }
-            .guarded(&mut outcome)
-            .await;
-        guard.release().await;
-        result?;
-    }
+    let mut outcome = nothing_done(context, operation.command(), &target);
+    let done =
+        carry_out(context, options, (operation, operation.command()), &target, &mut outcome, async |_, _| Ok(())).await;
     outcome.seconds = begun.elapsed().as_secs_f64();
+    done.inspect_err(|failure| context.report(|surroundings| ticket::of_run(&outcome, Some(failure), surroundings)))?;
     if let Some(revision) = outcome.verified_revision {
         context.say(format!("done at revision {revision} in {:.1} s", outcome.seconds));
         let text = format!("`verify`, then start Milvus {target}; {}", garbage::in_a_sentence(&target));
         context.say(format!("next: {text}"));
-        outcome.header.next = Some(Next::new(Step::Verify, text));
+        outcome.header.next = Next::new(Step::Verify, text);
     }
+    context.report(|surroundings| ticket::of_run(&outcome, None, surroundings));
     context.console.object(&outcome);
     Ok(Exit::Done)
+}
+
+/// Does what is to be done, under the lock; `after` comes under the same one, when it is done or was done before.
+pub(super) async fn carry_out(
+    context: &Context,
+    options: &RunOptions,
+    (operation, command): (Operation, &str),
+    target: &Version,
+    outcome: &mut RunOutcome,
+    after: impl AsyncFnOnce(&Etcd, &RunOutcome) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    if is_needless(context, operation, target)? {
+        // Nothing is written, so nothing is locked. But it is looked at: whoever is told that there is nothing to do starts the target.
+        let etcd = context.connect().await?;
+        let (_, situation) = look(context, &etcd, outcome).await?;
+        let course = course_of(context, &situation, operation, target, options);
+        return nothing_to_do(context, course, outcome).map(drop);
+    }
+    check_backup_is_named(context, options)?;
+    let from = context.source_version().map_or_else(String::new, |source| format!("from Milvus {source} "));
+    context.say(format!("{command}: the metadata under {} goes {from}to {target}", context.config.meta_root));
+    let etcd = context.connect().await?;
+    let guard = context.lock(&etcd).await?;
+    let job = Migration { context, options, etcd: &etcd, guard: &guard, operation, target };
+    let done = async {
+        job.guarded(outcome).await?;
+        after(&etcd, outcome).await
+    }
+    .await;
+    guard.release().await;
+    done
+}
+
+/// The outcome of a run that has not begun.
+pub(super) fn nothing_done(context: &Context, command: &'static str, target: &Version) -> RunOutcome {
+    RunOutcome {
+        header: context.header(command, Ended::NothingToDo, State::Unknown, nothing_needed()),
+        source_version: context.source_version(),
+        target_version: target.to_string(),
+        backup: None,
+        way_back: None,
+        migration: None,
+        verified_revision: None,
+        seconds: 0.0,
+    }
 }
 
 /// The target version; `run` needs the source version too.
@@ -94,6 +118,34 @@ pub(super) fn versions(context: &Context, operation: Operation) -> Result<Versio
     }
 }
 
+/// Reads everything, and says what state it is in.
+async fn look(context: &Context, etcd: &Etcd, outcome: &mut RunOutcome) -> Result<(Reading, Situation), Failure> {
+    let reading = context.read_records(etcd).await?;
+    let situation = context.situation(&reading.records)?;
+    outcome.header.state = situation.state;
+    context.say(format!(
+        "found {} metadata keys at revision {}: {}",
+        thousands(reading.records.keys()),
+        reading.revision,
+        situation.headline()
+    ));
+    if situation.state == State::NoMilvus {
+        return Err(anyhow!("{}", context.nothing_here(etcd).await).into());
+    }
+    Ok((reading, situation))
+}
+
+/// Says so where there is nothing to do.
+///
+/// # Errors
+/// It is refused.
+fn nothing_to_do(context: &Context, course: Course, outcome: &mut RunOutcome) -> Result<bool, Failure> {
+    let Some((why, next)) = take(course)? else { return Ok(false) };
+    context.say(format!("nothing to do: {why}"));
+    outcome.header.next = next;
+    Ok(true)
+}
+
 /// Whether the versions say that there is nothing to migrate.
 pub(super) fn is_needless(context: &Context, operation: Operation, target: &Version) -> Result<bool> {
     match (&context.config.source_version, operation) {
@@ -102,16 +154,20 @@ pub(super) fn is_needless(context: &Context, operation: Operation, target: &Vers
     }
 }
 
+/// Both versions read the same layout.
+fn nothing_needed() -> Next {
+    Next::new(Step::Nothing, "both versions read the same layout: there is nothing to migrate")
+}
+
 /// No backup, no run, unless that is said.
 fn check_backup_is_named(context: &Context, options: &RunOptions) -> Result<()> {
     if options.with_backup {
         return context.backup_file().map(drop);
     }
     if context.config.backup_file.is_none() && !options.no_backup {
-        bail!(
-            "there is no backup, and so no way back: give --with-backup --backup-file FILE (cmd.runWithBackup, config.backupFilePath), or \
-             the --backup-file that `backup` made. To go on without any on purpose, --no-backup. Nothing was written"
-        );
+        let next = "give --with-backup --backup-file FILE (cmd.runWithBackup, config.backupFilePath), or the --backup-file that `backup` \
+                    made; to go on without any on purpose, --no-backup";
+        return Err(refusal("there is no backup, and so no way back", Next::new(Step::Backup, next)));
     }
     Ok(())
 }
@@ -156,8 +212,12 @@ impl Context {
     }
 }
 
+fn mend(text: &str) -> Next {
+    Next::new(Step::Mend, text)
+}
+
 /// A run or repair under the lock.
-struct Job<'a> {
+struct Migration<'a> {
     context: &'a Context,
     options: &'a RunOptions,
     etcd: &'a Etcd,
@@ -166,32 +226,20 @@ struct Job<'a> {
     target: &'a Version,
 }
 
-impl Job<'_> {
+impl Migration<'_> {
+    /// Everything that is done under the lock; `outcome` tells what it came to.
     async fn guarded(&self, outcome: &mut RunOutcome) -> Result<(), Failure> {
         let context = self.context;
-        let reading = context.read_records(self.etcd).await?;
-        let situation = Situation::of(&reading.records)?;
-        outcome.header.state = Some(situation.state);
-        context.say(format!(
-            "found {} metadata keys at revision {}: {}",
-            thousands(reading.records.keys()),
-            reading.revision,
-            situation.headline()
-        ));
-        if situation.state == State::NoMilvus {
-            return Err(anyhow!("{}", context.nothing_here(self.etcd).await).into());
-        }
+        let (reading, situation) = look(context, self.etcd, outcome).await?;
         let choices = self.choices();
         let course = course_of(context, &situation, self.operation, self.target, self.options);
-        if let Some(why) = take(course)? {
-            context.say(format!("nothing to do: {why}"));
-            outcome.header.next = Some(course::next(&situation));
+        if nothing_to_do(context, course, outcome)? {
             return Ok(());
         }
         let worked = context.work_out(&reading, &situation, self.options, self.operation, self.target);
         self.check_problems(&worked)?;
         outcome.migration = Some(worked.summary.clone());
-        self.carry_out(&reading, &situation, &worked, choices, outcome).await
+        self.migrate(reading, &situation, worked, choices, outcome).await
     }
 
     fn choices(&self) -> Choices {
@@ -202,10 +250,11 @@ impl Job<'_> {
     fn check_problems(&self, worked: &Worked) -> Result<()> {
         let conversion = &worked.conversion;
         if !conversion.refusals.is_empty() {
-            bail!("{}\nNothing was written", refusals(&conversion.refusals));
+            return Err(refusal(refusals(&conversion.refusals), mend("choose another way, as named above")));
         }
         if !worked.summary.findings.is_empty() {
-            bail!("{}\nNothing was written", wrongs(&worked.summary).unwrap_or_default());
+            let wrongs = wrongs(&worked.summary).unwrap_or_default();
+            return Err(refusal(wrongs, mend("mend these records, each as named above")));
         }
         if conversion.problems.is_empty() {
             return Ok(());
@@ -215,17 +264,19 @@ impl Job<'_> {
             self.context.console.warn(&format!("{list}\ngoing on without these records, as --skip-invalid says"));
             return Ok(());
         }
-        bail!(
-            "{list}\nNothing was written. Mend these records, or go on without exactly them with --skip-invalid \
-             (cmd.skipInvalid: true); make a backup first"
-        )
+        Err(refusal(
+            list,
+            mend(
+                "mend these records, or go on without exactly them with --skip-invalid (cmd.skipInvalid: true); make a backup first",
+            ),
+        ))
     }
 
-    async fn carry_out(
+    async fn migrate(
         &self,
-        reading: &Reading,
+        reading: Reading,
         situation: &Situation,
-        worked: &Worked,
+        mut worked: Worked,
         choices: Choices,
         outcome: &mut RunOutcome,
     ) -> Result<(), Failure> {
@@ -235,6 +286,8 @@ impl Job<'_> {
         let is_resumed = situation.history.is_some();
         if worked.plan.is_empty() && opening.is_empty() && !is_resumed {
             context.say("nothing to do: everything is as it should be already");
+            outcome.header.next =
+                Next::new(Step::Verify, format!("check the metadata with `verify`, then start Milvus {}", self.target));
             return Ok(());
         }
         context.say(format!(
@@ -245,12 +298,17 @@ impl Job<'_> {
             thousands(worked.summary.transactions as u64)
         ));
         context.check_room_and_rights(self.etcd, &worked.plan, &reading.records).await?;
-        let way_back = self.way_back(reading, situation)?;
+        if self.options.with_backup && !is_resumed {
+            context.check_room_for_backup(&context.backup_file()?, &reading)?;
+        }
+        let way_back = self.way_back(&reading, situation)?;
         if way_back.is_none() && (!self.options.with_backup || is_resumed) {
             context.console.warn("there is no backup: there is no way back from here");
         }
-        context.ask(self.options.yes, &summary(&worked.summary, context.details), &self.question(reading)).await?;
-        let (written, record) = self.back_up(reading, situation, way_back).await?;
+        let report = summary(&worked.summary, context.details);
+        let question = self.question(&reading, situation, way_back.as_ref());
+        let is_shown = context.ask(self.options.yes, &report, &question).await?;
+        let (written, record) = self.back_up(&reading, situation, way_back).await?;
         outcome.backup = written.as_ref().map(BackupFile::from);
         let source = context.config.source_version.as_ref();
         let history = match &situation.history {
@@ -258,30 +316,44 @@ impl Job<'_> {
             Some(history) if is_resumed => history.clone(),
             _ => History { backup: record, ..course::begin(self.operation, source, self.target, choices) },
         };
-        let done = self.write(reading, worked, opening, history).await;
+        outcome.way_back = history.backup.is_some().then(|| history.way_back());
+        let kept = Kept::of(reading, &context.root, std::mem::take(&mut worked.conversion.should));
+        let done = self.write(kept, &worked, opening, history).await;
         let revision = done.map_err(|failure| match outcome.backup {
-            Some(_) => Failure::interrupted(failure.error),
+            Some(_) => Failure { exit: Exit::Interrupted, ..failure },
             None => failure,
         })?;
-        context.say(format!(
-            "done: {}\n{}",
-            headline(&worked.conversion.report),
-            summary(&worked.summary, context.details)
-        ));
+        context.say(format!("done: {}", headline(&worked.conversion.report)));
+        if !is_shown {
+            context.say(report);
+        }
+        context.say_compaction(self.etcd, revision, totals).await;
         if !worked.conversion.problems.is_empty() {
             let problems = words::problems(&worked.conversion.problems);
             context.console.warn(&format!("left out, as --skip-invalid says: {problems}"));
         }
         outcome.header.ended = Ended::Done;
-        outcome.header.state = Some(State::Migrated);
+        outcome.header.state = State::Migrated;
         outcome.verified_revision = Some(revision);
         Ok(())
     }
 
-    fn question(&self, reading: &Reading) -> String {
+    /// Names all that a slip could have made another than is meant.
+    fn question(&self, reading: &Reading, situation: &Situation, way_back: Option<&BackupRecord>) -> String {
+        let config = &self.context.config;
+        let from = config.source_version.as_ref().map_or_else(String::new, |version| format!(" from {version}"));
+        let makes_one = self.options.with_backup && situation.history.is_none();
+        let backup = match (way_back, &config.backup_file) {
+            (None, Some(file)) if makes_one => format!("{}, written first", file.display()),
+            (Some(backup), _) => backup.file.clone(),
+            (None, _) => "NONE".to_owned(),
+        };
         format!(
-            "This will be written now: {} in the etcd cluster {:x}, for Milvus {}.",
-            self.context.config.meta_root, reading.cluster_id, self.target
+            "This will be written now:\n  etcd cluster {:x} at {}\n  meta root    {}\n  Milvus      {from} to {}\n  way back     {backup}\n",
+            reading.cluster_id,
+            self.etcd.endpoint(),
+            config.meta_root,
+            self.target
         )
     }
 
@@ -295,7 +367,8 @@ impl Job<'_> {
                         Step::RunAgain,
                         "give the backup that is on record with --backup-file, or go on without it on purpose with --no-backup",
                     );
-                    refusal(&format!("this run was interrupted, and the way back has to be there while it is finished: {error:#}"), &next)
+                    let why = "this run was interrupted, and the way back has to be there while it is finished";
+                    refusal(format!("{why}: {error:#}"), next)
                 })?;
                 self.context.say(format!("the way back is {}, made before this was interrupted", file.display()));
                 Ok(Some(recorded))
@@ -318,7 +391,8 @@ impl Job<'_> {
             return Ok((None, way_back));
         }
         let file = self.context.backup_file()?;
-        let written = self.context.write_backup(self.etcd, &file, Some(reading.revision), situation.found).await?;
+        let of = Moment { revision: Some(reading.revision), found: situation.found, while_running: false };
+        let written = self.context.write_backup(self.etcd, &file, of).await?;
         self.context.say_backup(&written);
         let record = BackupRecord {
             file: file.display().to_string(),
@@ -330,87 +404,55 @@ impl Job<'_> {
     }
 
     /// Writes everything, reads it back, and puts the end on record.
-    async fn write(
-        &self,
-        reading: &Reading,
-        worked: &Worked,
-        opening: Vec<crate::plan::Change>,
-        history: History,
-    ) -> Result<i64, Failure> {
+    async fn write(&self, kept: Kept, worked: &Worked, opening: Vec<Change>, history: History) -> Result<i64, Failure> {
         let context = self.context;
+        let (state, code) = match self.operation {
+            Operation::Repair => (State::RepairInterrupted, Step::Repair),
+            _ => (State::RunInterrupted, Step::RunAgain),
+        };
+        let plan = &worked.plan;
         let way_on = format!(
-            "Run again with {}: it goes on where this one ended. Or go back with {}. Do not start Milvus before one of the two is done",
+            "run again with {}: it goes on where this one ended. Or go back with {}. Do not start Milvus before one of the two is done",
             history.way_on(),
             history.way_back()
         );
-        log_changes(&worked.plan);
-        context.progress.expect(&worked.plan, reading.records.keys() + worked.plan.totals().puts);
+        let way_on = Next::new(code, way_on);
+        log_changes(plan);
+        context.progress.expect(plan, plan.totals().puts);
         let mut applier = context.applier(self.etcd, self.guard);
-        applier.history = reading.records.history().cloned();
-        let fail =
-            |error, applier: &crate::apply::Applier| interrupted(error, applier.done().may_have_written(), &way_on);
-        if let Err(error) = applier.turn(&opening, reading.revision, Some(history.write())).await {
+        applier.history = kept.history;
+        let fail = |error, applier: &Applier| interrupted(error, applier.done().may_have_written(), state, &way_on);
+        if let Err(error) = applier.turn(&opening, plan.revision, Some(history.write())).await {
             return Err(fail(error, &applier));
         }
-        if let Err(error) = applier.apply(&worked.plan).await {
+        if let Err(error) = applier.apply(plan).await {
             return Err(fail(error, &applier));
         }
-        let revision = self.read_back(&worked.conversion.should, reading, &way_on).await?;
+        let wanted = ReadBack { diff: &worked.diff, plan, opening: &opening, keys: kept.keys, cuts: kept.cuts };
+        let read_back = context.read_back(self.etcd, &wanted, &way_on).await;
+        let revision = read_back.map_err(|failure| Failure { state: Some(state), ..failure })?;
         if let Err(error) = applier.turn(&[], revision, Some(history.end().write())).await {
             return Err(fail(error, &applier));
         }
         Ok(revision)
     }
+}
 
-    /// Holds everything against what should be.
-    async fn read_back(
-        &self,
-        should: &BTreeMap<Bytes, Bytes>,
-        reading: &Reading,
-        way_on: &str,
-    ) -> Result<i64, Failure> {
-        let expected = || should.iter().map(|(key, value)| (key.clone(), value.clone()));
+/// What is kept of what was read, while writing: the values are in the plan, or they stay as they are.
+struct Kept {
+    /// How many metadata keys there should be in the end.
+    keys: u64,
+    cuts: BTreeSet<Vec<u8>>,
+    history: Option<Bytes>,
+}
+
+impl Kept {
+    fn of(reading: Reading, root: &str, should: BTreeMap<Bytes, Bytes>) -> Self {
         let others: u64 = reading.records.others().values().sum();
-        self.context.read_back(self.etcd, expected, is_converted, should.len() as u64 + others, way_on).await
-    }
-}
-
-/// Whether a key takes part in a conversion; others are only counted.
-fn is_converted(key: &[u8]) -> bool {
-    is_metadata(key) && family_of(key) != Family::Other
-}
-
-impl Context {
-    /// Reads everything back and compares: what takes part is as it should be, and nothing came or went besides.
-    pub(super) async fn read_back<I: Iterator<Item = (Bytes, Bytes)>>(
-        &self,
-        etcd: &Etcd,
-        should: impl Fn() -> I,
-        is_part: impl Fn(&[u8]) -> bool,
-        keys: u64,
-        way_on: &str,
-    ) -> Result<i64, Failure> {
-        let compared = self.compare(etcd, "reading back and comparing", should, is_part).await;
-        let Compared { diff, revision, keys: found } = compared.map_err(|error| {
-            let error = error.context("everything was written, but could not be read back and compared");
-            Failure::interrupted(error.context(way_on.to_owned()))
-        })?;
-        let mut wrong: Vec<String> = diff.in_words().collect();
-        if wrong.is_empty() && found != keys {
-            wrong.push(format!("there are {} metadata keys instead of {}", thousands(found), thousands(keys)));
+        Self {
+            keys: should.len() as u64 + others,
+            cuts: cuts(root, should.iter(), &reading.cuts),
+            history: reading.records.history().cloned(),
         }
-        if wrong.is_empty() {
-            self.say(format!(
-                "read back at revision {revision} and compared: all {} metadata keys are as planned",
-                thousands(found)
-            ));
-            return Ok(revision);
-        }
-        const LISTED: usize = 20;
-        let list = wrong.iter().take(LISTED).cloned().collect::<Vec<_>>().join("\n  ");
-        Err(Failure::interrupted(anyhow!(
-            "everything was written, but {} key(s) are not as planned at revision {revision}:\n  {list}\n{way_on}",
-            thousands(wrong.len() as u64)
-        )))
     }
 }

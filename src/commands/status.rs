@@ -6,9 +6,11 @@ use super::Context;
 use super::roots::meta_roots;
 use crate::course;
 use crate::etcd::Etcd;
-use crate::exit::{Exit, Failure};
+use crate::etcd::members::Members;
+use crate::exit::Exit;
 use crate::guard::{Session, sessions};
 use crate::layout::keys::MIGRATION_SESSION;
+use crate::outcome::failed::Failure;
 use crate::outcome::surveyed::{StatusOutcome, text};
 use crate::outcome::{Ended, Next, Step};
 use crate::state::{Situation, State};
@@ -20,22 +22,29 @@ pub(super) async fn execute(context: &Context) -> Result<Exit, Failure> {
     let meta_roots = meta_roots(&etcd).await.ok();
     let (sessions, lock) = registered(context, &etcd).await?;
     let reading = context.read_records(&etcd).await?;
-    let situation = Situation::of(&reading.records)?;
+    let situation = context.situation(&reading.records)?;
+    let members = etcd.members(reading.revision).await;
+    if let Err(error) = &members {
+        tracing::debug!("{error}");
+    }
     let alarms = health.alarms.map(|alarms| {
         alarms.iter().map(|alarm| format!("{} (member {:x})", alarm.kind, alarm.member)).collect::<Vec<_>>()
     });
-    let first = first_of_all(lock.as_ref(), alarms.as_deref().unwrap_or_default());
+    let members = members.ok();
+    let first = first_of_all(lock.as_ref(), alarms.as_deref().unwrap_or_default(), members.as_ref());
     let next = first.unwrap_or_else(|| next(context, &situation, &sessions));
     let outcome = StatusOutcome {
-        header: context.header("status", Ended::Done, Some(situation.state), Some(next)),
+        header: context.header("status", Ended::Done, situation.state, next),
         endpoints: health.endpoints,
+        members,
         alarms,
         meta_roots,
+        revision: reading.revision,
         keys: reading.records.keys(),
         collections: situation.collections,
         layout: (reading.records.keys() > 0).then_some(situation.found),
         found: situation.headline(),
-        backup: context.backup_in_words(&reading, situation.history.as_ref()),
+        backup: context.configured_backup(&reading, situation.history.as_ref()),
         history: situation.history,
         made_by_newer: situation.made,
         sessions,
@@ -71,8 +80,12 @@ fn next(context: &Context, situation: &Situation, sessions: &[Session]) -> Next 
 }
 
 /// What keeps every other step from being one.
-fn first_of_all(lock: Option<&Session>, alarms: &[String]) -> Option<Next> {
+fn first_of_all(lock: Option<&Session>, alarms: &[String], members: Option<&Members>) -> Option<Next> {
     match lock {
+        _ if members.is_some_and(Members::differ) => Some(Next::new(
+            Step::MendEtcd,
+            "mend etcd first: its members do not hold the same data; look with `etcdctl endpoint hashkv --cluster`",
+        )),
         _ if !alarms.is_empty() => Some(Next::new(Step::MendEtcd, format!("mend etcd first: {}", alarms.join(", ")))),
         None => None,
         Some(lock) if lock.leased => {

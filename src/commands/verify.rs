@@ -16,12 +16,14 @@ use crate::cli::{ConversionOptions, VerifyOptions};
 use crate::course;
 use crate::diff::{Diff, Differ};
 use crate::etcd::Etcd;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 use crate::garbage;
-use crate::guard::sessions;
+use crate::guard::{Session, sessions};
 use crate::history::{History, Operation};
 use crate::layout::families::Family;
 use crate::layout::keys::{MIGRATION_SESSION, family_of, is_metadata, printable};
+use crate::outcome::failed::Failure;
+use crate::outcome::ticket;
 use crate::outcome::verified::{ComparisonOutcome, VerifyOutcome, ended, text};
 use crate::outcome::words::refusals;
 use crate::outcome::{Next, Step};
@@ -36,23 +38,38 @@ struct Expected {
 }
 
 pub(super) async fn execute(context: &Context, options: &VerifyOptions) -> Result<Exit, Failure> {
-    if options.backup.is_none()
+    if options.against_backup.is_none()
         && (options.skip_invalid.is_some() || options.conversion != ConversionOptions::default())
     {
         let error = anyhow!(
-            "--skip-invalid, --rebuild-index, --keep-index-files and the --rename options mean something with --backup <FILE> only"
+            "--skip-invalid, --rebuild-index, --keep-index-files and the --rename options mean something with --against-backup only"
         );
         return Err(error.into());
     }
     // The file is read and checked before etcd is even asked.
-    let backup = options.backup.as_deref().map(|file| read_backup(context, file)).transpose()?;
+    let file = options.against_backup.as_ref().map(|file| context.named_backup(file)).transpose()?;
+    let backup = file.as_deref().map(|file| read_backup(context, file)).transpose()?;
     let etcd = context.connect().await?;
-    let live_sessions = live_sessions(context, &etcd).await?;
+    let sessions = live_sessions(context, &etcd).await?;
+    let outcome = examine(context, &etcd, options, backup, sessions).await?;
+    context.report(|surroundings| ticket::of_verify(&outcome, surroundings));
+    context.console.result(&outcome, || text(&outcome, context.details));
+    Ok(if outcome.consistent { Exit::Done } else { Exit::NothingWritten })
+}
+
+/// Judges what is in etcd now, and holds it against the migration of a backup.
+pub(super) async fn examine(
+    context: &Context,
+    etcd: &Etcd,
+    options: &VerifyOptions,
+    backup: Option<Entries>,
+    sessions: Vec<Session>,
+) -> Result<VerifyOutcome> {
     let (mut all, mut records) = (Vec::new(), Records::default());
-    let revision = read(context, &etcd, &mut all, &mut records).await?;
-    let situation = Situation::of(&records)?;
+    let revision = read(context, etcd, &mut all, &mut records).await?;
+    let situation = context.situation(&records)?;
     if situation.state == State::NoMilvus {
-        context.console.warn(&context.nothing_here(&etcd).await);
+        context.console.warn(&context.nothing_here(etcd).await);
     }
     let target = situation.history.as_ref().and_then(|history| history.target());
     let target = target.or_else(|| context.config.target_version.clone());
@@ -61,9 +78,7 @@ pub(super) async fn execute(context: &Context, options: &VerifyOptions) -> Resul
     let kept_newer = situation.history.as_ref().is_some_and(keeps_newer);
     let expected = backup.map(|backup| work_out(options, kept_newer, backup, target.as_ref())).transpose()?;
     let comparison = expected.map(|expected| compared(expected, &all));
-    let outcome = judge(context, &situation, target.as_ref(), checked, comparison, live_sessions, revision);
-    context.console.result(&outcome, || text(&outcome, context.details));
-    Ok(if outcome.consistent { Exit::Done } else { Exit::NothingWritten })
+    Ok(judge(context, &situation, target.as_ref(), checked, comparison, sessions, revision))
 }
 
 fn judge(
@@ -72,7 +87,7 @@ fn judge(
     target: Option<&Version>,
     checked: Checked,
     comparison: Option<ComparisonOutcome>,
-    live_sessions: Vec<String>,
+    sessions: Vec<Session>,
     revision: i64,
 ) -> VerifyOutcome {
     let errors = checked.errors().count();
@@ -88,7 +103,7 @@ fn judge(
     let consistent = errors == 0 && !differs && is_whole;
     let verdict = match (consistent, target) {
         (true, _) if checked.collections == 0 => "no collections: nothing to migrate, and nothing to verify".to_owned(),
-        (true, Some(target)) if live_sessions.is_empty() => {
+        (true, Some(target)) if sessions.is_empty() => {
             format!("complete and consistent: Milvus {target} can be started on it")
         }
         (true, Some(target)) => {
@@ -102,7 +117,7 @@ fn judge(
         (false, _) => "NOT what the migration of the backup gives".to_owned(),
     };
     let next = match (consistent, target) {
-        (true, Some(target)) if live_sessions.is_empty() && checked.collections > 0 => {
+        (true, Some(target)) if sessions.is_empty() && checked.collections > 0 => {
             Next::new(Step::StartNew, format!("start Milvus {target}; {}", garbage::in_a_sentence(target)))
         }
         (true, _) => Next::new(Step::Nothing, "nothing"),
@@ -116,13 +131,13 @@ fn judge(
         ),
     };
     VerifyOutcome {
-        header: context.header("verify", ended(consistent), Some(situation.state), Some(next)),
+        header: context.header("verify", ended(consistent), situation.state, next),
         found: situation.headline(),
         target_version: target.map(ToString::to_string),
         revision,
         keys: checked.keys,
         collections: checked.collections,
-        live_sessions,
+        sessions,
         consistent,
         source_keys: checked.source_keys,
         findings: checked.findings,
@@ -132,9 +147,10 @@ fn judge(
 }
 
 /// A backup's file name, and its keys with their values in ascending order.
-type Entries = (String, Vec<(Bytes, Bytes)>);
+pub(super) type Entries = (String, Vec<(Bytes, Bytes)>);
 
-fn read_backup(context: &Context, file: &Path) -> Result<Entries> {
+/// Reads a backup whole, for [`examine`].
+pub(super) fn read_backup(context: &Context, file: &Path) -> Result<Entries> {
     let mut entries = Vec::new();
     let backup = Backup::read(file, |key, value| entries.push((Bytes::from(key), Bytes::from(value))))?;
     context.say(format!("comparing with {}: {}", file.display(), describe(&backup)));
@@ -185,7 +201,7 @@ fn compared(expected: Expected, all: &[(Bytes, Bytes)]) -> ComparisonOutcome {
     all.iter().for_each(|(key, value)| differ.add(key.clone(), value));
     let diff: Diff = differ.finish();
     let mut outcome = ComparisonOutcome {
-        backup: expected.file,
+        path: expected.file,
         problems: expected.problems,
         equal: diff.equal.values().sum(),
         missing: Vec::new(),
@@ -203,12 +219,12 @@ fn compared(expected: Expected, all: &[(Bytes, Bytes)]) -> ComparisonOutcome {
     outcome
 }
 
-async fn live_sessions(context: &Context, etcd: &Etcd) -> Result<Vec<String>> {
+async fn live_sessions(context: &Context, etcd: &Etcd) -> Result<Vec<Session>> {
     let sessions = sessions(etcd, &context.root).await?;
     if sessions.iter().any(|session| session.key.ends_with(MIGRATION_SESSION)) {
         context.console.warn("a migration is under way: what it has not written yet is missing here");
     }
-    Ok(sessions.into_iter().map(|session| session.key[context.root.len()..].to_owned()).collect())
+    Ok(sessions)
 }
 
 /// Reads everything at one revision.
@@ -220,7 +236,7 @@ async fn read(context: &Context, etcd: &Etcd, all: &mut Vec<(Bytes, Bytes)>, rec
         let bar = context.progress.reading("verifying", snapshot.total());
         while let Some(page) = snapshot.next_page().await? {
             context.stop.check()?;
-            bar.read(page.len() as u64);
+            bar.read(page.len() as u64, context.metadata_keys(&page));
             for entry in page.into_iter().filter(|entry| entry.lease == 0) {
                 let key = entry.key.slice(context.root.len()..);
                 records.add(key.clone(), entry.value.clone());

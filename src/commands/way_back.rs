@@ -2,23 +2,23 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
+use semver::Version;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use semver::Version;
-
 use super::metadata::Reading;
 use super::run::Worked;
-use super::{Context, describe};
+use super::{Context, describe, refusal};
 use crate::backup::content::Content;
 use crate::backup::{Backup, Format};
 use crate::etcd::Etcd;
 use crate::garbage;
 use crate::history::{BackupRecord, History};
 use crate::outcome::going_back::WayBack;
+use crate::outcome::surveyed::ConfiguredBackup;
 use crate::outcome::words::{span, thousands};
-use crate::state::Situation;
+use crate::outcome::{Next, Step};
 
 /// Says what to do where a backup is no way back.
 const REMEDY: &str = "make one with `backup` or `run --with-backup`, correct config.backupFilePath (is the volume mounted?), or go on \
@@ -30,8 +30,10 @@ impl Context {
         let checked = self.read_content(file).and_then(|(backup, content)| {
             self.same_place(&backup, reading.cluster_id)?;
             if content != reading.content {
+                // A backup that was made while Milvus was running is one only if nothing has changed since: then it is as good as any.
+                let made = if backup.while_running { "while Milvus was running, " } else { "" };
                 bail!(
-                    "{} does not hold what is in etcd now: {} keys in the backup, {} in etcd, and not the same. It was made before a \
+                    "{} does not hold what is in etcd now: {} keys in the backup, {} in etcd, and not the same. It was made {made}before a \
                      change, or of another Milvus: rolling back to it would lose what changed since",
                     file.display(),
                     thousands(content.keys()),
@@ -40,8 +42,9 @@ impl Context {
             }
             Ok(backup)
         });
-        let backup =
-            checked.with_context(|| format!("the backup that is to be the way back cannot be used: {REMEDY}"))?;
+        let backup = checked.map_err(|error| {
+            refusal(format!("there is no way back from here: {error:#}"), Next::new(Step::Backup, REMEDY))
+        })?;
         self.say(format!("the way back is {}: {}", file.display(), describe(&backup)));
         Ok(record_of(&backup))
     }
@@ -90,19 +93,14 @@ impl Context {
         other_cluster(backup, cluster_id).map_or(Ok(()), |what| bail!("{what}"))
     }
 
-    /// All that is to be known of the way back before a migration.
-    pub(super) async fn way_back(
+    /// What it takes to go back from a migration, and until when that is open.
+    pub(super) async fn going_back(
         &self,
         reading: &Reading,
-        situation: &Situation,
         worked: &Worked,
         target: &Version,
         etcd: Option<&Etcd>,
     ) -> WayBack {
-        let backup = match etcd {
-            None => Some("whether it holds what is in etcd is seen by `plan` with etcd, and by `run`".to_owned()),
-            Some(_) => self.backup_in_words(reading, situation.history.as_ref()),
-        };
         let handed_over: usize = worked.summary.report.rebuilt.iter().map(|index| index.builds.len()).sum();
         let until = match handed_over {
             0 => garbage::ROWS_GO.to_owned(),
@@ -113,9 +111,6 @@ impl Context {
             ),
         };
         WayBack {
-            backup: backup.unwrap_or_else(|| {
-                "none is configured: `run` refuses without one (--backup-file, or --no-backup)".to_owned()
-            }),
             room: match etcd {
                 Some(etcd) => Some(self.room_in_words(etcd, &worked.plan, &reading.records).await),
                 None => None,
@@ -128,29 +123,36 @@ impl Context {
         }
     }
 
-    /// Whether the configured backup is the way back from what is there, in words.
-    pub(super) fn backup_in_words(&self, reading: &Reading, history: Option<&History>) -> Option<String> {
+    /// Whether the configured backup is the way back from what is there.
+    pub(super) fn configured_backup(&self, reading: &Reading, history: Option<&History>) -> Option<ConfiguredBackup> {
         let file = self.config.backup_file.as_ref()?;
+        let (is_way_back, text) = self.judge_backup(file, reading, history);
+        Some(ConfiguredBackup { path: file.display().to_string(), is_way_back, text })
+    }
+
+    fn judge_backup(&self, file: &Path, reading: &Reading, history: Option<&History>) -> (bool, String) {
         let shown = file.display();
         if !file.exists() {
-            return Some(format!("{shown} does not exist yet"));
+            return (false, format!("{shown} does not exist yet"));
         }
         if let Some(history) = history {
-            return Some(match self.recorded_backup(file, history) {
-                Ok(_) => format!("{shown} is the way back that is on record"),
-                Err(error) => format!("NOT the way back: {error:#}"),
-            });
+            return match self.recorded_backup(file, history) {
+                Ok(_) => (true, format!("{shown} is the way back that is on record")),
+                Err(error) => (false, format!("NOT the way back: {error:#}")),
+            };
         }
         let judged = self.read_content(file).and_then(|(backup, content)| {
             self.same_place(&backup, reading.cluster_id)?;
             let age = age(&backup).map_or_else(String::new, |age| format!(" ({age} ago)"));
             Ok((format!("{}{age}", describe(&backup)), content))
         });
-        Some(match judged {
-            Ok((what, content)) if content == reading.content => format!("{shown} holds just what is here: {what}"),
-            Ok((what, _)) => format!("{shown} does NOT hold what is here now: {what}"),
-            Err(error) => format!("NOT a way back from here: {error:#}"),
-        })
+        match judged {
+            Ok((what, content)) if content == reading.content => {
+                (true, format!("{shown} holds just what is here: {what}"))
+            }
+            Ok((what, _)) => (false, format!("{shown} does NOT hold what is here now: {what}")),
+            Err(error) => (false, format!("NOT a way back from here: {error:#}")),
+        }
     }
 }
 

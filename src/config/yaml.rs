@@ -31,10 +31,10 @@ type NodeId = usize;
 
 struct Node {
     line: usize,
-    content: Content,
+    content: YamlContent,
 }
 
-enum Content {
+enum YamlContent {
     Null,
     Scalar {
         text: String,
@@ -48,7 +48,7 @@ enum Content {
 impl Document {
     /// A document without any key: every lookup finds nothing.
     pub fn empty() -> Self {
-        Self { file: String::new(), nodes: vec![Node { line: 1, content: Content::Mapping(Vec::new()) }], root: 0 }
+        Self { file: String::new(), nodes: vec![Node { line: 1, content: YamlContent::Mapping(Vec::new()) }], root: 0 }
     }
 
     /// Reads and parses a file.
@@ -98,15 +98,15 @@ impl Document {
             }
         }
         let Builder { nodes, root, .. } = builder;
-        let Some(root) = root.filter(|&root| !matches!(nodes[root].content, Content::Null)) else {
+        let Some(root) = root.filter(|&root| !matches!(nodes[root].content, YamlContent::Null)) else {
             return Ok(None);
         };
         let document = Self { file: file.to_owned(), nodes, root };
         // The text itself is not shown: somebody may have named the password file here.
         let found = match &document.node(root).content {
-            Content::Mapping(_) => return Ok(Some(document)),
-            Content::List(_) => "a list",
-            Content::Null | Content::Scalar { .. } => "a text",
+            YamlContent::Mapping(_) => return Ok(Some(document)),
+            YamlContent::List(_) => "a list",
+            YamlContent::Null | YamlContent::Scalar { .. } => "a text",
         };
         bail!("{file}:{}: found {found}, expected keys like etcd: and cmd:", document.node(root).line)
     }
@@ -126,8 +126,8 @@ impl fmt::Debug for Document {
 impl Node {
     fn as_text(&self) -> Option<&str> {
         match &self.content {
-            Content::Scalar { text, .. } => Some(text),
-            Content::Null | Content::List(_) | Content::Mapping(_) => None,
+            YamlContent::Scalar { text, .. } => Some(text),
+            YamlContent::Null | YamlContent::List(_) | YamlContent::Mapping(_) => None,
         }
     }
 
@@ -138,14 +138,14 @@ impl Node {
     /// What a person would call it.
     fn describe(&self) -> String {
         match &self.content {
-            Content::Null => "nothing".into(),
-            Content::List(_) => "a list".into(),
-            Content::Mapping(_) => "a mapping (key: value)".into(),
-            Content::Scalar { text, plain: true } if text.len() <= 20 && text.parse::<f64>().is_ok() => {
+            YamlContent::Null => "nothing".into(),
+            YamlContent::List(_) => "a list".into(),
+            YamlContent::Mapping(_) => "a mapping (key: value)".into(),
+            YamlContent::Scalar { text, plain: true } if text.len() <= 20 && text.parse::<f64>().is_ok() => {
                 format!("the number {text}")
             }
-            Content::Scalar { text, plain: true } if boolean(text).is_some() => format!("the boolean {text}"),
-            Content::Scalar { text, .. } => format!("the text {}", quoted(text)),
+            YamlContent::Scalar { text, plain: true } if boolean(text).is_some() => format!("the boolean {text}"),
+            YamlContent::Scalar { text, .. } => format!("the text {}", quoted(text)),
         }
     }
 }
@@ -180,9 +180,9 @@ impl Builder {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain && tag.is_none();
                 let content = if plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL") {
-                    Content::Null
+                    YamlContent::Null
                 } else {
-                    Content::Scalar { text: text.into_owned(), plain }
+                    YamlContent::Scalar { text: text.into_owned(), plain }
                 };
                 let node = self.add(Node { line, content }, anchor);
                 self.attach(node);
@@ -224,7 +224,7 @@ impl Builder {
         if self.open.len() >= MAX_DEPTH {
             return Err(format!("nested deeper than {MAX_DEPTH} levels: is it the right file?"));
         }
-        let node = self.add(Node { line, content: Content::Null }, anchor);
+        let node = self.add(Node { line, content: YamlContent::Null }, anchor);
         self.open.push(Open { node, is_mapping, children: Vec::new() });
         Ok(())
     }
@@ -232,9 +232,9 @@ impl Builder {
     fn close(&mut self) {
         let Some(Open { node, is_mapping, children }) = self.open.pop() else { return };
         self.nodes[node].content = if is_mapping {
-            Content::Mapping(children.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
+            YamlContent::Mapping(children.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
         } else {
-            Content::List(children)
+            YamlContent::List(children)
         };
         self.attach(node);
     }

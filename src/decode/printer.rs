@@ -56,17 +56,17 @@ pub(super) fn block(out: &mut dyn Write, message: &[u8], names: Option<&'static 
     if message.is_empty() {
         return out.write_str("{}");
     }
-    lines(out, message, names, &Place { indent: 0, depth: 0 })
+    lines(out, message, names, &FieldPlace { indent: 0, depth: 0 })
 }
 
 /// Where a line begins, and in how many messages.
-struct Place {
+struct FieldPlace {
     indent: usize,
     depth: usize,
 }
 
 /// The first line begins where `out` stands, the others at the indentation.
-fn lines(out: &mut dyn Write, message: &[u8], names: Option<&'static MessageShape>, place: &Place) -> Result {
+fn lines(out: &mut dyn Write, message: &[u8], names: Option<&'static MessageShape>, place: &FieldPlace) -> Result {
     for (at, run) in runs(message).enumerate() {
         if at > 0 {
             new_line(out, place.indent)?;
@@ -89,14 +89,14 @@ fn new_line(out: &mut dyn Write, indent: usize) -> Result {
 }
 
 /// Fields of one number that follow each other.
-struct Run<'a> {
+struct RunOfBytes<'a> {
     number: u32,
     bytes: &'a [u8],
     length: usize,
 }
 
 /// The runs of a message; what does not parse ends them.
-fn runs(message: &[u8]) -> impl Iterator<Item = Run<'_>> {
+fn runs(message: &[u8]) -> impl Iterator<Item = RunOfBytes<'_>> {
     let mut fields = wire::iter(message).map_while(std::result::Result::ok).peekable();
     std::iter::from_fn(move || {
         let first = fields.next()?;
@@ -105,11 +105,11 @@ fn runs(message: &[u8]) -> impl Iterator<Item = Run<'_>> {
             end = next.whole.end;
             length += 1;
         }
-        Some(Run { number: first.number, bytes: &message[first.whole.start..end], length })
+        Some(RunOfBytes { number: first.number, bytes: &message[first.whole.start..end], length })
     })
 }
 
-impl<'a> Run<'a> {
+impl<'a> RunOfBytes<'a> {
     fn label(&self, out: &mut dyn Write, field: Option<&FieldShape>) -> Result {
         match field {
             Some(field) => out.write_str(&field.name),
@@ -151,19 +151,19 @@ impl<'a> Run<'a> {
         if is_list { out.write_char(']') } else { Ok(()) }
     }
 
-    fn fits(&self, field: Option<&'static FieldShape>, place: &Place) -> bool {
+    fn fits(&self, field: Option<&'static FieldShape>, place: &FieldPlace) -> bool {
         let label = field.map_or(4, |field| field.name.len());
         let mut line = Room { left: WIDTH.saturating_sub(place.indent + label) };
         self.inline(&mut line, field, place.depth).is_ok()
     }
 
-    fn lines(&self, out: &mut dyn Write, field: Option<&'static FieldShape>, place: &Place) -> Result {
+    fn lines(&self, out: &mut dyn Write, field: Option<&'static FieldShape>, place: &FieldPlace) -> Result {
         let indent = place.indent + 2;
         if !self.is_list(field) {
             return self.values(field).try_for_each(|value| match value.message(field, place.depth) {
                 Some((message, names)) => {
                     new_line(out, indent)?;
-                    lines(out, message, names, &Place { indent, depth: place.depth + 1 })
+                    lines(out, message, names, &FieldPlace { indent, depth: place.depth + 1 })
                 }
                 // A long text stays one.
                 None => {
@@ -178,7 +178,7 @@ impl<'a> Run<'a> {
             let mut line = Room { left: WIDTH.saturating_sub(indent) };
             match value.message(field, place.depth) {
                 Some((message, names)) if value.inline(&mut line, field, place.depth).is_err() => {
-                    lines(out, message, names, &Place { indent: indent + 2, depth: place.depth + 1 })
+                    lines(out, message, names, &FieldPlace { indent: indent + 2, depth: place.depth + 1 })
                 }
                 _ => value.inline(out, field, place.depth),
             }

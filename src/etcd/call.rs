@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use etcd_client::{Client, KvClient};
 use futures::future::join_all;
 
-use super::error::{Attempt, Verdict};
-use super::link::{Failure, Link};
+use super::error::{Attempt, Retry};
+use super::link::{Link, RequestFailure};
 use super::{EndpointCause, Etcd, EtcdError};
 
 /// What one answer of etcd may hold; its own limit for a request (1.5 MiB) does not hold for answers.
@@ -36,10 +36,13 @@ impl Etcd {
         loop {
             let (index, link) = self.link();
             let failure = match self.attempt(link, what, &request).await {
-                Ok(answer) => return Ok(answer),
-                Err(Verdict::Final(error)) => return Err(error),
-                Err(Verdict::LogIn(failure)) => failure,
-                Err(Verdict::Again(failure)) => {
+                Ok(answer) => {
+                    self.shared.trouble.is_over();
+                    return Ok(answer);
+                }
+                Err(Retry::Final(error)) => return Err(error),
+                Err(Retry::LogIn(failure)) => failure,
+                Err(Retry::Again(failure)) => {
                     self.rotate(index);
                     failure
                 }
@@ -49,7 +52,7 @@ impl Etcd {
             let Some(pause) = tries.next_pause() else {
                 return Err(self.give_up(what, tries).await);
             };
-            tracing::warn!("cannot {what} on {}: {brief}; trying again on {}", link.name(), self.endpoint());
+            self.shared.trouble.begins(&format!("cannot {what} on {}: {brief}", link.name()));
             tokio::time::sleep(pause).await;
         }
     }
@@ -65,16 +68,16 @@ impl Etcd {
         self.call(what, |client| request(client.kv_client().max_decoding_message_size(LARGEST_RESPONSE))).await
     }
 
-    async fn attempt<T, F>(&self, link: &Link, what: &str, request: &impl Fn(Client) -> F) -> Result<T, Verdict>
+    async fn attempt<T, F>(&self, link: &Link, what: &str, request: &impl Fn(Client) -> F) -> Result<T, Retry>
     where
         F: Future<Output = Result<T, etcd_client::Error>>,
     {
         let client = self.connection(link).await.map_err(|cause| {
             if cause.is_definite() {
                 let (what, endpoint) = (what.to_owned(), link.name().to_owned());
-                Verdict::Final(EtcdError::Unauthenticated { what, endpoint, cause })
+                Retry::Final(EtcdError::Unauthenticated { what, endpoint, cause })
             } else {
-                Verdict::Again(Failure::Explained(cause))
+                Retry::Again(RequestFailure::Explained(cause))
             }
         })?;
         let attempt = Attempt { what, endpoint: link.name(), user: self.shared.user.as_deref() };
@@ -82,18 +85,18 @@ impl Etcd {
         let verdict = match outcome {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => attempt.judge(error),
-            Err(_) => Verdict::Again(Failure::TimedOut),
+            Err(_) => Retry::Again(RequestFailure::TimedOut),
         };
-        if matches!(verdict, Verdict::LogIn(_)) {
+        if matches!(verdict, Retry::LogIn(_)) {
             self.log_in_again(client, &attempt).await?;
         }
         Err(verdict)
     }
 
-    async fn log_in_again(&self, client: Client, attempt: &Attempt<'_>) -> Result<(), Verdict> {
+    async fn log_in_again(&self, client: Client, attempt: &Attempt<'_>) -> Result<(), Retry> {
         match tokio::time::timeout(self.shared.request_timeout, client.refresh_token()).await {
             Ok(login) => login.map_err(|error| attempt.judge(error)),
-            Err(_) => Err(Verdict::Again(Failure::TimedOut)),
+            Err(_) => Err(Retry::Again(RequestFailure::TimedOut)),
         }
     }
 
@@ -142,7 +145,7 @@ struct Tries {
     pauses: Pauses,
     left: usize,
     /// The last failure of each link.
-    failures: Vec<Option<Failure>>,
+    failures: Vec<Option<RequestFailure>>,
 }
 
 impl Tries {

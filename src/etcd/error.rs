@@ -7,7 +7,7 @@ use thiserror::Error;
 use tonic::{Code, Status};
 
 use super::Cause;
-use super::link::Failure;
+use super::link::RequestFailure;
 
 /// An endpoint and why it does not work.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,11 +166,11 @@ pub enum EtcdError {
 }
 
 /// What to do about a failed request.
-pub(super) enum Verdict {
+pub(super) enum Retry {
     /// It may pass: again, elsewhere.
-    Again(Failure),
+    Again(RequestFailure),
     /// Users or rights were changed in etcd since the login: again, after a new login.
-    LogIn(Failure),
+    LogIn(RequestFailure),
     /// It will not pass.
     Final(EtcdError),
 }
@@ -183,33 +183,35 @@ pub(super) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    pub(super) fn judge(&self, error: etcd_client::Error) -> Verdict {
+    pub(super) fn judge(&self, error: etcd_client::Error) -> Retry {
         use etcd_client::Error::{GRpcStatus, IoError, TransportError};
         if !matches!(error, GRpcStatus(_) | IoError(_) | TransportError(_)) {
-            return Verdict::Final(self.other(error.to_string()));
+            return Retry::Final(self.other(error.to_string()));
         }
-        match Failure::of(error) {
-            Failure::Answer(status) => self.judge_answer(status),
-            failure => Verdict::Again(failure),
+        match RequestFailure::of(error) {
+            RequestFailure::Answer(status) => self.judge_answer(status),
+            failure => Retry::Again(failure),
         }
     }
 
     /// The texts are those of etcd's `api/v3rpc/rpctypes/error.go`; the codes alone are too coarse.
-    fn judge_answer(&self, status: Status) -> Verdict {
+    fn judge_answer(&self, status: Status) -> Retry {
         let says = |text: &str| status.message().contains(text);
         let (what, endpoint) = (self.what.to_owned(), self.endpoint.to_owned());
         let problem = status.message().to_owned();
-        Verdict::Final(match status.code() {
+        Retry::Final(match status.code() {
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => {
-                return Verdict::Again(Failure::Answer(status));
+                return Retry::Again(RequestFailure::Answer(status));
             }
-            Code::ResourceExhausted if says("too many requests") => return Verdict::Again(Failure::Answer(status)),
-            Code::Unknown if says("raft proposal dropped") => return Verdict::Again(Failure::Answer(status)),
-            _ if says("rpc not supported for learner") => return Verdict::Again(Failure::Answer(status)),
+            Code::ResourceExhausted if says("too many requests") => {
+                return Retry::Again(RequestFailure::Answer(status));
+            }
+            Code::Unknown if says("raft proposal dropped") => return Retry::Again(RequestFailure::Answer(status)),
+            _ if says("rpc not supported for learner") => return Retry::Again(RequestFailure::Answer(status)),
             Code::InvalidArgument if says("revision of auth store is old") => {
-                return Verdict::LogIn(Failure::Answer(status));
+                return Retry::LogIn(RequestFailure::Answer(status));
             }
-            Code::Unauthenticated => return Verdict::LogIn(Failure::Answer(status)),
+            Code::Unauthenticated => return Retry::LogIn(RequestFailure::Answer(status)),
             Code::InvalidArgument if says("authentication failed") || says("user name is empty") => {
                 EtcdError::Unauthenticated { what, endpoint, cause: Cause::of_answer(&status, self.user) }
             }
@@ -245,13 +247,21 @@ fn user_name(user: Option<&str>) -> String {
     user.map_or_else(|| "clients without a user".to_owned(), |user| format!("user {user:?}"))
 }
 
-/// One endpoint goes on the same line, several one below the other.
+/// One endpoint goes on the same line, several one below the other; those of which the same is wrong go together.
 fn list(endpoints: &[EndpointCause]) -> String {
-    match endpoints {
-        [one] => format!(" at {}: {}", one.endpoint, one.cause),
-        many => many
-            .iter()
-            .fold("; the endpoints:".to_owned(), |text, one| format!("{text}\n  {}: {}", one.endpoint, one.cause)),
+    let mut causes: Vec<(Vec<&str>, String)> = Vec::new();
+    for one in endpoints {
+        let cause = one.cause.to_string();
+        match causes.iter_mut().find(|(_, known)| *known == cause) {
+            Some((names, _)) => names.push(&one.endpoint),
+            None => causes.push((vec![&one.endpoint], cause)),
+        }
+    }
+    match causes.as_slice() {
+        [(names, cause)] => format!(" at {}: {cause}", names.join(", ")),
+        many => many.iter().fold("; the endpoints:".to_owned(), |text, (names, cause)| {
+            format!("{text}\n  {}: {cause}", names.join(", "))
+        }),
     }
 }
 
@@ -259,7 +269,7 @@ fn list(endpoints: &[EndpointCause]) -> String {
 mod tests {
     use super::*;
 
-    fn judge(code: Code, text: &str) -> Verdict {
+    fn judge(code: Code, text: &str) -> Retry {
         let attempt = Attempt { what: "read", endpoint: "http://e:2379", user: Some("milvus") };
         attempt.judge(etcd_client::Error::GRpcStatus(Status::new(code, text)))
     }
@@ -275,7 +285,7 @@ mod tests {
             (Code::Unknown, "raft proposal dropped"),
             (Code::FailedPrecondition, "etcdserver: rpc not supported for learner"),
         ] {
-            assert!(matches!(judge(code, text), Verdict::Again(Failure::Answer(_))), "{text}");
+            assert!(matches!(judge(code, text), Retry::Again(RequestFailure::Answer(_))), "{text}");
         }
     }
 
@@ -285,13 +295,13 @@ mod tests {
             (Code::Unauthenticated, "etcdserver: invalid auth token"),
             (Code::InvalidArgument, "etcdserver: revision of auth store is old"),
         ] {
-            assert!(matches!(judge(code, text), Verdict::LogIn(_)), "{text}");
+            assert!(matches!(judge(code, text), Retry::LogIn(_)), "{text}");
         }
     }
 
     #[test]
     fn what_is_unknown_is_told_in_the_words_of_etcd() {
-        let Verdict::Final(error) = judge(Code::DataLoss, "etcdserver: corrupt cluster") else { panic!() };
+        let Retry::Final(error) = judge(Code::DataLoss, "etcdserver: corrupt cluster") else { panic!() };
         assert_eq!(error.to_string(), "cannot read on http://e:2379: etcdserver: corrupt cluster (DataLoss)");
     }
 }

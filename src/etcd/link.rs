@@ -23,11 +23,11 @@ pub(super) struct Link {
     tls: Option<Arc<Tls>>,
     auth: Option<Auth>,
     timeout: Duration,
-    state: Mutex<State>,
+    state: Mutex<LinkState>,
 }
 
 #[derive(Default)]
-struct State {
+struct LinkState {
     connection: Option<(Client, Option<Server>)>,
     /// When the last attempt to connect failed, and why.
     failed: Option<(Instant, Cause)>,
@@ -35,7 +35,7 @@ struct State {
 
 /// A failure that may pass, as it was seen; [`Link::explain`] finds the cause.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum RequestFailure {
     /// The server itself says that it cannot answer now.
     Answer(Status),
     /// The connection failed.
@@ -72,6 +72,15 @@ pub(super) fn all(config: &EtcdConfig) -> Result<Vec<Link>, ConnectError> {
 }
 
 impl Link {
+    /// A link to another member of the cluster, with the same login and TLS; none if it wants TLS and there is none.
+    pub(super) fn sibling(&self, url: &str) -> Option<Self> {
+        let endpoint = Endpoint::parse(url, false).ok()?;
+        let tls = self.tls.clone().filter(|_| endpoint.tls);
+        let is_possible = !endpoint.tls || tls.is_some();
+        let (auth, timeout) = (self.auth.clone(), self.timeout);
+        is_possible.then(|| Self { endpoint, tls, auth, timeout, state: Mutex::default() })
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.endpoint.uri
     }
@@ -89,8 +98,8 @@ impl Link {
         }
         let failure = match tokio::time::timeout(self.timeout, self.open()).await {
             Ok(Ok(connection)) => return Ok(state.connection.insert(connection).clone()),
-            Ok(Err(error)) => Failure::of(error),
-            Err(_) => Failure::TimedOut,
+            Ok(Err(error)) => RequestFailure::of(error),
+            Err(_) => RequestFailure::TimedOut,
         };
         let cause = self.explain(failure).await;
         state.failed = Some((Instant::now(), cause.clone()));
@@ -154,14 +163,14 @@ impl Link {
     }
 
     /// Finds the cause of a failure; asks the endpoint itself where the failure does not tell.
-    pub(super) async fn explain(&self, failure: Failure) -> Cause {
+    pub(super) async fn explain(&self, failure: RequestFailure) -> Cause {
         let otherwise = match failure {
-            Failure::Explained(cause) => return cause,
-            Failure::Answer(status) => {
+            RequestFailure::Explained(cause) => return cause,
+            RequestFailure::Answer(status) => {
                 return Cause::of_answer(&status, self.auth.as_ref().map(|auth| auth.user.as_str()));
             }
-            Failure::Transport(problem) => Cause::Other(problem),
-            Failure::TimedOut => Cause::NoAnswer(self.timeout),
+            RequestFailure::Transport(problem) => Cause::Other(problem),
+            RequestFailure::TimedOut => Cause::NoAnswer(self.timeout),
         };
         match Target::new(&self.endpoint.uri, self.tls.clone(), self.timeout) {
             Some(target) => probe::ask(target).await.unwrap_or(otherwise),
@@ -170,7 +179,7 @@ impl Link {
     }
 }
 
-impl Failure {
+impl RequestFailure {
     /// Tells answers of the server from failures of the connection.
     pub(super) fn of(error: etcd_client::Error) -> Self {
         match error {

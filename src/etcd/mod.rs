@@ -7,15 +7,18 @@
 
 mod call;
 mod cause;
+mod changes;
 mod connector;
-mod density;
 mod error;
 pub mod health;
 mod link;
+pub mod members;
 mod probe;
 mod read;
+pub mod saved;
 mod snapshot;
 mod tls;
+mod trouble;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -25,6 +28,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 pub use cause::Cause;
+pub use changes::{Changes, Ranges};
 pub use error::{ConnectError, EndpointCause, EtcdError};
 pub use read::{Entry, prefix_end};
 pub use snapshot::{ReadOptions, Snapshot};
@@ -32,6 +36,7 @@ pub use snapshot::{ReadOptions, Snapshot};
 use crate::config::EtcdConfig;
 use call::Pauses;
 use link::Link;
+use trouble::Trouble;
 
 /// A connection to one etcd cluster, through one or several endpoints. Cheap to clone.
 #[derive(Clone)]
@@ -46,6 +51,7 @@ struct Shared {
     request_timeout: Duration,
     user: Option<String>,
     server: OnceLock<Server>,
+    trouble: Trouble,
 }
 
 /// What the server tells about itself.
@@ -74,6 +80,7 @@ impl Etcd {
                 request_timeout: config.request_timeout,
                 user: config.auth.as_ref().map(|auth| auth.user.clone()),
                 server: OnceLock::new(),
+                trouble: Trouble::default(),
             }),
         };
         etcd.connect_first().await?;
@@ -88,6 +95,7 @@ impl Etcd {
         while let Some((index, outcome)) = attempts.next().await {
             let Err(cause) = outcome else {
                 self.shared.current.store(index, Ordering::Relaxed);
+                self.shared.trouble.is_over();
                 return Ok(());
             };
             let definite = cause.is_definite();
@@ -109,7 +117,7 @@ impl Etcd {
                 outcome => return outcome,
             };
             let Some(pause) = pauses.next() else { return Err(cause) };
-            tracing::warn!("cannot connect to etcd at {}: {cause}; trying again", link.name());
+            self.shared.trouble.begins(&format!("cannot connect to etcd at {}: {cause}", link.name()));
             tokio::time::sleep(pause).await;
         }
     }

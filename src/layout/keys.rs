@@ -23,7 +23,8 @@ pub const SESSION_ID_COUNTER: &str = "session/id";
 pub const MIGRATION_SESSION: &str = "session/migration";
 /// What was done to the metadata by this tool: one key of ours. No Milvus reads under that prefix.
 pub const HISTORY: &str = "meta-migration/history";
-const HISTORY_PREFIX: &str = "meta-migration/";
+/// Where our own key lies.
+pub const HISTORY_PREFIX: &str = "meta-migration/";
 
 /// Stops 2.1's root coordinator, which reads every index record.
 pub const INDEX_TRIPWIRE: &str = "root-coord/index/0/0";

@@ -20,6 +20,8 @@ pub struct BackupFile {
     pub revision: i64,
     /// Which layouts have keys in it.
     pub layout: Found,
+    /// Whether it was made while Milvus may have been running: a look at one moment, and no way back.
+    pub while_running: bool,
     /// Size of the file.
     pub file_bytes: u64,
     /// Size of the data in it, uncompressed.
@@ -38,6 +40,7 @@ impl From<&Written> for BackupFile {
             keys: written.manifest.keys,
             revision: written.manifest.etcd_revision,
             layout: written.manifest.layout,
+            while_running: written.manifest.while_running,
             file_bytes: written.file_bytes,
             stream_bytes: written.manifest.stream_bytes,
             stream_sha256: written.manifest.stream_sha256.clone(),
@@ -54,4 +57,6 @@ pub struct BackupOutcome {
     pub header: Header,
     /// The file.
     pub backup: BackupFile,
+    /// Older backups that were removed, as `--keep` says.
+    pub removed: Vec<String>,
 }

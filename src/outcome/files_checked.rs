@@ -9,6 +9,7 @@ use super::Header;
 use super::words::{Text, thousands};
 use crate::catalog::files::{FileKind, NamedFiles, NotCounted};
 use crate::catalog::problem::Problem;
+use crate::guard::Session;
 use crate::storage::{Absent, Lacking};
 
 /// What `check-files` found.
@@ -22,7 +23,7 @@ pub struct CheckFilesOutcome {
     /// The revision at which it was read; none from a backup of the original tool.
     pub revision: Option<i64>,
     /// Live components: what they write or collect meanwhile can look as if it were missing.
-    pub live_sessions: Vec<String>,
+    pub sessions: Vec<Session>,
     /// What is there and what is not.
     pub files: FilesFound,
     /// How long it took, in seconds.
@@ -238,15 +239,11 @@ pub fn text(outcome: &CheckFilesOutcome, details: bool) -> String {
             thousands(of_what_is_gone)
         ));
     }
-    if !outcome.live_sessions.is_empty() {
-        text.line(format!(
-            "Milvus is running ({}): what it compacts or collects meanwhile looks as if it were missing; look again if something is",
-            outcome.live_sessions.join(", ")
-        ));
-    }
+    text.list(
+        "Milvus is running: what it compacts or collects meanwhile looks as if it were missing; look again if something is",
+        outcome.sessions.iter().map(ToString::to_string),
+    );
     files.list(&mut text);
-    if let Some(next) = &outcome.header.next {
-        text.line(format!("next: {}", next.text));
-    }
+    text.line(format!("next: {}", outcome.header.next.text));
     text.finish()
 }

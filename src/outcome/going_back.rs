@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::surveyed::ConfiguredBackup;
 use super::words::{Text, span, thousands};
 use crate::catalog::replaced::Replaced;
 use crate::catalog::report::Rebuilt;
@@ -11,8 +12,6 @@ use crate::garbage::Keeping;
 /// What there is of a way back before a migration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct WayBack {
-    /// The backup: which file, how old, whether it holds just what is here.
-    pub backup: String,
     /// Room in etcd for there and back; none where there is no etcd.
     pub room: Option<String>,
     /// What there is to know of the files in object storage.
@@ -26,13 +25,18 @@ pub struct WayBack {
 }
 
 impl WayBack {
-    /// A paragraph.
-    pub fn list(&self, text: &mut Text) {
+    /// A paragraph, with what is known of the backup.
+    pub fn list(&self, text: &mut Text, backup: Option<&ConfiguredBackup>) {
         text.line("the way back:");
         text.line(format!("  until: {}", self.until));
         let settings: Vec<String> = self.keeping.iter().map(ToString::to_string).collect();
         text.line(format!("  to keep it open, before the first start: {}", settings.join("; ")));
-        text.line(format!("  backup: {}", self.backup));
+        let backup = match (backup, &self.room) {
+            (Some(backup), _) => backup.text.as_str(),
+            (None, Some(_)) => "none is configured: `run` refuses without one (--backup-file, or --no-backup)",
+            (None, None) => "whether it holds what is in etcd is seen by `plan` with etcd, and by `run`",
+        };
+        text.line(format!("  backup: {backup}"));
         if let Some(room) = &self.room {
             text.line(format!("  room: {room}"));
         }

@@ -7,11 +7,13 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::against::Against;
 use super::words::{bytes, thousands};
-use super::{Ended, Header};
+use super::{Ended, Header, Next, Step};
 use crate::backup::Manifest;
 use crate::backup::examine::{Check, Damage, Examination, FileFormat, Verdict};
 use crate::layout::keys::printable;
+use crate::state::State;
 
 /// The outcome of `inspect`: the file, and what was asked of it.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -26,10 +28,17 @@ pub struct InspectOutcome {
 }
 
 impl InspectOutcome {
-    /// A file that is not sound is not ok, whatever was asked of it.
+    /// A file that is not sound is not ok, whatever was asked of it; nor is one that differs from what it was held against.
     pub fn new(file: Examination, view: View) -> Self {
-        let ended = if file.sound { Ended::Done } else { Ended::NotOk };
-        Self { header: Header::new("inspect", ended), file, view }
+        let differs = matches!(&view, View::Against(against) if !against.same);
+        let (ended, next) = match (file.sound, differs) {
+            (true, false) => (Ended::Done, Next::new(Step::Nothing, "nothing: the file is sound")),
+            (true, true) => (Ended::NotOk, Next::new(Step::Nothing, "nothing: both files are sound, and differ")),
+            (false, _) => {
+                (Ended::NotOk, Next::new(Step::Correct, "look for another copy: `rollback` refuses this one"))
+            }
+        };
+        Self { header: Header::new("inspect", ended, State::Unknown, next), file, view }
     }
 }
 
@@ -53,6 +62,8 @@ pub enum View {
         /// `None` if the file does not hold it.
         shown: Option<ShownKey>,
     },
+    /// What came, went and changed against an earlier file.
+    Against(Against),
     /// All keys and values as JSON lines.
     Export {
         /// Where they went; `None` is standard output.
@@ -113,6 +124,7 @@ pub fn text(outcome: &InspectOutcome) -> String {
     match &outcome.view {
         View::Summary => summary(&outcome.file),
         View::List { prefix, keys } => list(prefix, keys),
+        View::Against(against) => super::against::text(&outcome.file, against),
         View::Key { key, shown: None } => not_found(key, &outcome.file),
         View::Key { shown: Some(shown), .. } => {
             format!("{}\n{}, {}\n\n{}", shown.absolute_key, shown.kind, bytes(shown.value_bytes), shown.decoded)
@@ -150,6 +162,10 @@ fn summary(file: &Examination) -> String {
     let verdict = if file.sound { "sound" } else { "DAMAGED" };
     line(&mut text, format!("{}: {}, {verdict}", file.path.display(), writer(file)));
     facts(&mut text, file);
+    if file.while_running {
+        let what = "WHILE MILVUS WAS RUNNING: a look at that moment. It is no way back, and `rollback` refuses it";
+        fact(&mut text, "made", what);
+    }
     line(&mut text, "\nchecks:");
     file.checks.iter().for_each(|check| line(&mut text, check_line(check)));
     damage(&mut text, file);
@@ -199,7 +215,7 @@ fn facts(text: &mut String, file: &Examination) {
 fn manifest_facts(text: &mut String, manifest: &Manifest) {
     fact(text, "made", &manifest.created);
     fact(text, "etcd", format!("cluster {}, revision {}", manifest.etcd_cluster_id, manifest.etcd_revision));
-    let version = manifest.source_version.as_deref().unwrap_or("not told");
+    let version = manifest.source_version.as_deref().unwrap_or("not recorded");
     fact(text, "Milvus", format!("version {version}, layout {}", manifest.layout));
     fact(text, "SHA-256", &manifest.stream_sha256);
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::words::{Text, bytes, counts, problems, sum, thousands};
+use super::words::{Text, bytes, counts, many, problems, sum, thousands};
 use crate::catalog::check::Finding;
 use crate::catalog::problem::Problem;
 use crate::catalog::report::{CollectionSummary, Limit, Named, Renamed, RepairKind, Report};
@@ -32,17 +32,20 @@ pub struct MigrationSummary {
 
 /// What it comes down to, in one line.
 pub fn headline(report: &Report) -> String {
+    let indexes = report.collections.values().flat_map(|collection| &collection.indexes);
+    let index_names = indexes.filter(|index| index.old_name != index.new_name).count();
     let all = [
-        ("collection(s) migrated", report.collections.len()),
-        ("collection(s) stay loaded", report.loaded.len()),
-        ("load state(s) released", report.released.len()),
-        ("index(es) built anew", report.rebuilt.len()),
-        ("name(s) changed", report.renamed.len()),
-        ("record(s) left out", report.left_out.len()),
-        ("record(s) of a newer Milvus kept", report.kept_newer.len()),
+        (report.collections.len(), "collection migrated", "collections migrated"),
+        (report.loaded.len(), "load state kept", "load states kept"),
+        (report.released.len(), "released", "released"),
+        (report.rebuilt.len(), "index rebuilt", "indexes rebuilt"),
+        (report.renamed.len(), "renamed", "renamed"),
+        (index_names, "index renamed", "indexes renamed"),
+        (report.left_out.len(), "record left out", "records left out"),
+        (report.kept_newer.len(), "record of a newer Milvus kept", "records of a newer Milvus kept"),
     ];
-    let told = all.iter().filter(|(_, number)| *number > 0).map(|(what, number)| format!("{number} {what}"));
-    let text = told.collect::<Vec<_>>().join(", ");
+    let parts = all.iter().filter(|(number, ..)| *number > 0).map(|(number, one, more)| many(*number, one, more));
+    let text = parts.collect::<Vec<_>>().join(", ");
     if text.is_empty() { "nothing that has a name".to_owned() } else { text }
 }
 
@@ -51,22 +54,22 @@ pub fn summary(migration: &MigrationSummary, details: bool) -> String {
     let report = &migration.report;
     let mut text = Text::new(details);
     text.line(format!(
-        "{} collection(s) with {} partitions, {} fields and {} index(es); {} alias(es), {} dropped alias(es)",
-        report.collections.len(),
-        report.partitions(),
-        report.fields(),
-        report.indexes(),
-        report.aliases.len(),
-        report.dropped_aliases.len()
+        "{} with {}, {} and {}; {}, {}",
+        many(report.collections.len(), "collection", "collections"),
+        many(report.partitions(), "partition", "partitions"),
+        many(report.fields(), "field", "fields"),
+        many(report.indexes(), "index", "indexes"),
+        many(report.aliases.len(), "alias", "aliases"),
+        many(report.dropped_aliases.len(), "dropped alias", "dropped aliases")
     ));
     if details {
         text.list("collections", report.collections.values().map(collection));
         text.list("aliases", report.aliases.iter().map(|(alias, id)| format!("{alias} (collection {id})")));
-        text.list("dropped aliases, of which the history moves along", report.dropped_aliases.iter().cloned());
+        text.names("dropped aliases, of which the history moves along", &report.dropped_aliases);
     }
     text.line(format!("segment indexes: {}", counts(&report.segment_indexes, ", ")));
     attention(&mut text, report);
-    text.list(
+    text.detail(
         "load states carried over",
         report
             .loaded
@@ -79,12 +82,20 @@ pub fn summary(migration: &MigrationSummary, details: bool) -> String {
     if report.replicas > 0 {
         text.line(format!("replicas converted, without the nodes of 2.1: {}", thousands(report.replicas)));
     }
-    text.list("snapshots added, without which newer versions would not see it", report.snapshots_added.iter().cloned());
+    text.detail(
+        "snapshots added, without which newer versions would not see it",
+        report.snapshots_added.iter().cloned(),
+    );
     text.list("what newer versions of Milvus cannot do with this", report.limits.iter().map(limit));
     text.list("please note", report.warnings.iter().cloned());
-    text.line(format!("2.1 keys removed: {}", sum(&report.removed)));
-    text.line(format!("keys left alone: {}", sum(&migration.untouched)));
+    text.line(format!("2.1 keys removed: {}", total(&report.removed, details)));
+    text.line(format!("keys left alone: {}", total(&migration.untouched, details)));
     text.finish()
+}
+
+/// A sum; what it is made of is a detail.
+fn total(by_prefix: &BTreeMap<String, u64>, details: bool) -> String {
+    if details { sum(by_prefix) } else { thousands(by_prefix.values().sum()) }
 }
 
 /// What a person has to know: what gets lost, changes its name, is built anew.
@@ -104,7 +115,7 @@ fn attention(text: &mut Text, report: &Report) {
     });
     text.list("indexes with a new name", indexes);
     text.list(
-        "handed over: the new Milvus builds these anew when it starts",
+        "indexes that the new Milvus rebuilds when it starts",
         report.rebuilt.iter().map(|rebuilt| {
             format!(
                 "{} / {}: index {} ({}), {} segment(s): {}",
@@ -139,7 +150,9 @@ fn repairs(text: &mut Text, report: &Report) {
         (RepairKind::ReplicaNumber, "replica numbers"),
     ] {
         let repairs = report.repairs.iter().filter(|repair| repair.kind == kind);
-        text.list(title, repairs.map(|repair| format!("{}: {}", repair.key, repair.what)));
+        let repairs = repairs.map(|repair| format!("{}: {}", repair.key, repair.what));
+        // One for each segment: nobody reads that.
+        if kind == RepairKind::BuildId { text.detail(title, repairs) } else { text.list(title, repairs) }
     }
 }
 
@@ -170,10 +183,8 @@ fn segments(text: &mut Text, report: &Report, details: bool) {
     if shared > 0 && !details {
         text.line(format!("compacted segments whose rows are shared out by size: {shared} (--details names them)"));
     } else {
-        text.list(
-            "compacted segments whose rows are shared out by size",
-            segments.rows_shared.iter().map(i64::to_string),
-        );
+        let segments: Vec<String> = segments.rows_shared.iter().map(i64::to_string).collect();
+        text.names("compacted segments whose rows are shared out by size", &segments);
     }
 }
 
@@ -193,7 +204,7 @@ fn checkpoints(text: &mut Text, report: &Report, details: bool) {
         text.line(format!("channel checkpoints: {}", parts.join(", ")));
     }
     if details {
-        text.list("channels without any flushed data", checkpoints.never_flushed.iter().cloned());
+        text.names("channels without any flushed data", &checkpoints.never_flushed);
     }
 }
 

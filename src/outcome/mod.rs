@@ -2,22 +2,25 @@
 //!
 //! docs/json.md describes the objects; docs/outcome.schema.json is written from [`AnyOutcome`].
 
+pub mod against;
 pub mod backed_up;
 pub mod files_checked;
 pub mod going_back;
+pub mod failed;
 pub mod inspected;
 pub mod migration;
 pub mod planned;
 pub mod ran;
 pub mod rolled_back;
 pub mod surveyed;
+pub mod ticket;
+pub mod upgraded;
 pub mod verified;
 pub mod words;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::exit::Exit;
 use crate::state::State;
 
 /// How a command ended.
@@ -42,8 +45,12 @@ pub enum Ended {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
-    /// Correct the configuration: wrong root, wrong etcd, wrong version.
+    /// Correct what is named (command line, configuration, file, disk), then the same command again.
     Correct,
+    /// The same command again.
+    Again,
+    /// `status`.
+    Status,
     /// Mend etcd.
     MendEtcd,
     /// Wait until another migration has ended.
@@ -76,7 +83,7 @@ pub enum Step {
     Nothing,
 }
 
-/// The next sensible step.
+/// The next sensible step, as a code and as text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Next {
     /// For scripts.
@@ -101,45 +108,18 @@ pub struct Header {
     pub tool_version: &'static str,
     /// How it ended.
     pub ended: Ended,
-    /// The meta root, without a slash at the end.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The meta root, without a slash at the end; none where the command has none, or failed before it was known.
     pub meta_root: Option<String>,
-    /// What was done to the metadata before, where that was looked at.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<State>,
-    /// The next sensible step, where there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next: Option<Next>,
+    /// The state that the metadata is in now.
+    pub state: State,
+    /// The next sensible step.
+    pub next: Next,
 }
 
 impl Header {
-    /// The header of a command.
-    pub fn new(command: &'static str, ended: Ended) -> Self {
-        Self { command, tool_version: env!("CARGO_PKG_VERSION"), ended, meta_root: None, state: None, next: None }
-    }
-}
-
-/// A command that failed, or was not understood.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct FailureOutcome {
-    /// What all outcomes begin with.
-    #[serde(flatten)]
-    pub header: Header,
-    /// The exit code.
-    pub exit_code: u8,
-    /// What was attempted, what is wrong, what to do.
-    pub error: String,
-}
-
-impl FailureOutcome {
-    /// The object for an error.
-    pub fn new(command: &'static str, exit: Exit, error: String) -> Self {
-        let ended = match exit {
-            Exit::Interrupted => Ended::Interrupted,
-            Exit::Unexpected => Ended::Defect,
-            _ => Ended::Failed,
-        };
-        Self { header: Header::new(command, ended), exit_code: exit as u8, error }
+    /// The header of a command without a meta root.
+    pub fn new(command: &'static str, ended: Ended, state: State, next: Next) -> Self {
+        Self { command, tool_version: env!("CARGO_PKG_VERSION"), ended, meta_root: None, state, next }
     }
 }
 
@@ -155,6 +135,8 @@ pub enum AnyOutcome {
     BackedUp(backed_up::BackupOutcome),
     /// `run` and `repair`
     Ran(Box<ran::RunOutcome>),
+    /// `upgrade`
+    Upgraded(Box<upgraded::UpgradeOutcome>),
     /// `rollback`
     RolledBack(rolled_back::RollbackOutcome),
     /// `verify`
@@ -163,6 +145,6 @@ pub enum AnyOutcome {
     FilesChecked(files_checked::CheckFilesOutcome),
     /// `inspect`
     Inspected(Box<inspected::InspectOutcome>),
-    /// Any command that failed
-    Failed(FailureOutcome),
+    /// Any command that failed, or was not understood
+    Failed(failed::FailureOutcome),
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::going_back::WayBack;
 use super::migration::{MigrationSummary, headline, summary, wrongs};
+use super::surveyed::ConfiguredBackup;
 use super::words::{Text, bytes, refusals, thousands};
 use super::{Ended, Header, Step};
 use crate::guard::Session;
@@ -19,6 +20,10 @@ pub struct PlanOutcome {
     pub header: Header,
     /// Where the metadata was read: an etcd endpoint or a backup file.
     pub source: String,
+    /// The version of Milvus that the metadata comes from.
+    pub source_version: Option<String>,
+    /// The version of Milvus that it is for.
+    pub target_version: String,
     /// The state in one line, with what is on record.
     pub found: String,
     /// Number of metadata keys: without sessions, lock and history.
@@ -27,12 +32,14 @@ pub struct PlanOutcome {
     pub sessions: Vec<Session>,
     /// What `run` would do.
     pub migration: MigrationSummary,
+    /// The backup file that is configured; none for a plan that is made from a backup.
+    pub backup: Option<ConfiguredBackup>,
     /// Why `run` would refuse, beside what is wrong in the metadata.
     pub refusals: Vec<String>,
     /// What a person has to do that metadata cannot.
     pub advice: Vec<String>,
-    /// The way back.
-    pub way_back: WayBack,
+    /// What it takes to go back, until when that is open, and what keeps it open.
+    pub going_back: WayBack,
     /// About how long `run` takes, in seconds.
     pub estimated_seconds: f64,
     /// The changes one by one, with `--diff`.
@@ -55,7 +62,7 @@ pub struct KeyChange {
 pub fn text(outcome: &PlanOutcome, details: bool) -> String {
     let migration = &outcome.migration;
     let mut text = Text::new(details);
-    text.line(verdict(outcome));
+    text.line(outcome.verdict());
     let root = outcome.header.meta_root.as_deref().unwrap_or_default();
     text.line(format!(
         "{root}, from {} at revision {}: {} metadata keys, {}",
@@ -71,38 +78,58 @@ pub fn text(outcome: &PlanOutcome, details: bool) -> String {
         text.line(wrongs);
     }
     text.list("Milvus components that have to stop first", outcome.sessions.iter().map(ToString::to_string));
-    // Where it is refused for what this is, what a conversion would do means nothing.
-    let is_meant = outcome.header.ended != Ended::NotOk
-        || outcome.header.next.as_ref().is_some_and(|next| next.code == Step::Mend);
-    if is_meant && outcome.header.ended != Ended::NothingToDo {
+    if outcome.shows_migration() {
         text.line(summary(migration, details));
         text.list("before and after", outcome.advice.iter().cloned());
         for change in outcome.diff.iter().flatten() {
             text.line(key_change(change));
         }
-        text.line(format!(
-            "{} puts ({}), {} deletes, in {} transactions; about {:.0} s",
-            thousands(migration.totals.puts),
-            bytes(migration.totals.put_bytes),
-            thousands(migration.totals.deletes),
-            thousands(migration.transactions as u64),
-            outcome.estimated_seconds.ceil()
-        ));
-        outcome.way_back.list(&mut text);
+        text.line(outcome.size());
+        outcome.going_back.list(&mut text, outcome.backup.as_ref());
     }
-    if let Some(next) = &outcome.header.next {
-        text.line(format!("nothing was written. next: {}", next.text));
-    }
+    text.line(format!("nothing was written. next: {}", outcome.header.next.text));
     text.finish()
 }
 
-fn verdict(outcome: &PlanOutcome) -> String {
-    let report = &outcome.migration.report;
-    match outcome.header.ended {
-        Ended::NotOk => "`run` would refuse, and write nothing".to_owned(),
-        Ended::NothingToDo => "`run` would find nothing to do".to_owned(),
-        _ if outcome.sessions.is_empty() => format!("`run` would go through: {}", headline(report)),
-        _ => format!("`run` would go through once Milvus has stopped: {}", headline(report)),
+impl PlanOutcome {
+    /// Whether what a conversion would do means anything: not where it is refused for what this is.
+    pub fn shows_migration(&self) -> bool {
+        let is_meant = self.header.ended != Ended::NotOk || self.header.next.code == Step::Mend;
+        is_meant && self.header.ended != Ended::NothingToDo
+    }
+
+    /// How much is written, in one line.
+    pub fn size(&self) -> String {
+        let MigrationSummary { totals, transactions, .. } = &self.migration;
+        format!(
+            "{} puts ({}), {} deletes, in {} transactions; about {:.0} s",
+            thousands(totals.puts),
+            bytes(totals.put_bytes),
+            thousands(totals.deletes),
+            thousands(*transactions as u64),
+            self.estimated_seconds.ceil()
+        )
+    }
+
+    /// What it comes down to, in one line.
+    pub fn verdict(&self) -> String {
+        let report = &self.migration.report;
+        match self.header.ended {
+            Ended::NotOk => "`run` would refuse, and write nothing".to_owned(),
+            Ended::NothingToDo => "`run` would find nothing to do".to_owned(),
+            _ => {
+                let when = if self.sessions.is_empty() { "" } else { " once Milvus has stopped" };
+                format!("`run` would go through{when}: {}; {}", headline(report), way_back(self.backup.as_ref()))
+            }
+        }
+    }
+}
+
+fn way_back(backup: Option<&ConfiguredBackup>) -> String {
+    match backup {
+        Some(backup) if backup.is_way_back => format!("way back: {}", backup.path),
+        Some(backup) => format!("way back: none yet ({})", backup.text),
+        None => "way back: none yet".to_owned(),
     }
 }
 

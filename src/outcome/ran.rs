@@ -19,6 +19,8 @@ pub struct RunOutcome {
     pub target_version: String,
     /// The backup made in this run.
     pub backup: Option<BackupFile>,
+    /// The command line that goes back; none without a backup, or where nothing was to be done.
+    pub way_back: Option<String>,
     /// What was done; none where nothing was to be read at all.
     pub migration: Option<MigrationSummary>,
     /// The revision at which everything was read back and compared.

@@ -8,6 +8,7 @@ use super::backed_up::BackupFile;
 use super::files_checked::FilesFound;
 use super::going_back::Since;
 use crate::catalog::report::Rebuilt;
+use super::words::Text;
 use crate::diff::Counts;
 use crate::plan::Totals;
 
@@ -17,12 +18,12 @@ pub struct RollbackOutcome {
     /// What all outcomes begin with.
     #[serde(flatten)]
     pub header: Header,
-    /// The backup file.
-    pub backup: String,
+    /// The backup that was restored.
+    pub backup: RestoredBackup,
     /// The copy of what was there before.
     pub copy: Option<BackupFile>,
     /// Collections by name: what will be there, what comes back, what goes.
-    pub collections: CollectionChanges,
+    pub collection_changes: CollectionChanges,
     /// What happened since the backup.
     pub since: Since,
     /// Whether the files that the backup names are there, with `--check-files`.
@@ -39,6 +40,17 @@ pub struct RollbackOutcome {
     pub seconds: f64,
 }
 
+/// The backup that a rollback goes back to.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct RestoredBackup {
+    /// Where it is.
+    pub path: String,
+    /// Number of keys in it that are restored: without sessions.
+    pub keys: u64,
+    /// The etcd revision at which it was made; none for a file of the original tool.
+    pub revision: Option<i64>,
+}
+
 /// What a rollback means for the collections, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CollectionChanges {
@@ -51,15 +63,13 @@ pub struct CollectionChanges {
 }
 
 impl CollectionChanges {
-    /// In a line or two.
+    /// What stays, goes and comes back; names ten on a line.
     pub fn in_words(&self) -> String {
         let here = self.stay.len() + self.go.len();
-        let mut text = format!("{} of the {here} collections here are in the backup", self.stay.len());
-        for (what, names) in [("these will be GONE", &self.go), ("these come back", &self.come_back)] {
-            if !names.is_empty() {
-                text.push_str(&format!("; {what}: {}", names.join(", ")));
-            }
-        }
-        text
+        let mut text = Text::new(true);
+        text.line(format!("{} of the {here} collections here are in the backup", self.stay.len()));
+        text.names("these will be GONE", &self.go);
+        text.names("these come back", &self.come_back);
+        text.finish()
     }
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::Header;
 use super::words::{Text, bytes, thousands};
 use crate::etcd::health::EndpointHealth;
+use crate::etcd::members::{MemberHealth, Members};
 use crate::guard::Session;
 use crate::history::History;
 use crate::layout::Found;
@@ -19,10 +20,14 @@ pub struct StatusOutcome {
     pub header: Header,
     /// Every endpoint.
     pub endpoints: Vec<EndpointHealth>,
+    /// The members of the cluster, as it knows them itself; none if the user may not ask.
+    pub members: Option<Members>,
     /// Alarms that are raised, such as NOSPACE; none if the user may not ask.
     pub alarms: Option<Vec<String>>,
     /// All meta roots in this etcd; none if the user may not look.
     pub meta_roots: Option<Vec<String>>,
+    /// The revision at which everything was read.
+    pub revision: i64,
     /// Number of metadata keys: without sessions, lock and history.
     pub keys: u64,
     /// Number of living collections.
@@ -39,8 +44,19 @@ pub struct StatusOutcome {
     pub sessions: Vec<Session>,
     /// The migration lock, if somebody holds it.
     pub lock: Option<Session>,
-    /// Whether the backup file that is configured is the way back from here, in words.
-    pub backup: Option<String>,
+    /// The backup file that is configured.
+    pub backup: Option<ConfiguredBackup>,
+}
+
+/// The backup file that is configured, and whether it is the way back from here.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct ConfiguredBackup {
+    /// Where it is, or is to be.
+    pub path: String,
+    /// Whether it is the way back from what is there now.
+    pub is_way_back: bool,
+    /// The same in words, with the reason.
+    pub text: String,
 }
 
 /// The outcome for people.
@@ -48,6 +64,10 @@ pub fn text(outcome: &StatusOutcome, details: bool) -> String {
     let mut text = Text::new(details);
     text.line("etcd");
     outcome.endpoints.iter().for_each(|endpoint| text.line(format!("  {}", endpoint_status(endpoint))));
+    if let Some(members) = &outcome.members {
+        text.line(format!("  members: {}", members_in_words(members)));
+        members.list.iter().filter_map(|member| unhealthy(members, member)).for_each(|line| text.line(line));
+    }
     text.line(match outcome.alarms.as_deref() {
         None => "  alarms: this user may not ask".to_owned(),
         Some([]) => "  alarms: none".to_owned(),
@@ -73,12 +93,35 @@ pub fn text(outcome: &StatusOutcome, details: bool) -> String {
         Some(lock) => format!("migration lock: held by {lock}"),
     });
     if let Some(backup) = &outcome.backup {
-        text.line(format!("backup: {backup}"));
+        text.line(format!("backup: {}", backup.text));
     }
-    if let Some(next) = &outcome.header.next {
-        text.line(format!("next: {}", next.text));
-    }
+    text.line(format!("next: {}", outcome.header.next.text));
     text.finish()
+}
+
+/// How many there are and how they are, in one line.
+fn members_in_words(members: &Members) -> String {
+    let (all, healthy, compared) = (members.list.len(), members.healthy(), members.compared());
+    let health = if healthy == all { "healthy".to_owned() } else { format!("{healthy} healthy") };
+    let revision = members.hash_revision;
+    let data = match compared {
+        _ if members.differ() => format!("THEIR DATA DIFFER at revision {revision} (HashKV)"),
+        0 | 1 => format!("hashes of {compared} known, so there is nothing to compare (HashKV)"),
+        _ if compared == all => format!("all with the same data at revision {revision} (HashKV)"),
+        _ => format!("{compared} with the same data at revision {revision} (HashKV)"),
+    };
+    if all == 1 { format!("1, {health}") } else { format!("{all}, {health}; {data}") }
+}
+
+/// What is to be said of a member beyond that.
+fn unhealthy(members: &Members, member: &MemberHealth) -> Option<String> {
+    let what = match (&member.problem, member.hash) {
+        (Some(problem), _) => problem.clone(),
+        (None, Some(hash)) if members.differ() => format!("hash {hash:08x}"),
+        _ => return None,
+    };
+    let name = if member.name.is_empty() { &member.id } else { &member.name };
+    Some(format!("    {name}: {what}"))
 }
 
 fn endpoint_status(endpoint: &EndpointHealth) -> String {

@@ -10,6 +10,7 @@ use super::words::{Text, problems, thousands};
 use super::{Ended, Header};
 use crate::catalog::check::{Finding, Severity};
 use crate::catalog::problem::Problem;
+use crate::guard::Session;
 
 /// What `verify` found.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -28,7 +29,7 @@ pub struct VerifyOutcome {
     /// Number of living collections.
     pub collections: usize,
     /// Live components.
-    pub live_sessions: Vec<String>,
+    pub sessions: Vec<Session>,
     /// Whether Milvus can be started on it: no errors, and as the backup gives it.
     pub consistent: bool,
     /// Keys that only 2.1 has, by prefix.
@@ -45,7 +46,7 @@ pub struct VerifyOutcome {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ComparisonOutcome {
     /// The backup file.
-    pub backup: String,
+    pub path: String,
     /// What is wrong with the metadata in the backup; a migration leaves these records out.
     pub problems: Vec<Problem>,
     /// Keys that are as they should be.
@@ -58,7 +59,21 @@ pub struct ComparisonOutcome {
     pub extra: Vec<String>,
 }
 
+impl VerifyOutcome {
+    /// That Milvus is up, where it is.
+    pub fn running(&self) -> Option<String> {
+        let roles: Vec<_> = self.sessions.iter().map(|session| session.role.as_str()).collect();
+        let text = || format!("Milvus is running ({}): this is about that one revision", roles.join(", "));
+        (!roles.is_empty()).then(text)
+    }
+}
+
 impl ComparisonOutcome {
+    /// The keys that are not as they should be, by what is wrong with them.
+    pub fn lists(&self) -> [(&'static str, &[String]); 3] {
+        [("missing in etcd", &self.missing), ("with another value", &self.different), ("only in etcd", &self.extra)]
+    }
+
     /// Number of keys that are not as they should be.
     pub fn keys(&self) -> usize {
         self.missing.len() + self.different.len() + self.extra.len()
@@ -77,8 +92,8 @@ pub fn text(outcome: &VerifyOutcome, details: bool) -> String {
         outcome.collections,
         outcome.found
     ));
-    if !outcome.live_sessions.is_empty() {
-        text.line(format!("Milvus is running ({}): this is about that one revision", outcome.live_sessions.join(", ")));
+    if let Some(running) = outcome.running() {
+        text.line(running);
     }
     for (severity, title) in [(Severity::Error, "errors"), (Severity::Warning, "warnings")] {
         let findings = outcome.findings.iter().filter(|finding| finding.severity == severity);
@@ -87,26 +102,20 @@ pub fn text(outcome: &VerifyOutcome, details: bool) -> String {
     if let Some(comparison) = &outcome.comparison {
         compared(&mut text, comparison);
     }
-    if let Some(next) = &outcome.header.next {
-        text.line(format!("next: {}", next.text));
-    }
+    text.line(format!("next: {}", outcome.header.next.text));
     text.finish()
 }
 
 fn compared(text: &mut Text, comparison: &ComparisonOutcome) {
     text.line(format!(
         "compared with the migration of {}: {} keys are the same",
-        comparison.backup,
+        comparison.path,
         thousands(comparison.equal)
     ));
     if !comparison.problems.is_empty() {
         text.line(format!("in the backup: {}", problems(&comparison.problems)));
     }
-    for (what, keys) in [
-        ("missing in etcd", &comparison.missing),
-        ("with another value", &comparison.different),
-        ("only in etcd", &comparison.extra),
-    ] {
+    for (what, keys) in comparison.lists() {
         text.list(what, keys.iter().cloned());
     }
 }

@@ -21,6 +21,11 @@ pub fn thousands(number: u64) -> String {
     text
 }
 
+/// A number of things: `1 index`, `2 indexes`.
+pub fn many(number: usize, one: &str, more: &str) -> String {
+    format!("{} {}", thousands(number as u64), if number == 1 { one } else { more })
+}
+
 /// Bytes in a unit that people read.
 pub fn bytes(number: u64) -> String {
     const UNITS: [&str; 4] = ["bytes", "KiB", "MiB", "GiB"];
@@ -83,6 +88,11 @@ pub fn counts(counts: &BTreeMap<String, u64>, separator: &str) -> String {
     parts.join(separator)
 }
 
+/// Names, ten on a line.
+pub fn lines_of_ten(names: &[String]) -> impl Iterator<Item = String> {
+    names.chunks(10).map(|ten| ten.join(", "))
+}
+
 /// Lines of text.
 #[derive(Debug, Default)]
 pub struct Text {
@@ -121,6 +131,26 @@ impl Text {
         }
     }
 
+    /// Adds a list that only whoever asks for details wants to see; others see how long it is.
+    pub fn detail(&mut self, title: &str, items: impl Iterator<Item = String>) {
+        if self.details {
+            self.list(title, items);
+            return;
+        }
+        match items.count() {
+            0 => {}
+            number => self.line(format!("{title}: {} (--details names them)", thousands(number as u64))),
+        }
+    }
+
+    /// Adds a list of names with its title, unless it is empty, ten on a line.
+    pub fn names(&mut self, title: &str, names: &[String]) {
+        if !names.is_empty() {
+            self.line(format!("{title}: {}", thousands(names.len() as u64)));
+            lines_of_ten(names).for_each(|line| self.line(format!("  {line}")));
+        }
+    }
+
     /// All lines.
     pub fn finish(self) -> String {
         self.text
@@ -130,6 +160,29 @@ impl Text {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_stand_ten_on_a_line() {
+        let names: Vec<String> = (0..12).map(|number| format!("n{number}")).collect();
+        let mut text = Text::new(false);
+        text.names("names", &names);
+        assert_eq!(text.finish(), "names: 12\n  n0, n1, n2, n3, n4, n5, n6, n7, n8, n9\n  n10, n11");
+    }
+
+    #[test]
+    fn details_are_for_those_who_ask() {
+        let items = || ["one".to_owned(), "two".to_owned()].into_iter();
+        let [mut short, mut long] = [false, true].map(Text::new);
+        short.detail("things", items());
+        long.detail("things", items());
+        assert_eq!(short.finish(), "things: 2 (--details names them)");
+        assert_eq!(long.finish(), "things: 2\n  one\n  two");
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        assert_eq!([many(1, "index", "indexes"), many(2000, "index", "indexes")], ["1 index", "2,000 indexes"]);
+    }
 
     #[test]
     fn numbers_are_readable() {

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use clap::ValueEnum;
+use console::Term;
 use indicatif::MultiProgress;
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -40,18 +41,32 @@ pub struct Console {
     terminal: bool,
     output: OutputFormat,
     bars: MultiProgress,
+    /// Whether only warnings, errors and results are given out.
+    quiet: bool,
+}
+
+/// How much is said on the way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Volume {
+    /// Warnings and errors.
+    Quiet,
+    /// What is done.
+    #[default]
+    Normal,
+    /// A line per transaction and request.
+    Verbose,
 }
 
 impl Console {
-    /// Sets up logging, and finds out whether somebody is watching. `verbose` logs a line per transaction and request.
-    pub fn set_up(verbose: bool, output: OutputFormat, log: LogFormat) -> Self {
+    /// Sets up logging, and finds out whether somebody is watching.
+    pub fn set_up(volume: Volume, output: OutputFormat, log: LogFormat) -> Self {
         let terminal = io::stderr().is_terminal() && log == LogFormat::Text;
-        let bars = screen::bars(terminal);
-        let default = match (verbose, terminal) {
-            (true, _) => "warn,meta_migration=debug",
-            (false, false) => "warn,meta_migration=info",
+        let bars = screen::bars(terminal && volume != Volume::Quiet);
+        let default = match (volume, terminal) {
+            (Volume::Verbose, _) => "warn,meta_migration=debug",
+            (Volume::Normal, false) => "warn,meta_migration=info",
             // A person sees bars and texts instead.
-            (false, true) => "warn",
+            (Volume::Quiet, _) | (Volume::Normal, true) => "warn",
         };
         let filter = EnvFilter::try_from_env("META_MIGRATION_LOG").unwrap_or_else(|_| EnvFilter::new(default));
         let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -69,7 +84,7 @@ impl Console {
         if let Err(error) = logging {
             to_stderr(format!("logging is set up already: {error}\n").as_bytes());
         }
-        Self { terminal, output, bars }
+        Self { terminal, output, bars, quiet: volume == Volume::Quiet }
     }
 
     /// Whether a person can be asked: one who sees our questions and can answer them.
@@ -81,6 +96,7 @@ impl Console {
     /// reader gone) changes nothing: the exit code tells of the metadata.
     pub fn result(&self, object: &impl Serialize, text: impl FnOnce() -> String) {
         let text = match self.output {
+            OutputFormat::Text if io::stdout().is_terminal() => screen::wrapped(&text(), &Term::stdout()),
             OutputFormat::Text => text(),
             OutputFormat::Json => serde_json::to_string_pretty(object)
                 .unwrap_or_else(|error| format!("{{\"error\": {:?}}}", error.to_string())),
@@ -101,7 +117,8 @@ impl Console {
     /// # Errors
     /// Nobody can be asked any more.
     pub async fn confirms(&self, question: &str) -> io::Result<bool> {
-        self.bars.suspend(|| to_stderr(format!("{question} Type yes to go on: ").as_bytes()));
+        let question = screen::wrapped(question, &Term::stderr());
+        self.bars.suspend(|| to_stderr(format!("{question}Type yes to go on: ").as_bytes()));
         let (sender, answer) = oneshot::channel();
         std::thread::spawn(move || {
             let mut line = String::new();
@@ -114,12 +131,14 @@ impl Console {
 
     /// How progress is shown here.
     pub fn progress(&self) -> Progress {
-        if self.terminal { Progress::bars(self.bars.clone()) } else { Progress::lines() }
+        if self.terminal { Progress::bars(self.bars.clone(), Term::stderr().size().1) } else { Progress::lines() }
     }
 
     /// Tells something, line by line.
     pub fn say(&self, text: &str) {
-        if self.terminal {
+        if text.is_empty() || self.quiet {
+            // Nothing, not an empty line.
+        } else if self.terminal {
             self.show(text);
         } else {
             text.lines().for_each(|line| tracing::info!("{line}"));
@@ -127,6 +146,7 @@ impl Console {
     }
 
     fn show(&self, text: &str) {
+        let text = screen::wrapped(text, &Term::stderr());
         self.bars.suspend(|| to_stderr(format!("{text}\n").as_bytes()));
     }
 

@@ -17,14 +17,14 @@ pub enum Kind {
 /// What was done of each kind, in which time, and what is still to come.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Outlook {
-    read: Tally,
-    write: Tally,
-    look: Tally,
+    read: PhaseTally,
+    write: PhaseTally,
+    look: PhaseTally,
     planned: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
-struct Tally {
+struct PhaseTally {
     /// Amount of work in phases that are over.
     done: f64,
     /// Seconds that they took.
@@ -57,10 +57,10 @@ impl Outlook {
         if !self.planned {
             return None;
         }
-        [&now.read, &now.write].into_iter().map(Tally::seconds_left).sum()
+        [&now.read, &now.write].into_iter().map(PhaseTally::seconds_left).sum()
     }
 
-    fn tally(&mut self, kind: Kind) -> &mut Tally {
+    fn tally(&mut self, kind: Kind) -> &mut PhaseTally {
         match kind {
             Kind::Read => &mut self.read,
             Kind::Write => &mut self.write,
@@ -69,7 +69,7 @@ impl Outlook {
     }
 }
 
-impl Tally {
+impl PhaseTally {
     fn seconds_left(&self) -> Option<f64> {
         match (self.expected > 0.0, self.done > 0.0 && self.seconds >= SECONDS_THAT_TELL) {
             (false, _) => Some(0.0),

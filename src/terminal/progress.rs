@@ -19,13 +19,15 @@ const LINE_INTERVAL: Duration = Duration::from_secs(5);
 pub struct Progress {
     /// Bars, on a terminal.
     bars: Option<MultiProgress>,
+    /// Width of that terminal.
+    columns: u16,
     outlook: Arc<Mutex<Outlook>>,
 }
 
 impl Progress {
-    /// Progress as bars.
-    pub fn bars(bars: MultiProgress) -> Self {
-        Self { bars: Some(bars), ..Self::default() }
+    /// Progress as bars on a terminal of so many columns.
+    pub fn bars(bars: MultiProgress, columns: u16) -> Self {
+        Self { bars: Some(bars), columns, ..Self::default() }
     }
 
     /// Progress as log lines.
@@ -41,7 +43,12 @@ impl Progress {
 
     /// Begins to read `total` keys.
     pub fn reading(&self, name: &str, total: u64) -> Bar {
-        self.begin(name, total, "keys", Kind::Read)
+        self.begin(name, total, "metadata keys", Kind::Read)
+    }
+
+    /// Begins to read a file of so many MiB.
+    pub fn reading_file(&self, name: &str, mib: u64) -> Bar {
+        self.begin(name, mib, "MiB", Kind::Read)
     }
 
     /// Begins to look for `total` files.
@@ -59,18 +66,22 @@ impl Progress {
             Arc::new(Clock { kind, begun: Instant::now(), amount: AtomicU64::new(0), outlook: self.outlook.clone() });
         let bar = self.bars.as_ref().map(|bars| {
             let bar = bars.add(ProgressBar::new(total));
-            bar.set_style(style(unit, clock.clone()));
+            bar.set_style(style(unit, clock.clone(), self.columns));
             bar.set_message(name.to_owned());
             bar
         });
         let lines = Mutex::new(Lines { done: 0, last: clock.begun });
-        Bar { name: name.to_owned(), total, unit, clock, bar, lines }
+        Bar { name: name.to_owned(), total, unit, clock, bar, lines, counted: AtomicU64::new(0) }
     }
 }
 
-fn style(unit: &str, clock: Arc<Clock>) -> ProgressStyle {
-    let template =
-        format!("{{msg:34}} [{{bar:30}}] {{human_pos}}/{{human_len}} {unit}, {{rate}}, {{eta}} left{{in_all}}");
+fn style(unit: &str, clock: Arc<Clock>, columns: u16) -> ProgressStyle {
+    // What does not fit would be cut off in the middle of a word.
+    let template = match columns {
+        ..60 => "{msg} {percent}%".to_owned(),
+        60..150 => "{msg:34} {percent:>3}%, {eta} left".to_owned(),
+        _ => format!("{{msg:34}} [{{bar:30}}] {{human_pos}}/{{human_len}} {unit}, {{rate}}, {{eta}} left{{in_all}}"),
+    };
     // Writing into indicatif's own buffer cannot fail.
     let rate = |state: &ProgressState, to: &mut dyn Write| _ = write!(to, "{:.0} a second", state.per_sec());
     let in_all = move |_: &ProgressState, to: &mut dyn Write| _ = write!(to, "{}", clock.in_all());
@@ -124,6 +135,8 @@ pub struct Bar {
     clock: Arc<Clock>,
     bar: Option<ProgressBar>,
     lines: Mutex<Lines>,
+    /// What is said at the end: keys of metadata, or changes.
+    counted: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -133,8 +146,9 @@ struct Lines {
 }
 
 impl Bar {
-    /// So many keys more have been read.
-    pub fn read(&self, keys: u64) {
+    /// So many keys more have been read, of which so many are metadata: a log speaks of these alone.
+    pub fn read(&self, keys: u64, metadata: u64) {
+        self.counted.fetch_add(metadata, Ordering::Relaxed);
         self.advance(keys, keys);
     }
 
@@ -145,6 +159,7 @@ impl Bar {
 
     /// So many changes more have been written, which cost so much.
     pub fn wrote(&self, changes: u64, cost: u64) {
+        self.counted.fetch_add(changes, Ordering::Relaxed);
         self.advance(changes, cost);
     }
 
@@ -181,7 +196,8 @@ impl Bar {
         }
         let seconds = self.clock.seconds();
         locked(&self.clock.outlook).finished(self.clock.kind, self.clock.amount(), seconds);
-        tracing::info!("{}: {} {} in {seconds:.1} s", self.name, thousands(self.total), self.unit);
+        let counted = thousands(self.counted.load(Ordering::Relaxed));
+        tracing::info!("{}: {counted} {} in {seconds:.1} s", self.name, self.unit);
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use console::Term;
 use indicatif::{MultiProgress, ProgressDrawTarget, TermLike};
+use textwrap::{Options, WordSeparator, WordSplitter, fill};
 
 /// As often as the eye needs.
 const DRAWS_A_SECOND: u8 = 20;
@@ -20,6 +21,32 @@ pub fn bars(is_terminal: bool) -> MultiProgress {
         ProgressDrawTarget::hidden()
     };
     MultiProgress::with_draw_target(target)
+}
+
+/// A text in lines that fit a terminal, broken between words alone: a key or a path that is longer than a line stays whole. What
+/// belongs to a line is set in below it.
+pub fn wrapped(text: &str, term: &Term) -> String {
+    match term.size_checked() {
+        Some((_, columns)) => fitted(text, usize::from(columns)),
+        None => text.to_owned(),
+    }
+}
+
+fn fitted(text: &str, columns: usize) -> String {
+    let line = |line: &str| {
+        let words = line.trim_start_matches(' ');
+        let (before, indent) = (&line[..line.len() - words.len()], line.len() - words.len());
+        // Where hardly a word fits, setting in takes the room that words need.
+        let below = " ".repeat(if indent + 20 < columns { indent + 2 } else { 0 });
+        let options = Options::new(columns.max(20))
+            .initial_indent(before)
+            .subsequent_indent(&below)
+            .break_words(false)
+            .word_separator(WordSeparator::AsciiSpace)
+            .word_splitter(WordSplitter::NoHyphenation);
+        fill(words, options)
+    };
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Standard error as a terminal, on which nothing is drawn any more once that has failed.
@@ -78,5 +105,21 @@ impl TermLike for Screen {
 
     fn flush(&self) -> io::Result<()> {
         self.draw(Term::flush)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fitted;
+
+    #[test]
+    fn no_word_is_broken_and_no_line_too_long_but_for_a_word() {
+        let text = "next: either stop Milvus, `backup`, and `run --keep-newer`: all that the newer Milvus wrote stays\n  by-dev/meta/root-coord/database/collection-info/1/470605839296564545_ts470605839296564546: gone\n\n  last";
+        let fitted = fitted(text, 60);
+        assert!(fitted.lines().all(|line| line.len() <= 60 || !line.trim().contains(' ')), "{fitted}");
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(words(text), words(&fitted));
+        assert!(fitted.ends_with("\n\n  last") && fitted.contains("\n    gone"), "{fitted}");
+        assert_eq!(super::fitted("short\n  lines\n", 60), "short\n  lines\n");
     }
 }

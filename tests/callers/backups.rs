@@ -215,7 +215,7 @@ fn a_failed_backup_leaves_the_earlier_one_alone(version: Version) {
     let lease = scene.etcd.put_with_lease("by-dev/meta/session/proxy-3", "{}", 3600);
     assert_eq!((scene.backup(), scene.backups()), (good.clone(), vec!["migration.bak".to_owned()]));
     running.go_on();
-    running.wait().code(2).stderr(contains("make it again before migrating"));
+    running.wait().code(2).stderr(contains("make the backup again before migrating"));
     scene.etcd.revoke(lease);
     assert_eq!(std::fs::read(scene.tool.dir().join("migration.bak.1")).unwrap(), good);
     assert_same(&scene.before, &scene.etcd.dump(), "backups change nothing");

@@ -14,3 +14,9 @@ pub fn blocks(markdown: &str, language: &str) -> Vec<String> {
     }
     blocks
 }
+
+/// A document of the repository.
+pub fn document(path: &str) -> String {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}

@@ -42,6 +42,7 @@ pub fn write_ours(path: &Path, pairs: &[Pair]) {
         etcd_cluster_id: 0xc8735ffb61b2a000,
         etcd_revision: 2038,
         source_version: Some("2.1.0".into()),
+        while_running: false,
     };
     let mut writer = Writer::create(path, origin, pairs.len() as u64).unwrap();
     for (key, value) in pairs {

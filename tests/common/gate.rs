@@ -32,7 +32,7 @@ type Rule = Arc<dyn Fn(&Call) -> Verdict + Send + Sync>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     /// `Write` for a transaction that changes metadata, `Lock` for the one that takes the lock, `Page` for a read with a
-    /// limit, `NextPage` for one that is to go on at the revision of another, else the name of the method, such as `Txn`, `Range`, `LeaseGrant`.
+    /// limit or of what has changed, `NextPage` for one that is to go on at the revision of another, else the name of the method, such as `Txn`, `Range`, `LeaseGrant`.
     pub kind: String,
     /// The how-manieth of its kind, from 1.
     pub number: u64,
@@ -310,6 +310,9 @@ struct Range {
     limit: i64,
     #[prost(int64, tag = "4")]
     revision: i64,
+    /// What has changed since: reading back.
+    #[prost(int64, tag = "10")]
+    min_mod_revision: i64,
 }
 
 /// A gRPC message has 5 bytes of framing before it.
@@ -323,7 +326,7 @@ fn kind_of(method: String, body: &Bytes) -> String {
             _ => Some("Write"),
         }),
         "Range" => Range::decode(message).ok().and_then(|range| match range {
-            Range { limit: 0, .. } => None,
+            Range { limit: 0, min_mod_revision: 0, .. } => None,
             Range { revision: 0, .. } => Some("Page"),
             _ => Some("NextPage"),
         }),

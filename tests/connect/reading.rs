@@ -18,6 +18,7 @@ on_both_versions![
     a_value_beyond_the_limit_is_told,
     small_values_come_in_larger_pages,
     counts_the_keys_of_a_prefix,
+    what_has_changed_is_read_however_the_keys_are_cut,
 ];
 
 fn pages(first_page: i64) -> ReadOptions {
@@ -60,7 +61,7 @@ fn pages_together_are_a_plain_read(version: Version) {
     assert!(read(&connection, "nothing", pages(1)).is_empty());
 }
 
-/// Where a request ends is guessed from the keys before; every kind of wrong guess must do no harm.
+/// Where many keys are left, a request ends before they do: with the keys that begin like the last one.
 fn keys_are_read_once_however_they_lie(version: Version) {
     let etcd = Etcd::start(version);
     let close = (0..700).map(|id| format!("a/{}", 470_000_000_000_u64 + id));
@@ -76,13 +77,18 @@ fn keys_are_read_once_however_they_lie(version: Version) {
     let connection = connect(&config_for(&etcd));
     for prefix in ["", "a", "a/4", "b/", "c/", "c/5", "d/", "e/"] {
         let expected = etcd.dump_prefix(prefix);
-        for size in [1, 3, 17, 100, 450].into_iter().filter(|size| expected.len() <= size * 200) {
-            let read = read(&connection, prefix, pages(size.try_into().unwrap()));
-            assert_eq!(as_map(&read), expected, "{prefix} {size}");
+        for (size, visited) in [(1, 1), (1, 20), (3, 1), (17, 1), (17, 300), (100, 1), (450, 1)] {
+            if expected.len() > size * 200 {
+                continue;
+            }
+            let options = ReadOptions { visited, ..pages(size.try_into().unwrap()) };
+            let read = read(&connection, prefix, options);
+            assert_eq!(as_map(&read), expected, "{prefix} {size} {visited}");
         }
     }
-    let sizes: Vec<_> = read(&connection, "a/", pages(100)).iter().map(Vec::len).collect();
-    assert!(sizes.len() < 25, "1,000 keys came in {} pages: {sizes:?}", sizes.len());
+    let narrow = ReadOptions { visited: 1, ..pages(10) };
+    let sizes: Vec<_> = read(&connection, "a/", narrow).iter().map(Vec::len).collect();
+    assert!(sizes.len() < 150, "1,000 keys came in {} pages: {sizes:?}", sizes.len());
 }
 
 fn a_prefix_ends_at_the_right_key_for_every_byte(version: Version) {
@@ -153,7 +159,7 @@ fn large_values_come_in_smaller_pages(version: Version) {
     let connection = connect(&config_for(&etcd));
     let limited = ReadOptions { largest_response: 5 << 20, ..ReadOptions::default() };
     let read_pages = read(&connection, "k", limited);
-    // 500 keys were asked for, 250, …, 7; then as many as make up 2 MiB.
+    // 1,000 keys were asked for, 250, 62, 15, 3; then as many as make up 4 MiB.
     assert!(read_pages.iter().all(|page| page.len() <= 4), "{:?}", read_pages.iter().map(Vec::len).collect::<Vec<_>>());
     assert_eq!(as_map(&read_pages), etcd.dump());
     assert_eq!(as_map(&read(&connection, "k", ReadOptions::default())), etcd.dump());
@@ -175,6 +181,34 @@ fn small_values_come_in_larger_pages(version: Version) {
     assert_eq!(sizes[0], 10);
     let largest = *sizes.iter().max().unwrap();
     assert!((100..=194).contains(&largest), "{sizes:?}");
+}
+
+/// Whatever the ranges are, changed keys come once and in order, with the number of all keys.
+fn what_has_changed_is_read_however_the_keys_are_cut(version: Version) {
+    let etcd = Etcd::start(version);
+    etcd.put_all((0..40).map(|key| (format!("p/{key:02}").into_bytes(), vec![1], 0)));
+    let since = etcd.revision();
+    etcd.put("p/07", "changed");
+    etcd.put("p/99", "new");
+    etcd.put("q", "elsewhere");
+    etcd.delete("p/08");
+    etcd.delete("p/39");
+    etcd.put("p/39", "again");
+    let connection = connect(&config_for(&etcd));
+    let cuts = |keys: &[&str]| keys.iter().map(|key| key.as_bytes().to_vec()).collect::<Vec<_>>();
+    for cuts in [cuts(&[]), cuts(&["p/07"]), cuts(&["p/07", "p/08", "p/39"]), cuts(&["a", "p/", "p/5", "p/99", "x"])] {
+        let mut keys = Vec::new();
+        let each = |page: Vec<Entry>| keys.extend(page.into_iter().map(|entry| entry.key));
+        let changes = block_on(connection.changes("p/", since, cuts.clone(), each)).unwrap();
+        assert_eq!(keys, ["p/07", "p/39", "p/99"], "{cuts:?}");
+        assert_eq!((changes.keys, changes.changed, changes.revision), (40, 3, etcd.revision()), "{cuts:?}");
+    }
+    let range = |start: &str, end: &str| (start.as_bytes().to_vec(), end.as_bytes().to_vec());
+    let ranges = vec![range("p/", "p0"), range("p/08", "p/09"), range("p/39", "p/99"), range("q", "r")];
+    for at_once in [1, 3, 100] {
+        assert_eq!(block_on(connection.counts(&ranges, etcd.revision(), at_once)).unwrap(), [40, 0, 1, 1]);
+        assert_eq!(block_on(connection.counts(&ranges, since, at_once)).unwrap(), [40, 1, 1, 0]);
+    }
 }
 
 fn counts_the_keys_of_a_prefix(version: Version) {

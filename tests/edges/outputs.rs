@@ -121,8 +121,10 @@ fn without_times(dump: &Dump) -> Dump {
 #[test]
 fn what_is_refused_ends_with_1_whatever_becomes_of_the_outputs() {
     let tool = Tool::configured("etcd: { endpoints: [127.0.0.1:1] }\n");
-    let refused: [&[&str]; 7] = [
+    let refused: [&[&str]; 9] = [
         &[],
+        &["--output", "json"],
+        &["--output", "json", "--log-format", "json", "run", "--no-such-flag"],
         &["nonsense"],
         &["run", "--no-such-flag"],
         &["-config", "none.yaml", "run"],
@@ -193,8 +195,18 @@ fn a_reader_who_leaves_in_the_middle_changes_nothing() {
         assert_eq!(left_in_the_middle(&tool, &etcd, &rollback, place), Some(0), "rollback {place:?}");
         assert_same(&before, &etcd.dump(), ("rollback", place));
     }
-    for command in ["status", "plan", "backup"] {
-        assert_eq!(left_in_the_middle(&tool, &etcd, &[command], ("Page", 1)), Some(0), "{command}");
+    let commands: [(&[&str], i32); 7] = [
+        (&["status"], 0),
+        (&["plan", "--diff"], 0),
+        (&["backup"], 0),
+        // 2.1 metadata is none for a target, and nothing to repair.
+        (&["verify"], 1),
+        (&["repair", "--dry-run"], 1),
+        (&["repair"], 1),
+        (&["run", "--with-backup"], 0),
+    ];
+    for (args, expected) in commands {
+        assert_eq!(left_in_the_middle(&tool, &etcd, args, ("Page", 1)), Some(expected), "{args:?}");
     }
 }
 

@@ -53,19 +53,25 @@ impl Tour {
         self.call(tool, &["backup"], 0);
         // The file from before is moved.
         self.call(tool, &["backup"], 0);
+        self.call(tool, &["backup", "--while-running", "--backup-file", "running.bak", "--keep=1"], 0);
+        self.call(tool, &["inspect", "migration.bak", "--against", "running.bak"], 0);
         for view in [&[][..], &["--list", "indexes/"], &["--key", "session/id"], &["--export", "."]] {
             self.call(tool, &[&["inspect", "migration.bak"], view].concat(), 0);
         }
         self.call(tool, &["inspect", "migration.bak", "--key", "none"], 1);
         self.call(tool, &[&["run", "--with-backup"][..], &renames].concat(), 0);
         self.call(tool, &["run"], 0);
-        self.call(tool, &["run", "--target-version", "2.1.5"], 0);
+        self.call(tool, &["repair", "--dry-run"], 0);
+        self.call(tool, &["run", "--source-version", "2.2.0", "--target-version", "2.3.0"], 0);
         self.call(tool, &[&["verify", "--backup", "migration.bak"][..], &renames].concat(), 0);
         etcd.put("by-dev/meta/root-coord/fields/470605839296564545/100", "no protobuf");
         etcd.put("by-dev/meta/channelwatch/extra", "extra");
         etcd.delete("by-dev/meta/channelwatch/14/by-dev-rootcoord-dml_0_470605839296564545v0");
         self.call(tool, &["verify", "--backup", "migration.bak"], 1);
         self.call(tool, &["rollback"], 0);
+        self.call(tool, &["rollback"], 0);
+        self.call(tool, &[&["upgrade"][..], &renames].concat(), 0);
+        self.call(tool, &["upgrade", "--source-version", "2.2.0", "--target-version", "2.3.0"], 0);
         self.call(tool, &["rollback"], 0);
     }
 

@@ -31,8 +31,12 @@ impl Schema {
     /// Holds an object against the schema.
     #[track_caller]
     pub fn check(&self, object: &Value) {
-        for field in ["command", "tool_version", "ended"] {
+        for field in ["command", "tool_version", "ended", "state"] {
             assert!(object[field].is_string(), "{field} is missing: {object:#}");
+        }
+        for field in ["code", "text"] {
+            let text = object["next"][field].as_str().unwrap_or_default();
+            assert!(!text.is_empty(), "next.{field} is missing: {object:#}");
         }
         let errors: Vec<_> = self.validator.iter_errors(object).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "not as the schema says:\n{}\n{object:#}", errors.join("\n"));

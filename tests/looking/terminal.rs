@@ -114,7 +114,7 @@ fn run_shows_what_it_will_do_and_asks() {
     let shown = session.shown.clone();
     for text in [
         "plan: 923 puts (",
-        "20 collection(s) with 31 partitions, 142 fields and 18 index(es)",
+        "20 collections with 31 partitions, 142 fields and 18 indexes",
         "load states NOT carried over (released): 2",
         "c_ivfflat / vec: _default_idx becomes _default_idx_104",
     ] {

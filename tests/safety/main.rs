@@ -14,9 +14,11 @@ mod limits;
 mod lock;
 mod middle;
 mod outages;
+mod read_back;
 mod rights;
 mod sessions;
 mod stress;
+mod upgrade;
 mod whole;
 
 use common::state::{Dump, LOCK, assert_same};

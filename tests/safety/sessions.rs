@@ -152,7 +152,7 @@ fn comes_up(scene: &Scene, running: Running, command: &str, is_first: bool) {
         // What a rollback overwrites has been saved by then, and a finished backup is exit 2.
         (true, "rollback") => (2, "the metadata is as it was"),
         (true, _) => (1, "the metadata is as it was"),
-        _ => (2, "Run "),
+        _ => (2, "next: run "),
     };
     let stopped = running.wait().code(code).stderr(
         contains("rootcoord (server ID 18, at 10.0.0.1:53100, ends in 3")

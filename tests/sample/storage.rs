@@ -103,7 +103,7 @@ fn all_files_are_there_before_and_after_a_migration_and_a_rollback(version: Vers
     assert_eq!((&found["files"]["lacking"], &found["ended"]), (&0.into(), &"done".into()));
     assert_same(&before, &etcd.dump(), "it only looks");
     tool.call(&["backup"]).code(0);
-    assert_eq!(look(&tool, &[storage, "--backup", "migration.bak"], 0)["files"]["named"], named);
+    assert_eq!(look(&tool, &[storage, "--from-backup", "migration.bak"], 0)["files"]["named"], named);
     tool.call(&["run"]).code(0);
     // What is handed over has no files any more.
     let fewer: usize = handed_over(&before).iter().map(|(_, meta)| meta.index_file_paths.len()).sum();
@@ -180,7 +180,7 @@ fn another_place_is_an_error_and_not_a_list_of_everything() {
     let text = said_of(&[]);
     assert!(text.contains("where the object storage is, is not known"), "{text}");
     // Of the backup the records say where; another root path is a contradiction.
-    let args = ["--backup", "migration.bak", "--storage-address=127.0.0.1:1", "--storage-root-path=other"];
+    let args = ["--from-backup", "migration.bak", "--storage-address=127.0.0.1:1", "--storage-root-path=other"];
     let text = said_of(&args);
     assert!(text.contains("under \"files\", but the root path is said to be \"other\""), "{text}");
 }
@@ -210,7 +210,7 @@ fn a_folder_that_may_not_be_read_is_an_error() {
     } else {
         Command::new(program)
     };
-    command.args(["check-files", "--backup"]).arg(&backup).arg(site.flag());
+    command.args(["check-files", "--from-backup"]).arg(&backup).arg(site.flag());
     let output = command.current_dir(dir.path()).output().unwrap();
     mode(&locked, "755");
     let text = String::from_utf8_lossy(&output.stderr);

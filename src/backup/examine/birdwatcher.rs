@@ -8,14 +8,14 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 
-use anyhow::Result;
 use flate2::bufread::GzDecoder;
 use prost::Message;
 use serde_json::Value;
 
 use super::tally::{End, Tally, describe};
-use super::{Check, Examination, FileFormat, HeaderFacts, Record, Sips, Source, Verdict};
-use crate::backup::read::HashingReader;
+use super::{BackupEntry, Check, Examination, FileFormat, FileSource, HeaderFacts, Mode, Verdict};
+use crate::backup::BackupError;
+use crate::backup::hashing::HashingReader;
 use crate::backup::stream::{self, StreamError};
 use crate::layout::join_root;
 use crate::layout::messages::backup::BackupHeader;
@@ -32,15 +32,20 @@ struct PartHeader {
     extra: Vec<u8>,
 }
 
-pub(super) fn read(
-    source: &Source,
+pub(super) fn read<E: From<BackupError>>(
+    source: &FileSource,
     reader: BufReader<File>,
-    each: &mut dyn FnMut(&Record) -> Result<()>,
-) -> Result<Examination> {
+    each: &mut dyn FnMut(&BackupEntry) -> Result<(), E>,
+) -> Result<Examination, E> {
+    if source.mode == Mode::Refuse {
+        // It holds sessions, and may hold but a part of the metadata.
+        let why = "it is a gzip file; unpack it first, or, if Birdwatcher made it, restore it with Birdwatcher";
+        return Err(source.no_backup(why).into());
+    }
     let decoder = GzDecoder::new(HashingReader::new(reader));
-    let mut stream = HashingReader::new(BufReader::new(Sips(decoder)));
+    let mut stream = HashingReader::new(BufReader::new(source.sips(decoder)));
     let header = read_version(source, &mut stream)?;
-    let mut tally = Tally::new(false, each);
+    let mut tally = Tally::new(source, false, each);
     let format = match header.version {
         1 => {
             tally.header = Some(facts(&header.instance, &header.meta_path, header.entries));
@@ -54,13 +59,14 @@ pub(super) fn read(
         version => {
             let why =
                 format!("it is one of Birdwatcher, in version {version} of its format, which this tool cannot read");
-            return Err(source.no_backup(why));
+            return Err(source.no_backup(why).into());
         }
     };
-    let rest = if format == FileFormat::BirdwatcherV2 && tally.stopped.is_none() { skip(&mut stream)? } else { None };
-    tally.stopped_at(stream.inner.get_ref().0.get_ref().bytes);
+    let rest =
+        if format == FileFormat::BirdwatcherV2 && tally.stopped.is_none() { skip(source, &mut stream)? } else { None };
+    tally.stopped_at(stream.inner.get_ref().decoder.get_ref().bytes);
     let notes = notes(&tally, format);
-    let checks = checks(&tally, rest);
+    let checks = checks(&tally, rest)?;
     let mut examination = source.conclude(format, stream.bytes, tally, checks);
     examination.notes = notes;
     examination.data_checksum_matches =
@@ -69,27 +75,27 @@ pub(super) fn read(
 }
 
 /// `rest` is what keeps the file from being unpacked after the keys.
-fn checks(tally: &Tally, rest: Option<String>) -> Vec<Check> {
+fn checks<E: From<BackupError>>(tally: &Tally<E>, rest: Option<String>) -> Result<Vec<Check>, E> {
     const PACKED: &str = "the compressed data can be unpacked to its end and matches its checksum";
     let packed = match (rest, &tally.stopped) {
         (Some(problem), _) => Check::failed(PACKED, format!("{problem}, after the keys")),
         (None, Some(why)) => Check::not_checked(PACKED, format!("reading stops before its end: {why}")),
         (None, None) => Check::sound(PACKED),
     };
-    vec![
+    Ok(vec![
         packed,
         tally.check_records("all records can be read"),
-        tally.check_number("as many keys as the header says"),
+        tally.check_number("as many keys as the header says")?,
         tally.check_places("no key twice"),
-    ]
+    ])
 }
 
 /// The header record. Any gzip file may come here, so what does not fit is no backup rather than a damaged one.
-fn read_version(source: &Source, stream: &mut HashingReader<impl BufRead>) -> Result<BackupHeader> {
+fn read_version(source: &FileSource, stream: &mut HashingReader<impl BufRead>) -> Result<BackupHeader, BackupError> {
     let no_backup = |why: &str| source.no_backup(format!("it is a gzip file, but not of Birdwatcher: {why}"));
     let record = match stream::read_record(stream, stream::MAX_HEADER_BYTES) {
         Ok(record) => record.unwrap_or_default(),
-        Err(error) => return Err(no_backup(&describe(error)?)),
+        Err(error) => return Err(no_backup(&describe(error, source)?)),
     };
     match BackupHeader::decode(&*record) {
         Ok(header) if header.version > 0 => Ok(header),
@@ -99,11 +105,15 @@ fn read_version(source: &Source, stream: &mut HashingReader<impl BufRead>) -> Re
 
 fn facts(instance: &str, meta_path: &str, entries: i64) -> HeaderFacts {
     // Birdwatcher takes keys from etcd as they are.
-    HeaderFacts { meta_root: join_root(instance, meta_path), entries, absolute_keys: true }
+    HeaderFacts { meta_root: join_root(instance, meta_path), entries, absolute_keys: true, while_running: false }
 }
 
 /// The part with the keys comes first.
-fn read_keys_part(source: &Source, stream: &mut HashingReader<impl BufRead>, tally: &mut Tally) -> Result<()> {
+fn read_keys_part<E: From<BackupError>>(
+    source: &FileSource,
+    stream: &mut HashingReader<impl BufRead>,
+    tally: &mut Tally<E>,
+) -> Result<(), E> {
     let offset = stream.bytes;
     let record = match stream::read_record(stream, stream::MAX_HEADER_BYTES) {
         Ok(Some(record)) => record,
@@ -114,7 +124,7 @@ fn read_keys_part(source: &Source, stream: &mut HashingReader<impl BufRead>, tal
         return tally.stop(offset, StreamError::Bad("the header of its first part does not decode".into()));
     };
     if part.part_type != KEYS {
-        return Err(source.no_backup("it is one of Birdwatcher, but does not begin with the keys of etcd"));
+        return Err(source.no_backup("it is one of Birdwatcher, but does not begin with the keys of etcd").into());
     }
     let extra: Value = serde_json::from_slice(&part.extra).unwrap_or_default();
     let text = |name: &str| extra.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -130,18 +140,18 @@ fn read_keys_part(source: &Source, stream: &mut HashingReader<impl BufRead>, tal
 
 /// Unpacks what follows the keys without looking at it. Birdwatcher does not flush its last parts (it writes them through a
 /// buffer and closes the file), so a record that is cut off there is usual and no damage.
-fn skip(stream: &mut HashingReader<impl BufRead>) -> Result<Option<String>> {
+fn skip(source: &FileSource, stream: &mut HashingReader<impl BufRead>) -> Result<Option<String>, BackupError> {
     let mut buffer = [0; 4096];
     loop {
         match stream.read(&mut buffer) {
             Ok(0) => return Ok(None),
             Ok(_) => {}
-            Err(error) => return describe(StreamError::Io(error)).map(Some),
+            Err(error) => return describe(StreamError::Io(error), source).map(Some),
         }
     }
 }
 
-fn notes(tally: &Tally, format: FileFormat) -> Vec<String> {
+fn notes<E>(tally: &Tally<E>, format: FileFormat) -> Vec<String> {
     let mut notes = vec![
         "a backup of Birdwatcher can be looked into, but not restored by this tool; it holds sessions too, if any were alive"
             .to_owned(),
@@ -149,8 +159,9 @@ fn notes(tally: &Tally, format: FileFormat) -> Vec<String> {
     if format == FileFormat::BirdwatcherV2 {
         notes.push("what follows the keys (metrics and configurations of the components) is not shown".into());
     }
-    if tally.foreign_keys > 0 {
-        notes.push(format!("{} key(s) are not under the meta root; they are shown as whole keys", tally.foreign_keys));
+    let foreign = tally.elsewhere + tally.left_out;
+    if foreign > 0 {
+        notes.push(format!("{foreign} key(s) are not under the meta root; they are shown as whole keys"));
     }
     notes
 }

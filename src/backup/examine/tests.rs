@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::backup::write::Origin;
-use crate::backup::{Writer, stream};
+use crate::backup::{Backup, Writer, stream};
 use crate::layout::Found;
 
 type Pair = (Vec<u8>, Vec<u8>);
@@ -31,6 +31,7 @@ fn write(path: &Path, pairs: &[Pair]) -> Vec<u8> {
         etcd_cluster_id: 1,
         etcd_revision: 2,
         source_version: None,
+        while_running: false,
     };
     let mut writer = Writer::create(path, origin, pairs.len() as u64).unwrap();
     pairs.iter().for_each(|(key, value)| writer.add(key, value).unwrap());
@@ -41,17 +42,30 @@ fn write(path: &Path, pairs: &[Pair]) -> Vec<u8> {
 fn legacy(pairs: &[Pair]) -> Vec<u8> {
     let entries =
         pairs.iter().map(|(key, value)| stream::encode_entry([b"by-dev/meta/", &**key].concat(), value.clone()));
-    let header = stream::encode_header("by-dev", "meta", pairs.len() as i64);
+    let header = stream::encode_header("by-dev", "meta", pairs.len() as i64, false);
     header.into_iter().chain(entries.flatten()).collect()
 }
 
+/// What can be seen of these bytes; whether a restore would take them is always the same.
 fn look(path: &Path, bytes: &[u8]) -> Result<(Examination, Vec<Pair>)> {
     fs::write(path, bytes).unwrap();
     let mut read = Vec::new();
     let examination = examine(path, &mut |record| {
         read.push((record.relative.to_vec(), record.value.to_vec()));
         Ok(())
-    })?;
+    });
+    let mut restored = Vec::new();
+    let backup = Backup::read(path, |key, value| restored.push((key, value)));
+    let birdwatcher = bytes.starts_with(&GZIP_MAGIC);
+    assert!(
+        birdwatcher || examination.as_ref().is_ok_and(|it| it.sound) == backup.is_ok(),
+        "{examination:?}\n{backup:?}"
+    );
+    let examination = examination?;
+    if let Ok(backup) = backup {
+        assert_eq!((backup.keys, backup.left_out), (examination.keys, examination.left_out));
+        assert!(backup.left_out > 0 || restored == read);
+    }
     Ok((examination, read))
 }
 
@@ -128,10 +142,10 @@ fn a_file_of_a_later_version_is_not_called_damaged() {
     let (Examination { manifest, .. }, _) = look(&path, &bytes).unwrap();
     let mut manifest = manifest.unwrap();
     let mut later = bytes[..usize::try_from(manifest.frame_bytes).unwrap()].to_vec();
-    manifest.format_version = 2;
+    manifest.format_version = 3;
     manifest.write(&mut later).unwrap();
     let error = look(&path, &later).unwrap_err().to_string();
-    assert!(error.contains("has format version 2; this tool reads version 1"), "{error}");
+    assert!(error.contains("has format version 3; this tool reads versions up to 2"), "{error}");
 }
 
 #[test]
@@ -166,8 +180,8 @@ fn what_is_no_backup_is_said_to_be_none() {
     let path = folder.path().join("b");
     for (bytes, why) in [
         (&b""[..], "is empty"),
-        (b"hello, world", "it begins like none that this tool knows"),
-        (b"abc", "it begins like none that this tool knows"),
+        (b"hello, world", "it begins neither like a file of this tool nor like one of the original tool"),
+        (b"abc", "it begins neither like a file of this tool nor like one of the original tool"),
         (&[4, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255], "its header does not decode"),
         (&[0x1F, 0x8B, 8, 0], "a gzip file, but not of Birdwatcher"),
     ] {
@@ -176,6 +190,42 @@ fn what_is_no_backup_is_said_to_be_none() {
     }
     let error = examine(&folder.path().join("none"), &mut |_| Ok(())).unwrap_err().to_string();
     assert!(error.contains("there is no backup file"), "{error}");
+}
+
+/// A backup of the original tool with these whole keys.
+fn of_the_original(root: &str, keys: &[&str]) -> Vec<u8> {
+    let entries = keys.iter().map(|key| stream::encode_entry(key.as_bytes().to_vec(), b"value".to_vec()));
+    stream::encode_header(root, "meta", keys.len() as i64, false).into_iter().chain(entries.flatten()).collect()
+}
+
+#[test]
+fn keys_of_a_neighbour_are_left_out_and_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("b");
+    let bytes = of_the_original("by-dev", &["by-dev/meta/a/1", "by-dev/meta2/a/1"]);
+    let (examination, read) = look(&path, &bytes).unwrap();
+    assert!(examination.sound, "{examination:?}");
+    assert_eq!((examination.keys, examination.left_out, examination.lost_keys), (1, 1, Some(0)));
+    assert_eq!(read.len(), 2, "all that is in the file is shown");
+    assert!(examination.notes[0].contains("1 key(s) belong to a neighbour"), "{:?}", examination.notes);
+}
+
+#[test]
+fn a_root_path_that_begins_with_a_slash_is_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("b");
+    let (examination, read) = look(&path, &of_the_original("dev", &["/dev/meta/a/1"])).unwrap();
+    assert!(examination.sound, "{examination:?}");
+    assert_eq!((examination.header.unwrap().meta_root.as_str(), read[0].0.as_slice()), ("/dev/meta", &b"a/1"[..]));
+}
+
+#[test]
+fn a_key_that_belongs_elsewhere_is_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("b");
+    let (examination, _) = look(&path, &of_the_original("by-dev", &["by-dev/meta/a/1", "by-dev/kv/gid"])).unwrap();
+    let failed: Vec<_> = examination.checks.iter().filter(|check| check.verdict == Verdict::Failed).collect();
+    assert!(failed.len() == 1 && failed[0].what == "all keys under the meta root", "{failed:?}");
 }
 
 proptest! {

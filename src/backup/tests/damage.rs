@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::legacy::{Header, record, stream};
+use super::legacy::{StreamHeader, record, stream};
 use super::*;
-use crate::backup::stream::read_entry;
+use crate::backup::stream::{MAX_RECORD_BYTES, read_record};
 
 const MANIFEST_MAGIC: u32 = 0x184D_2A5D;
 
@@ -65,7 +65,10 @@ fn forged(stream: &[u8], keys: u64, change: impl FnOnce(&mut Value)) -> Vec<u8> 
 }
 
 fn two_keys() -> Vec<u8> {
-    stream(&Header { entries: 2, ..Header::default() }, &entries(&[("by-dev/meta/a/1", "x"), ("by-dev/meta/a/2", "y")]))
+    stream(
+        &StreamHeader { entries: 2, ..StreamHeader::default() },
+        &entries(&[("by-dev/meta/a/1", "x"), ("by-dev/meta/a/2", "y")]),
+    )
 }
 
 #[test]
@@ -136,7 +139,10 @@ fn another_manifest_than_belongs_to_the_data_is_refused() {
         ("counts", json!({ "b/": 2 }), "Damaged", "the number of keys by kind"),
         ("counts", json!(null), "Damaged", "its manifest cannot be read"),
         ("format_version", json!("one"), "Damaged", "its manifest cannot be read"),
-        ("format_version", json!(2), "Newer", "format version 2"),
+        ("format_version", json!(3), "Newer", "format version 3"),
+        // A version of its own, and the marks in manifest and header: all or none.
+        ("format_version", json!(2), "Damaged", "of Milvus running"),
+        ("while_running", json!(true), "Damaged", "of Milvus running"),
     ] {
         assert_refused(&forged(&two_keys(), 2, |facts| facts[key] = value), kind, words);
     }
@@ -152,7 +158,7 @@ fn a_newer_file_is_called_so_whatever_else_its_manifest_has_or_lacks() {
 fn a_wrong_number_of_keys_in_the_header_is_refused() {
     for announced in [0, 1, 3, -1, i64::MIN, i64::MAX] {
         let keys = entries(&[("by-dev/meta/a/1", "x"), ("by-dev/meta/a/2", "y")]);
-        let stream = stream(&Header { entries: announced, ..Header::default() }, &keys);
+        let stream = stream(&StreamHeader { entries: announced, ..StreamHeader::default() }, &keys);
         assert_refused(&forged(&stream, 2, |_| {}), "Count", &format!("{announced} keys, but holds 2"));
     }
 }
@@ -169,7 +175,7 @@ fn keys_that_we_would_not_have_written_so_are_refused() {
         (["by-dev/meta/a/1", ""], "a record has no key"),
     ] {
         let keys = entries(&keys.map(|key| (key, "value")));
-        let stream = stream(&Header { entries: 2, ..Header::default() }, &keys);
+        let stream = stream(&StreamHeader { entries: 2, ..StreamHeader::default() }, &keys);
         assert_refused(&forged(&stream, 2, |_| {}), "Damaged", words);
     }
 }
@@ -205,8 +211,8 @@ fn what_follows_the_data_must_be_the_manifest_and_nothing_else() {
 
 #[test]
 fn a_stream_that_is_none_is_refused_although_all_checksums_are_right() {
-    let header = record(&Header::default().encode());
-    let other = record(&Header { version: 1, ..Header::default() }.encode());
+    let header = record(&StreamHeader::default().encode());
+    let other = record(&StreamHeader { version: 1, ..StreamHeader::default() }.encode());
     for (stream, kind, words) in [
         (Vec::new(), "Cut", "before its header"),
         (b"abc".to_vec(), "Cut", "within the length of a record"),
@@ -262,6 +268,6 @@ fn what_is_announced_is_not_allocated() {
     }
     let bytes = [&(200_u64 << 20).to_le_bytes()[..], b"abc"].concat();
     let mut short = Short { bytes: std::io::Cursor::new(bytes), largest: 0 };
-    assert!(read_entry(&mut short).is_err());
+    assert!(read_record(&mut short, MAX_RECORD_BYTES).is_err());
     assert!(short.largest < 1 << 20, "{} bytes at once", short.largest);
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 /// The header of such a file; what is empty or zero is not on the wire, as proto3 has it.
-pub(super) struct Header {
+pub(super) struct StreamHeader {
     pub version: i64,
     pub instance: &'static str,
     pub meta_path: &'static str,
@@ -11,14 +11,14 @@ pub(super) struct Header {
     pub extra: &'static str,
 }
 
-impl Default for Header {
+impl Default for StreamHeader {
     fn default() -> Self {
         let extra = r#"{"entry_include_root_path":true}"#;
         Self { version: 0, instance: "by-dev", meta_path: "meta", entries: 0, extra }
     }
 }
 
-impl Header {
+impl StreamHeader {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         put_number(&mut bytes, 1, self.version);
@@ -59,7 +59,7 @@ pub(super) fn record(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A whole file; the keys are as they stand in it.
-pub(super) fn stream(header: &Header, entries: &Entries) -> Vec<u8> {
+pub(super) fn stream(header: &StreamHeader, entries: &Entries) -> Vec<u8> {
     let mut stream = record(&header.encode());
     for (key, value) in entries {
         let mut entry = Vec::new();
@@ -76,7 +76,7 @@ fn with_prefix(prefix: &str, entries: &Entries) -> Entries {
 
 /// A file of `few()`, as the original tool writes it.
 fn sound() -> Vec<u8> {
-    stream(&Header { entries: 3, ..Header::default() }, &with_prefix("by-dev/meta/", &few()))
+    stream(&StreamHeader { entries: 3, ..StreamHeader::default() }, &with_prefix("by-dev/meta/", &few()))
 }
 
 #[track_caller]
@@ -94,7 +94,7 @@ fn ours_unpacked_is_such_a_file_byte_for_byte() {
     write(&path, &keys);
     // As `zstd -d` does it, the skippable frame with the manifest included.
     let unpacked = zstd::stream::decode_all(fs::File::open(&path).unwrap()).unwrap();
-    let by_hand = stream(&Header { entries: 4, ..Header::default() }, &with_prefix("by-dev/meta/", &keys));
+    let by_hand = stream(&StreamHeader { entries: 4, ..StreamHeader::default() }, &with_prefix("by-dev/meta/", &keys));
     assert!(unpacked == by_hand, "{} bytes, by hand {}", unpacked.len(), by_hand.len());
     assert_read(&unpacked, "by-dev/meta", &keys);
 }
@@ -103,22 +103,27 @@ fn ours_unpacked_is_such_a_file_byte_for_byte() {
 fn keys_in_any_order_are_read() {
     let mut keys = few();
     keys.reverse();
-    let bytes = stream(&Header { entries: 3, ..Header::default() }, &with_prefix("by-dev/meta/", &keys));
+    let bytes = stream(&StreamHeader { entries: 3, ..StreamHeader::default() }, &with_prefix("by-dev/meta/", &keys));
     assert_read(&bytes, "by-dev/meta", &keys);
 }
 
 #[test]
 fn keys_are_relative_where_the_header_does_not_call_them_absolute() {
     for extra in ["", "{}", r#"{"entry_include_root_path":false}"#, r#"{"entry_include_root_path":1}"#, "no JSON"] {
-        assert_read(&stream(&Header { entries: 3, extra, ..Header::default() }, &few()), "by-dev/meta", &few());
+        assert_read(
+            &stream(&StreamHeader { entries: 3, extra, ..StreamHeader::default() }, &few()),
+            "by-dev/meta",
+            &few(),
+        );
     }
 }
 
 #[test]
 fn a_meta_root_with_control_characters_is_none() {
     for instance in ["by-dev/\nmeta", "\u{1b}[2J"] {
-        let error =
-            read_bytes(&stream(&Header { instance, ..Header::default() }, &Vec::new())).unwrap_err().to_string();
+        let error = read_bytes(&stream(&StreamHeader { instance, ..StreamHeader::default() }, &Vec::new()))
+            .unwrap_err()
+            .to_string();
         assert!(
             error.ends_with("is no backup file: its header names a root path with control characters in it"),
             "{error}"
@@ -139,7 +144,7 @@ fn every_meta_root_is_found_again() {
         ("by-dev", "meta", "/by-dev/meta/", "/by-dev/meta"),
         ("", "meta", "/meta/", "/meta"),
     ] {
-        let header = Header { instance, meta_path, entries: 3, ..Header::default() };
+        let header = StreamHeader { instance, meta_path, entries: 3, ..StreamHeader::default() };
         assert_read(&stream(&header, &with_prefix(in_keys, &few())), meta_root, &few());
     }
 }
@@ -149,11 +154,11 @@ fn keys_of_neighbours_that_the_original_tool_took_along_are_left_out() {
     let mut keys = with_prefix("by-dev/meta/", &few());
     keys.insert(0, (b"by-dev/meta2/root-coord/collection/1".to_vec(), b"theirs".to_vec()));
     keys.push((b"by-dev/meta".to_vec(), b"nobody's".to_vec()));
-    let header = Header { entries: 5, ..Header::default() };
+    let header = StreamHeader { entries: 5, ..StreamHeader::default() };
     assert_read(&stream(&header, &keys), "by-dev/meta", &few());
     assert_eq!(read_bytes(&stream(&header, &keys)).unwrap().0.left_out, 2);
     keys.push((b"by-dev/kv/gid/timestamp".to_vec(), b"elsewhere".to_vec()));
-    let header = Header { entries: 6, ..Header::default() };
+    let header = StreamHeader { entries: 6, ..StreamHeader::default() };
     assert_refused(
         &stream(&header, &keys),
         "Damaged",
@@ -165,7 +170,7 @@ fn keys_of_neighbours_that_the_original_tool_took_along_are_left_out() {
 fn a_slash_in_front_of_some_keys_only_is_refused() {
     let keys = entries(&[("by-dev/meta/a", ""), ("/by-dev/meta/b", "")]);
     assert_refused(
-        &stream(&Header { entries: 2, ..Header::default() }, &keys),
+        &stream(&StreamHeader { entries: 2, ..StreamHeader::default() }, &keys),
         "Damaged",
         "/by-dev/meta/b is not under",
     );
@@ -196,7 +201,10 @@ fn a_cut_at_a_record_is_found_by_the_count_and_any_other_as_a_cut() {
 #[test]
 fn another_number_of_keys_than_the_header_says_is_refused() {
     for announced in [0, 2, 4, -1, i64::MIN, i64::MAX] {
-        let bytes = stream(&Header { entries: announced, ..Header::default() }, &with_prefix("by-dev/meta/", &few()));
+        let bytes = stream(
+            &StreamHeader { entries: announced, ..StreamHeader::default() },
+            &with_prefix("by-dev/meta/", &few()),
+        );
         assert_refused(&bytes, "Count", &format!("says that it holds {announced} keys, but holds 3"));
     }
 }
@@ -204,7 +212,7 @@ fn another_number_of_keys_than_the_header_says_is_refused() {
 #[test]
 fn the_same_key_twice_is_refused() {
     let keys = with_prefix("by-dev/meta/", &[few(), few()[..1].to_vec()].concat());
-    let bytes = stream(&Header { entries: 4, ..Header::default() }, &keys);
+    let bytes = stream(&StreamHeader { entries: 4, ..StreamHeader::default() }, &keys);
     assert_refused(&bytes, "Damaged", "datacoord-meta/s/1/2/3 occurs twice");
 }
 
@@ -222,7 +230,7 @@ fn impossible_lengths_are_refused() {
         let (name, text) = refusal(&length(header_length));
         assert_eq!(name, kind, "{header_length}: {text}");
     }
-    let header = record(&Header { entries: 1, ..Header::default() }.encode());
+    let header = record(&StreamHeader { entries: 1, ..StreamHeader::default() }.encode());
     for (entry_length, kind, words) in [
         (0, "Damaged", "a record has no key"),
         (200 << 20, "Cut", "after 0 of 209715200 bytes"),
@@ -236,10 +244,10 @@ fn impossible_lengths_are_refused() {
 #[test]
 fn a_header_that_is_none_is_refused() {
     for (header, words) in [
-        (Header { instance: "", meta_path: "", ..Header::default() }, "root path"),
-        (Header { instance: "/", meta_path: "/", ..Header::default() }, "root path"),
-        (Header { version: 1, ..Header::default() }, "Birdwatcher"),
-        (Header { version: 2, instance: "", meta_path: "", ..Header::default() }, "Birdwatcher"),
+        (StreamHeader { instance: "", meta_path: "", ..StreamHeader::default() }, "root path"),
+        (StreamHeader { instance: "/", meta_path: "/", ..StreamHeader::default() }, "root path"),
+        (StreamHeader { version: 1, ..StreamHeader::default() }, "Birdwatcher"),
+        (StreamHeader { version: 2, instance: "", meta_path: "", ..StreamHeader::default() }, "Birdwatcher"),
     ] {
         assert_refused(&stream(&header, &Entries::new()), "NoBackup", words);
     }

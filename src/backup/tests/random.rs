@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::legacy::{Header, record, stream};
+use super::legacy::{StreamHeader, record, stream};
 use super::*;
 
 const ZSTD: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
@@ -40,7 +40,7 @@ proptest! {
 
     #[test]
     fn any_bytes_behind_a_valid_beginning_get_an_answer(bytes in bytes(), entries in 0_i64..3) {
-        let header = record(&Header { entries, ..Header::default() }.encode());
+        let header = record(&StreamHeader { entries, ..StreamHeader::default() }.encode());
         let frame = zstd::stream::encode_all(&header[..], 3).unwrap();
         for beginning in [&ZSTD[..], b"\x1F\x8B", &header, &frame, &40_u64.to_le_bytes(), &ours()] {
             check(&[beginning, &bytes].concat())?;
@@ -57,7 +57,7 @@ proptest! {
         let keys: Entries = keys.into_iter().collect();
         assert_comes_back(&keys);
         let absolute: Entries = keys.iter().map(|(key, value)| ([b"by-dev/meta/", &key[..]].concat(), value.clone())).collect();
-        let header = Header { entries: keys.len() as i64, ..Header::default() };
+        let header = StreamHeader { entries: keys.len() as i64, ..StreamHeader::default() };
         prop_assert_eq!(read_bytes(&stream(&header, &absolute)).unwrap().1, keys);
     }
 

@@ -1,14 +1,14 @@
-//! Aliases.
+//! AliasCheck.
 
 use std::collections::BTreeMap;
 
 use prost::Message;
 
-use super::collections::Collections;
+use super::collections::CollectionCheck;
 use super::finding::Findings;
 use super::invariant::Invariant;
 use super::read_version;
-use super::versions::{Version, Versions, fingerprint};
+use super::versions::{Version, VersionCheck, fingerprint};
 use crate::catalog::records::same_id;
 use crate::layout::families::{DEFAULT_DATABASE, Family};
 use crate::layout::keys::Key;
@@ -24,9 +24,9 @@ struct Alias {
 
 /// All aliases by their plain keys.
 #[derive(Debug, Default)]
-pub(super) struct Aliases(BTreeMap<Key, Versions<Alias>>);
+pub(super) struct AliasCheck(BTreeMap<Key, VersionCheck<Alias>>);
 
-impl Aliases {
+impl AliasCheck {
     pub(super) fn add(&mut self, parsed: &Key, key: &[u8], value: &[u8], findings: &mut Findings) {
         let state = read_version(key, value, findings, |info: &AliasInfo| {
             let recorded = &info.alias_name;
@@ -47,7 +47,7 @@ impl Aliases {
         self.0.entry(parsed.clone().plain()).or_default().add(parsed.snapshot, state);
     }
 
-    pub(super) fn check(&self, collections: &Collections, layout: Option<Layout>, findings: &mut Findings) {
+    pub(super) fn check(&self, collections: &CollectionCheck, layout: Option<Layout>, findings: &mut Findings) {
         let names = collections.by_name();
         for (plain, versions) in &self.0 {
             let (name, key) = (plain.name(), plain.to_string());

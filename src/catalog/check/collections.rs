@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::finding::Findings;
 use super::invariant::Invariant;
 use super::read_version;
-use super::versions::{Version, Versions};
+use super::versions::{Version, VersionCheck};
 use crate::catalog::channel::ChannelStart;
 use crate::catalog::records::same_id;
 use crate::layout::families::{DEFAULT_DATABASE, Family};
@@ -16,7 +16,7 @@ use crate::version::Layout;
 
 /// A collection record, reduced to what is checked.
 #[derive(Debug, Clone)]
-pub(super) struct Collection {
+pub(super) struct CheckedCollection {
     pub name: String,
     /// 1 is the default database; records from before databases say 0 for it.
     database: i64,
@@ -42,22 +42,22 @@ pub(super) struct Partition {
 
 /// A snapshot of a collection that is no tombstone.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Snapshot {
+pub(super) struct CollectionSnapshot {
     pub created: bool,
     pub embeds: Embedded,
 }
 
-type Ids = (i64, i64);
+type IdSet = (i64, i64);
 
 /// All collections with their fields and partitions.
 #[derive(Debug, Default)]
-pub(super) struct Collections {
+pub(super) struct CollectionCheck {
     /// By plain key: where a newer Milvus moved a collection to its database, there are tombstones at the key that it had before.
-    pub(super) records: BTreeMap<Key, Versions<Collection>>,
-    snapshots: BTreeMap<Key, BTreeMap<u64, Snapshot>>,
+    pub(super) records: BTreeMap<Key, VersionCheck<CheckedCollection>>,
+    snapshots: BTreeMap<Key, BTreeMap<u64, CollectionSnapshot>>,
     /// Each with whether it is a primary key.
-    pub(super) fields: BTreeMap<Ids, Versions<bool>>,
-    pub(super) partitions: BTreeMap<Ids, Versions<Partition>>,
+    pub(super) fields: BTreeMap<IdSet, VersionCheck<bool>>,
+    pub(super) partitions: BTreeMap<IdSet, VersionCheck<Partition>>,
     /// The plain key that counts for each collection.
     keys: BTreeMap<i64, Key>,
 }
@@ -83,7 +83,7 @@ impl Embedded {
     }
 }
 
-impl Collections {
+impl CollectionCheck {
     pub(super) fn add(&mut self, key: &Key, raw: &[u8], value: &[u8], findings: &mut Findings) {
         let (database, id) = ids_of(key);
         let state = read_version(raw, value, findings, |info: &CollectionInfo| {
@@ -91,7 +91,7 @@ impl Collections {
             // Before there were databases, nobody looked at it.
             if key.family == Family::DatabaseCollection { same_id("db_id", info.db_id, database) } else { Ok(()) }
         });
-        let state = state.map(|info| Collection {
+        let state = state.map(|info| CheckedCollection {
             embeds: Embedded::of(&info),
             created: info.state == 0,
             database: info.db_id.max(DEFAULT_DATABASE),
@@ -99,7 +99,7 @@ impl Collections {
             name: info.schema.unwrap_or_default().name,
         });
         if let (Some(timestamp), Version::Live(_, collection)) = (key.snapshot, &state) {
-            let snapshot = Snapshot { created: collection.created, embeds: collection.embeds };
+            let snapshot = CollectionSnapshot { created: collection.created, embeds: collection.embeds };
             self.snapshots.entry(key.clone().plain()).or_default().insert(timestamp, snapshot);
         }
         self.records.entry(key.clone().plain()).or_default().add(key.snapshot, state);
@@ -109,7 +109,7 @@ impl Collections {
     pub(super) fn settle(&mut self, findings: &mut Findings) {
         for (key, versions) in &self.records {
             let id = ids_of(key).1;
-            let other = self.keys.get(&id).filter(|other| self.records.get(other).is_some_and(Versions::exists));
+            let other = self.keys.get(&id).filter(|other| self.records.get(other).is_some_and(VersionCheck::exists));
             if let Some(other) = other.filter(|_| versions.exists()) {
                 let what = format!("the same collection is at {other}, too");
                 findings.error(Invariant::TargetForm, key.to_string(), what);
@@ -120,13 +120,13 @@ impl Collections {
         }
     }
 
-    fn collection(&self, id: i64) -> Option<&Versions<Collection>> {
+    fn collection(&self, id: i64) -> Option<&VersionCheck<CheckedCollection>> {
         self.records.get(self.keys.get(&id)?)
     }
 
     pub(super) fn add_field(
         &mut self,
-        ids: Ids,
+        ids: IdSet,
         timestamp: Option<u64>,
         key: &[u8],
         value: &[u8],
@@ -138,7 +138,7 @@ impl Collections {
 
     pub(super) fn add_partition(
         &mut self,
-        ids: Ids,
+        ids: IdSet,
         timestamp: Option<u64>,
         key: &[u8],
         value: &[u8],
@@ -163,25 +163,26 @@ impl Collections {
 
     /// Whether any collection is in the 2.1 layout.
     pub(super) fn any_embedded(&self) -> bool {
-        self.records.values().filter_map(Versions::live).any(|collection| collection.embeds.any())
+        self.records.values().filter_map(VersionCheck::live).any(|collection| collection.embeds.any())
     }
 
     pub(super) fn exists(&self, id: i64) -> bool {
-        self.collection(id).is_some_and(Versions::exists)
+        self.collection(id).is_some_and(VersionCheck::exists)
     }
 
-    pub(super) fn has_partition(&self, ids: Ids) -> bool {
-        self.partitions.get(&ids).is_some_and(Versions::exists) || self.embeds(ids.0, |embedded| embedded.partitions)
+    pub(super) fn has_partition(&self, ids: IdSet) -> bool {
+        self.partitions.get(&ids).is_some_and(VersionCheck::exists)
+            || self.embeds(ids.0, |embedded| embedded.partitions)
     }
 
-    pub(super) fn has_field(&self, ids: Ids) -> bool {
-        self.fields.get(&ids).is_some_and(Versions::exists) || self.embeds(ids.0, |embedded| embedded.fields)
+    pub(super) fn has_field(&self, ids: IdSet) -> bool {
+        self.fields.get(&ids).is_some_and(VersionCheck::exists) || self.embeds(ids.0, |embedded| embedded.fields)
     }
 
     /// Whether the collection's record (which is reported for that) holds what should have records of its own. Milvus reads it
     /// from there, so it is not missing.
     fn embeds(&self, id: i64, what: impl Fn(Embedded) -> bool) -> bool {
-        self.collection(id).and_then(Versions::live).is_some_and(|collection| what(collection.embeds))
+        self.collection(id).and_then(VersionCheck::live).is_some_and(|collection| what(collection.embeds))
     }
 
     /// IDs of the partitions of a collection that are there and created.
@@ -193,7 +194,7 @@ impl Collections {
 
     /// Whether the collection is there and neither on its way in nor out, when much may be missing.
     pub(super) fn is_created(&self, id: i64) -> bool {
-        self.collection(id).and_then(Versions::live).is_some_and(|collection| collection.created)
+        self.collection(id).and_then(VersionCheck::live).is_some_and(|collection| collection.created)
     }
 
     /// Live collections by their databases and names.
@@ -201,7 +202,7 @@ impl Collections {
         self.created().map(|(id, collection)| ((collection.database, &*collection.name), id)).collect()
     }
 
-    pub(super) fn created(&self) -> impl Iterator<Item = (i64, &Collection)> {
+    pub(super) fn created(&self) -> impl Iterator<Item = (i64, &CheckedCollection)> {
         let live = self.keys.iter().filter_map(|(id, key)| Some((*id, self.records.get(key)?.live()?)));
         live.filter(|(_, collection)| collection.created)
     }
@@ -273,7 +274,7 @@ impl Collections {
     }
 
     /// Fields and partitions of a collection.
-    fn check_parts(&self, id: i64, collection: &Collection, findings: &mut Findings) {
+    fn check_parts(&self, id: i64, collection: &CheckedCollection, findings: &mut Findings) {
         let key = self.key(id);
         if collection.embeds.any() {
             let what = format!("the record of collection {:?} embeds {}", collection.name, collection.embeds.list());
@@ -290,7 +291,7 @@ impl Collections {
             let what = format!("collection {:?} has {primary_keys} primary keys", collection.name);
             findings.error(Invariant::CollectionPrimaryKey, &key, what);
         }
-        let is_there = |versions: &Versions<Partition>| {
+        let is_there = |versions: &VersionCheck<Partition>| {
             versions.exists() && versions.live().is_none_or(|partition| partition.created)
         };
         if !collection.embeds.partitions && !of(&self.partitions, id).any(|(_, versions)| is_there(versions)) {
@@ -322,6 +323,6 @@ pub(super) fn ids_of(key: &Key) -> (i64, i64) {
 }
 
 /// The records of one collection, by their own ID.
-pub(super) fn of<T>(records: &BTreeMap<Ids, T>, collection: i64) -> impl Iterator<Item = (i64, &T)> {
+pub(super) fn of<T>(records: &BTreeMap<IdSet, T>, collection: i64) -> impl Iterator<Item = (i64, &T)> {
     records.range((collection, i64::MIN)..=(collection, i64::MAX)).map(|((_, id), record)| (*id, record))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use super::collections::Collections;
+use super::collections::CollectionCheck;
 use super::finding::Findings;
 use super::invariant::Invariant;
 use super::read;
@@ -18,7 +18,7 @@ const AUTOINDEX: &str = "AUTOINDEX";
 
 /// An index, reduced to what is checked.
 #[derive(Debug, Clone)]
-pub(super) struct Index {
+pub(super) struct CheckedIndex {
     pub field: i64,
     pub deleted: bool,
     name: String,
@@ -26,9 +26,9 @@ pub(super) struct Index {
 
 /// All indexes by collection and index ID; `None` stands for one that cannot be read and has been reported.
 #[derive(Debug, Default)]
-pub(super) struct Indexes(BTreeMap<(i64, i64), Option<Index>>);
+pub(super) struct IndexCheck(BTreeMap<(i64, i64), Option<CheckedIndex>>);
 
-impl Indexes {
+impl IndexCheck {
     pub(super) fn add(&mut self, ids: (i64, i64), key: &[u8], value: &[u8], findings: &mut Findings) {
         let record = read(key, value, findings, |record: &FieldIndex| {
             let info = record.index_info.as_ref().ok_or("it has no index_info")?;
@@ -40,17 +40,17 @@ impl Indexes {
             if !record.deleted {
                 check_params(key, &info, findings);
             }
-            Index { field: info.field_id, deleted: record.deleted, name: info.index_name }
+            CheckedIndex { field: info.field_id, deleted: record.deleted, name: info.index_name }
         });
         self.0.insert(ids, index);
     }
 
     /// An index, if there is one; `Some(None)` if it cannot be read.
-    pub(super) fn get(&self, collection: i64, index: i64) -> Option<Option<&Index>> {
+    pub(super) fn get(&self, collection: i64, index: i64) -> Option<Option<&CheckedIndex>> {
         self.0.get(&(collection, index)).map(Option::as_ref)
     }
 
-    pub(super) fn check(&self, collections: &Collections, findings: &mut Findings) {
+    pub(super) fn check(&self, collections: &CollectionCheck, findings: &mut Findings) {
         let mut names = BTreeMap::new();
         for ((collection, id), index) in &self.0 {
             // A deleted index may outlive its collection until Milvus cleans up.

@@ -51,7 +51,7 @@ pub enum Invariant {
 }
 
 /// Stable name, the sentence that holds, and what it means where it does not.
-type Facts = (&'static str, &'static str, &'static str);
+type InvariantFacts = (&'static str, &'static str, &'static str);
 
 const RESTORE: &str = "put the record right by hand, or go back with `rollback` and migrate again";
 
@@ -115,7 +115,7 @@ impl Invariant {
         self.facts().2
     }
 
-    fn facts(self) -> Facts {
+    fn facts(self) -> InvariantFacts {
         match self {
             Self::Migrated | Self::NoSourceKeys | Self::TargetForm | Self::Tripwires => self.layout_facts(),
             Self::KeysParse | Self::ValuesDecode | Self::IdsAgree => self.record_facts(),
@@ -155,7 +155,7 @@ impl Invariant {
         }
     }
 
-    fn layout_facts(self) -> Facts {
+    fn layout_facts(self) -> InvariantFacts {
         match self {
             Self::TargetForm => (
                 "target-form",
@@ -178,7 +178,7 @@ impl Invariant {
         }
     }
 
-    fn record_facts(self) -> Facts {
+    fn record_facts(self) -> InvariantFacts {
         match self {
             Self::KeysParse => (
                 "keys-parse",
@@ -194,7 +194,7 @@ impl Invariant {
         }
     }
 
-    fn collection_facts(self) -> Facts {
+    fn collection_facts(self) -> InvariantFacts {
         match self {
             Self::CollectionFields => (
                 "collection-fields",
@@ -242,7 +242,7 @@ impl Invariant {
         }
     }
 
-    fn snapshot_facts(self) -> Facts {
+    fn snapshot_facts(self) -> InvariantFacts {
         match self {
             Self::SnapshotForEverything => (
                 "snapshot-for-everything",
@@ -272,7 +272,7 @@ impl Invariant {
         }
     }
 
-    fn index_facts(self) -> Facts {
+    fn index_facts(self) -> InvariantFacts {
         match self {
             Self::IndexFieldExists => (
                 "index-field-exists",
@@ -312,12 +312,12 @@ impl Invariant {
             _ => (
                 "segment-index-rows",
                 "the rows of a finished segment index are those of its segment",
-                "index progress is told wrong, and may never complete",
+                "index progress is shown wrong, and may never complete",
             ),
         }
     }
 
-    fn load_facts(self) -> Facts {
+    fn load_facts(self) -> InvariantFacts {
         match self {
             Self::LoadOwnerExists => (
                 "load-owner-exists",
@@ -352,7 +352,7 @@ impl Invariant {
         }
     }
 
-    fn data_facts(self) -> Facts {
+    fn data_facts(self) -> InvariantFacts {
         match self {
             Self::SegmentsSeparate => (
                 "segments-separate",

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::collections::Collections;
+use super::collections::CollectionCheck;
 use super::finding::Findings;
-use super::indexes::Indexes;
+use super::indexes::IndexCheck;
 use super::invariant::Invariant;
 use super::read;
 use crate::catalog::records::same_id;
@@ -14,7 +14,7 @@ use crate::version::Layout;
 
 /// A load state, reduced to what other records are held against.
 #[derive(Debug)]
-struct Kept {
+struct CheckedLoad {
     collection: i64,
     partition: Option<i64>,
     /// Number of replicas; `None` if the value cannot be read.
@@ -26,7 +26,7 @@ struct Kept {
 /// All load states.
 #[derive(Debug, Default)]
 pub(super) struct LoadStates {
-    records: Vec<Kept>,
+    records: Vec<CheckedLoad>,
     /// Collections that are loaded as a whole, as 2.2 writes it: alone.
     whole: BTreeSet<i64>,
     /// Load types of collections that tell it.
@@ -37,7 +37,7 @@ pub(super) struct LoadStates {
     replicas: BTreeMap<i64, i32>,
 }
 
-impl Kept {
+impl CheckedLoad {
     fn key(&self) -> String {
         match self.partition {
             None => Family::CollectionLoad.key([self.collection]),
@@ -63,7 +63,7 @@ impl LoadStates {
         }
         let replicas = record.as_ref().map(|record| record.replica_number);
         let indexes = record.map(|record| record.field_index_id);
-        self.records.push(Kept { collection, partition: None, replicas, indexes });
+        self.records.push(CheckedLoad { collection, partition: None, replicas, indexes });
     }
 
     pub(super) fn add_partition(&mut self, ids: (i64, i64), key: &[u8], value: &[u8], findings: &mut Findings) {
@@ -76,7 +76,7 @@ impl LoadStates {
         }
         let replicas = record.as_ref().map(|record| record.replica_number);
         let indexes = record.map(|record| record.field_index_id);
-        self.records.push(Kept { collection: ids.0, partition: Some(ids.1), replicas, indexes });
+        self.records.push(CheckedLoad { collection: ids.0, partition: Some(ids.1), replicas, indexes });
     }
 
     pub(super) fn add_replica(&mut self, ids: (i64, i64), key: &[u8], value: &[u8], findings: &mut Findings) {
@@ -90,8 +90,8 @@ impl LoadStates {
 
     pub(super) fn check(
         &self,
-        collections: &Collections,
-        indexes: &Indexes,
+        collections: &CollectionCheck,
+        indexes: &IndexCheck,
         layout: Option<Layout>,
         findings: &mut Findings,
     ) {
@@ -113,7 +113,7 @@ impl LoadStates {
     }
 
     /// From 2.3 on: the collection's record tells the load type, and every loaded partition has a record.
-    fn check_form(&self, collections: &Collections, findings: &mut Findings) {
+    fn check_form(&self, collections: &CollectionCheck, findings: &mut Findings) {
         for id in &self.whole {
             let key = Family::CollectionLoad.key([*id]).to_string();
             findings.error(Invariant::LoadForm, key, "it tells no load type");
@@ -156,7 +156,13 @@ impl LoadStates {
         }
     }
 
-    fn check_partition(&self, record: &Kept, partition: i64, collections: &Collections, findings: &mut Findings) {
+    fn check_partition(
+        &self,
+        record: &CheckedLoad,
+        partition: i64,
+        collections: &CollectionCheck,
+        findings: &mut Findings,
+    ) {
         if collections.is_created(record.collection) && !collections.has_partition((record.collection, partition)) {
             findings.error(
                 Invariant::LoadOwnerExists,
@@ -184,7 +190,7 @@ fn check_status(key: &[u8], status: i32, replicas: i32, findings: &mut Findings)
     }
 }
 
-fn check_indexes(record: &Kept, collections: &Collections, indexes: &Indexes, findings: &mut Findings) {
+fn check_indexes(record: &CheckedLoad, collections: &CollectionCheck, indexes: &IndexCheck, findings: &mut Findings) {
     let Some(named) = &record.indexes else { return };
     if named.is_empty() {
         findings.error(Invariant::LoadIndexesLive, record.key(), "it names no index (field_indexID is empty)");

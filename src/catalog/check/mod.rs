@@ -30,9 +30,9 @@ use crate::layout::families::{Family, Side};
 use crate::layout::is_tombstone;
 use crate::layout::keys::{self, Key};
 use crate::version::Layout;
-use collections::Collections;
+use collections::CollectionCheck;
 use finding::Findings;
-use indexes::Indexes;
+use indexes::IndexCheck;
 use load_states::LoadStates;
 use segment_indexes::SegmentIndexes;
 use segments::Segments;
@@ -71,9 +71,9 @@ pub struct Checker {
     source_keys: BTreeMap<String, u64>,
     target_keys: u64,
     tripwires: Tripwires,
-    collections: Collections,
-    aliases: aliases::Aliases,
-    indexes: Indexes,
+    collections: CollectionCheck,
+    aliases: aliases::AliasCheck,
+    indexes: IndexCheck,
     segment_indexes: SegmentIndexes,
     segments: Segments,
     load_states: LoadStates,

@@ -1,8 +1,8 @@
 //! Indexes of segments.
 
-use super::collections::Collections;
+use super::collections::CollectionCheck;
 use super::finding::Findings;
-use super::indexes::Indexes;
+use super::indexes::IndexCheck;
 use super::invariant::Invariant;
 use super::read;
 use super::segments::Segments;
@@ -13,7 +13,7 @@ use crate::layout::messages::target::SegmentIndex;
 
 /// A segment index, reduced to what other records are held against: there may be hundreds of thousands.
 #[derive(Debug, Clone, Copy)]
-struct Kept {
+struct IndexedSegment {
     collection: i64,
     partition: i64,
     segment: i64,
@@ -28,10 +28,10 @@ struct Kept {
 /// All segment indexes.
 #[derive(Debug, Default)]
 pub(super) struct SegmentIndexes {
-    records: Vec<Kept>,
+    records: Vec<IndexedSegment>,
 }
 
-impl Kept {
+impl IndexedSegment {
     fn key(&self) -> String {
         let Self { collection, partition, segment, build, .. } = *self;
         Family::SegmentIndex.key([collection, partition, segment, build]).to_string()
@@ -50,7 +50,7 @@ impl SegmentIndexes {
         if let Some(record) = &record {
             check_record(key, record, findings);
         }
-        self.records.push(Kept {
+        self.records.push(IndexedSegment {
             collection,
             partition,
             segment,
@@ -64,13 +64,13 @@ impl SegmentIndexes {
 
     pub(super) fn check(
         mut self,
-        collections: &Collections,
-        indexes: &Indexes,
+        collections: &CollectionCheck,
+        indexes: &IndexCheck,
         segments: &Segments,
         findings: &mut Findings,
     ) {
         self.records.sort_unstable_by_key(|record| (record.build, record.collection, record.partition, record.segment));
-        let mut last: Option<&Kept> = None;
+        let mut last: Option<&IndexedSegment> = None;
         for record in &self.records {
             check_build(record, last, findings);
             last = Some(record);
@@ -82,7 +82,7 @@ impl SegmentIndexes {
     }
 }
 
-fn check_rows(record: &Kept, segments: &Segments, findings: &mut Findings) {
+fn check_rows(record: &IndexedSegment, segments: &Segments, findings: &mut Findings) {
     let segment = segments.rows([record.collection, record.partition, record.segment]);
     if let Some(rows) = segment
         && record.finished
@@ -117,7 +117,7 @@ fn check_record(key: &[u8], record: &SegmentIndex, findings: &mut Findings) {
     }
 }
 
-fn check_build(record: &Kept, last: Option<&Kept>, findings: &mut Findings) {
+fn check_build(record: &IndexedSegment, last: Option<&IndexedSegment>, findings: &mut Findings) {
     if record.build <= 0 {
         findings.error(Invariant::BuildIdsUnique, record.key(), format!("its build ID is {}", record.build));
     }
@@ -127,7 +127,13 @@ fn check_build(record: &Kept, last: Option<&Kept>, findings: &mut Findings) {
     }
 }
 
-fn check_owner(record: &Kept, index: i64, collections: &Collections, indexes: &Indexes, findings: &mut Findings) {
+fn check_owner(
+    record: &IndexedSegment,
+    index: i64,
+    collections: &CollectionCheck,
+    indexes: &IndexCheck,
+    findings: &mut Findings,
+) {
     let what = match indexes.get(record.collection, index) {
         None => format!("its index {index} does not exist"),
         // Segment indexes of a deleted index stay until Milvus cleans up, whatever became of the collection.

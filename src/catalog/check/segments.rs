@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::collections::Collections;
+use super::collections::CollectionCheck;
 use super::finding::Findings;
 use super::invariant::Invariant;
 use super::read;
@@ -19,7 +19,7 @@ type Ids = [i64; 3];
 
 /// A segment, reduced to what its logs are held against: there may be hundreds of thousands.
 #[derive(Debug, Clone, Copy)]
-struct Kept {
+struct CheckedSegment {
     rows: i64,
     is_flushed: bool,
     is_compacted: bool,
@@ -38,7 +38,7 @@ struct Logs {
 /// All segments with their logs, and all checkpoints.
 #[derive(Debug, Default)]
 pub(super) struct Segments {
-    segments: HashMap<Ids, Kept>,
+    segments: HashMap<Ids, CheckedSegment>,
     logs: HashMap<Ids, Logs>,
     checkpoints: BTreeSet<String>,
 }
@@ -56,7 +56,7 @@ impl Segments {
         }
         let is_flushed = info.state == SegmentState::Flushed as i32;
         let is_compacted = !info.compaction_from.is_empty();
-        self.segments.insert(ids, Kept { rows: info.num_of_rows, is_flushed, is_compacted });
+        self.segments.insert(ids, CheckedSegment { rows: info.num_of_rows, is_flushed, is_compacted });
     }
 
     /// Takes in a key of logs: binlogs come before statslogs, and fields in the order of their digits.
@@ -97,7 +97,7 @@ impl Segments {
         self.segments.get(&ids).map(|segment| segment.rows)
     }
 
-    pub(super) fn check(&self, collections: &Collections, layout: Option<Layout>, findings: &mut Findings) {
+    pub(super) fn check(&self, collections: &CollectionCheck, layout: Option<Layout>, findings: &mut Findings) {
         for (ids, segment) in &self.segments {
             let logs = self.logs.get(ids).copied().unwrap_or_default();
             check_statslogs(*ids, *segment, logs, layout, findings);
@@ -121,7 +121,7 @@ impl Segments {
 }
 
 /// Where it counts them, the target refuses to save a segment that has another number of statslogs than of binlogs.
-fn check_statslogs(ids: Ids, segment: Kept, logs: Logs, layout: Option<Layout>, findings: &mut Findings) {
+fn check_statslogs(ids: Ids, segment: CheckedSegment, logs: Logs, layout: Option<Layout>, findings: &mut Findings) {
     let counts = layout.is_some_and(|layout| match layout.statslog_padding {
         StatslogPadding::Nobody => false,
         StatslogPadding::Everybody => true,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::collections::{Collections, Embedded, Partition, Snapshot, ids_of, of};
+use super::collections::{CollectionCheck, CollectionSnapshot, Embedded, Partition, ids_of, of};
 use super::finding::{Findings, Severity};
 use super::invariant::Invariant;
 use super::versions;
@@ -10,11 +10,11 @@ use crate::layout::families::Family;
 use crate::layout::keys::Key;
 use crate::version::Layout;
 
-impl Collections {
+impl CollectionCheck {
     pub(super) fn check_snapshots(
         &self,
         plain: &Key,
-        snapshots: &BTreeMap<u64, Snapshot>,
+        snapshots: &BTreeMap<u64, CollectionSnapshot>,
         layout: Option<Layout>,
         findings: &mut Findings,
     ) {

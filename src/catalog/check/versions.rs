@@ -31,7 +31,7 @@ impl<T> Version<T> {
 
 /// A plain key and its snapshots.
 #[derive(Debug, Clone)]
-pub(super) struct Versions<T> {
+pub(super) struct VersionCheck<T> {
     pub plain: Option<Version<T>>,
     /// The newest snapshot.
     pub newest: Option<(u64, Version<()>)>,
@@ -39,13 +39,13 @@ pub(super) struct Versions<T> {
     pub oldest_live: Option<u64>,
 }
 
-impl<T> Default for Versions<T> {
+impl<T> Default for VersionCheck<T> {
     fn default() -> Self {
         Self { plain: None, newest: None, oldest_live: None }
     }
 }
 
-impl<T> Versions<T> {
+impl<T> VersionCheck<T> {
     /// Takes in the plain value, or the snapshot of a time.
     pub(super) fn add(&mut self, timestamp: Option<u64>, state: Version<T>) {
         let Some(timestamp) = timestamp else {

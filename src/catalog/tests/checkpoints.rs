@@ -201,7 +201,25 @@ fn on_kafka_a_channel_that_was_never_flushed_begins_at_the_first_message_that_is
         assert_eq!(checkpoint(&done, "dml_6_6v0").msg_id, offset(77));
         let told = &done.report().checkpoints;
         assert_eq!((told.from_segments, told.from_first_left, told.from_collection), (1, 1, 0));
+        assert_eq!(told.kafka_offsets, 1);
     }
+}
+
+/// 2026-11-20 12:00:00.250 as a hybrid timestamp, with a logical part.
+const WRITTEN: u64 = (1_795_176_000_250 << 18) + 5;
+
+#[test]
+fn offsets_in_kafka_are_told_with_the_time_of_the_oldest() {
+    let beside = |id: &[u8], timestamp| {
+        let cluster = Cluster::new().collection(6, "a").channel("dml_6", &offset(5));
+        let cluster = cluster.segment(1, |info| info.dml_position = position("dml_6_6v0", id, timestamp));
+        let cluster = cluster.collection(7, "b").channel("dml_7", &offset(5));
+        cluster.segment(2, |info| info.dml_position = position("dml_7_7v0", &offset(9), WRITTEN + (1 << 18))).migrate()
+    };
+    let told = |done: &Migrated| done.report().limits.iter().map(|limit| limit.what.clone()).collect::<Vec<_>>();
+    let oldest = "2 channel(s) that go on from an offset in Kafka, the oldest of 2026-11-20T12:00:00.250Z";
+    assert_eq!(told(&beside(&offset(77), WRITTEN)), [oldest]);
+    assert_eq!(told(&beside(b"an ID of Pulsar", WRITTEN)), [""; 0]);
 }
 
 /// One ID that is none of Kafka's tells that the log is another one: rocksmq's are around 4.7e17, Pulsar's are longer.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use anyhow::{Result, anyhow, bail};
 
-use super::{Content, Document, Node, NodeId, boolean};
+use super::{Document, Node, NodeId, YamlContent, boolean};
 use crate::config::source::{Setting, Source};
 
 impl Document {
@@ -76,16 +76,16 @@ impl Document {
         let mut texts = Vec::new();
         for node in found {
             let items = match &node.content {
-                Content::List(items) => items.iter().map(|&item| self.node(item)).collect(),
+                YamlContent::List(items) => items.iter().map(|&item| self.node(item)).collect(),
                 _ => vec![node],
             };
             for item in items {
                 match &item.content {
-                    Content::Scalar { text, .. } => {
+                    YamlContent::Scalar { text, .. } => {
                         texts.push(Setting::new(text.clone(), self.origin(key, item.line)));
                     }
-                    Content::Null => {}
-                    Content::List(_) | Content::Mapping(_) => return Err(self.wrong_type(key, item, expected)),
+                    YamlContent::Null => {}
+                    YamlContent::List(_) | YamlContent::Mapping(_) => return Err(self.wrong_type(key, item, expected)),
                 }
             }
         }
@@ -103,14 +103,14 @@ impl Document {
     pub fn keys_under(&self, sections: &[&str]) -> Result<Vec<(String, Source)>> {
         let mut keys = Vec::new();
         let is_ours = |name: &str| sections.iter().any(|section| section.eq_ignore_ascii_case(name));
-        let Content::Mapping(pairs) = &self.node(self.root).content else { return Ok(keys) };
+        let YamlContent::Mapping(pairs) = &self.node(self.root).content else { return Ok(keys) };
         for &(key, value) in pairs {
             let key = self.node(key);
             let Some(name) = key.as_text() else { continue };
             if name.split_once('.').is_some_and(|(section, _)| is_ours(section)) {
                 keys.push((name.to_owned(), self.origin(name, key.line)));
             }
-            let Content::Mapping(inner) = &self.node(value).content else { continue };
+            let YamlContent::Mapping(inner) = &self.node(value).content else { continue };
             if !is_ours(name) {
                 continue;
             }
@@ -149,14 +149,14 @@ impl Document {
                 if node.is_empty_text() {
                     continue;
                 }
-                let Content::Mapping(pairs) = &node.content else {
+                let YamlContent::Mapping(pairs) = &node.content else {
                     return Err(self.wrong_type(&words[..depth].join("."), node, "a mapping (key: value)"));
                 };
                 self.refuse_merge_key(pairs)?;
                 for end in depth + 1..=words.len() {
                     for value in self.values(pairs, &words[depth..end].join(".")) {
                         let (nodes, seen) = &mut reached[end];
-                        if !matches!(self.node(value).content, Content::Null) && seen.insert(value) {
+                        if !matches!(self.node(value).content, YamlContent::Null) && seen.insert(value) {
                             nodes.push(value);
                         }
                     }
@@ -180,7 +180,7 @@ impl Document {
     fn refuse_merge_key(&self, pairs: &[(NodeId, NodeId)]) -> Result<()> {
         for &(key, _) in pairs {
             let key = self.node(key);
-            if matches!(&key.content, Content::Scalar { text, plain: true } if text == "<<") {
+            if matches!(&key.content, YamlContent::Scalar { text, plain: true } if text == "<<") {
                 bail!("{}: merging keys is not supported: write the keys out", self.origin("<<", key.line));
             }
         }

@@ -2,6 +2,8 @@
 //!
 //! `cargo bench` prints the times; the allocations come first.
 
+#![allow(unsafe_code, reason = "an allocator that counts is an unsafe trait")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::path::Path;

@@ -119,7 +119,7 @@ async fn changed(client: &Client, since: i64) -> Result<Keys> {
         let more = answer.more();
         let kvs = answer.take_kvs();
         start = kvs.last().map_or_else(Vec::new, |last| [last.key(), &[0]].concat());
-        keys.extend(kvs.into_iter().filter(|kv| kv.mod_revision() > since).map(|kv| kv.into_key_value()));
+        keys.extend(kvs.into_iter().filter(|kv| kv.mod_revision() > since).map(etcd_client::KeyValue::into_key_value));
         if !more {
             return Ok(keys);
         }

@@ -91,6 +91,14 @@ fn check_all(cases: Cases, number: usize, check: impl Fn(&Case) -> Result<(), St
 
 fn becomes_what_the_model_says(case: &Case) -> Result<(), String> {
     let situation = Situation::of(&case.records()).map_err(|error| error.to_string())?;
+    let counted = case.keys.iter().fold(Records::default(), |mut records, (key, value)| {
+        records.add_bulk_counted(key, value);
+        records
+    });
+    // As `backup` sees it, which keeps of most records no more than their number.
+    if (counted.keys(), Situation::of(&counted).as_ref()) != (case.records().keys(), Ok(&situation)) {
+        return Err(format!("with the bulk counted the state is another than {situation:?}"));
+    }
     let is_expected = match (case.keys.contains_key(HISTORY.as_bytes()), situation.state) {
         (true, state) => state == State::RunInterrupted,
         (false, state) => matches!(state, State::Ready | State::NothingToMigrate),

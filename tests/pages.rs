@@ -152,7 +152,7 @@ fn every_call_of_the_program_is_understood() {
         for call in calls(&text).into_iter().filter(is_shown_whole).filter(|_| !document.ends_with("CHANGELOG.md")) {
             count += 1;
             let understood = meta_migration::cli::parse_from(words(&call).into_iter().map(OsString::from));
-            let error = understood.err().filter(|error| error.use_stderr());
+            let error = understood.err().filter(clap::Error::use_stderr);
             assert!(error.is_none(), "{}: {call}\n{}", document.display(), error.unwrap());
         }
     }

@@ -11,7 +11,7 @@ use clap::CommandFactory;
 use common::docs::{blocks, document};
 use common::state::assert_same;
 use common::tool::PROGRAM;
-use common::{Etcd, Tool, Version, free_ports, on_both_versions, said};
+use common::{Builder, Etcd, Tool, Version, free_ports, on_both_versions, said};
 use meta_migration::cli::Cli;
 
 on_both_versions![
@@ -69,7 +69,7 @@ fn every_block_from_the_days_before_to_going_back_works_and_brings_everything_ba
     // etcdctl asks every member at the address that it gives out, so it must be one.
     let address = format!("http://127.0.0.1:{}", free_ports(1)[0]);
     let urls = ["listen", "advertise"].map(|what| format!("--{what}-client-urls={address}"));
-    let etcd = urls.iter().fold(Etcd::with(version), |etcd, url| etcd.arg(url)).start();
+    let etcd = urls.iter().fold(Etcd::with(version), Builder::arg).start();
     etcd.load_milvus();
     let before = etcd.dump();
     let tool = Tool::configured(&configuration.replace(ENDPOINT, &etcd.endpoint()));

@@ -36,6 +36,22 @@ pub enum BackupError {
         /// What the system says. It is in the message already, so it is not named as a source, which would be said once more.
         cause: io::Error,
     },
+    /// The disk would have been filled.
+    #[error(
+        "there is not enough room for the backup {}: with {keys} of {all} keys written only {left} bytes are left there. Make room, or \
+         use another --backup-file. Nothing was left there; an earlier backup is as it was",
+        path.display()
+    )]
+    NoRoom {
+        /// Which backup.
+        path: PathBuf,
+        /// Number of keys that were written.
+        keys: u64,
+        /// Number of keys in all.
+        all: u64,
+        /// Free, in bytes.
+        left: u64,
+    },
     /// There is something at the path that is no file: a device, a FIFO, a socket, or a link to one.
     #[error(
         "{} is no regular file but {what}: a backup written there would be lost, and the thing itself renamed. Nothing was done; give \

@@ -7,7 +7,7 @@ use rustix::fs::statvfs;
 use zstd::stream::write::Encoder;
 
 use super::write::ZSTD_LEVEL;
-use super::{folder_of, stream};
+use super::{BackupError, folder_of, stream};
 
 /// So much of the metadata is compressed to learn how well the rest does.
 const SAMPLE_BYTES: u64 = 4 << 20;
@@ -58,6 +58,34 @@ pub fn free(file: &Path) -> Option<u64> {
     let told = statvfs(folder_of(file)).ok()?;
     // Some file systems in user space tell nothing, in zeros.
     (told.f_blocks > 0).then(|| told.f_bavail.saturating_mul(told.f_frsize))
+}
+
+/// A backup does not fill a disk to its last byte while it is written: etcd may have its own files there.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// So many bytes stay free.
+    reserve: u64,
+}
+
+/// The most that is left to others.
+const MOST_RESERVED_BYTES: u64 = 64 << 20;
+
+impl Room {
+    /// As the folder of this file is before it is begun.
+    pub fn of(file: &Path) -> Self {
+        Self { reserve: (free(file).unwrap_or(0) / 4).min(MOST_RESERVED_BYTES) }
+    }
+
+    /// Looks once more, with so many keys of all written.
+    ///
+    /// # Errors
+    /// There is hardly any room left.
+    pub fn check(self, file: &Path, keys: u64, all: u64) -> Result<(), BackupError> {
+        match free(file) {
+            Some(left) if left < self.reserve => Err(BackupError::NoRoom { path: file.to_owned(), keys, all, left }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Counts what is written.
@@ -114,6 +142,17 @@ mod tests {
     #[test]
     fn nothing_sampled_counts_as_not_compressed() {
         assert!(estimate(Amount { keys: 10, bytes: 1 << 20 }, std::iter::empty()) > 1 << 20);
+    }
+
+    #[test]
+    fn a_backup_that_would_take_the_last_of_a_disk_is_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("b");
+        assert!(Room::of(&file).check(&file, 1, 2).is_ok());
+        let text = Room { reserve: u64::MAX }.check(&file, 1, 2).unwrap_err().to_string();
+        assert!(text.contains("with 1 of 2 keys written only ") && text.contains("Make room"), "{text}");
+        // Where nothing can be asked, the file system's own word counts.
+        assert!(Room::of(Path::new("/nowhere/b")).check(Path::new("/nowhere/b"), 1, 2).is_ok());
     }
 
     #[test]

@@ -80,6 +80,7 @@ fn refusal(bytes: &[u8]) -> (&'static str, String) {
 fn name(error: &BackupError) -> &'static str {
     match error {
         BackupError::Io { .. } => "Io",
+        BackupError::NoRoom { .. } => "NoRoom",
         BackupError::NotRegular { .. } => "NotRegular",
         BackupError::Missing(_) => "Missing",
         BackupError::Empty(_) => "Empty",

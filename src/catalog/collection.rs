@@ -116,11 +116,11 @@ impl Collections {
         for standing in self.all.values_mut() {
             let Standing::Live(collection) = standing else { continue };
             if let Some(new) = names.collection(collection.id) {
-                collection.name = new.to_owned();
+                new.clone_into(&mut collection.name);
             }
             for (id, name) in &mut collection.partitions {
                 if let Some(new) = names.partition(collection.id, *id) {
-                    *name = new.to_owned();
+                    new.clone_into(name);
                 }
             }
         }

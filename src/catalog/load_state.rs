@@ -99,7 +99,7 @@ pub fn convert(
             }
             Standing::Live(_) | Standing::Passing => {}
             Standing::Invalid | Standing::Lost => {
-                release(&mut writing, id.to_string(), Vec::new(), "its collection cannot be used")
+                release(&mut writing, id.to_string(), Vec::new(), "its collection cannot be used");
             }
             Standing::Gone => release(&mut writing, id.to_string(), Vec::new(), "its collection does not exist"),
         }

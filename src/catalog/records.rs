@@ -38,6 +38,8 @@ pub struct Records {
     others: BTreeMap<String, u64>,
     history: Option<Bytes>,
     users: Vec<String>,
+    /// Number of records that [`Self::add_bulk_counted`] left off.
+    left_off: u64,
 }
 
 impl Records {
@@ -52,6 +54,24 @@ impl Records {
                 keys::count(&mut self.others, &key);
             }
             _ => self.all.push(Record { key, value }),
+        }
+    }
+
+    /// As [`Self::add`], but of the kinds that come by the million only the first of each is kept, without its value; the rest is
+    /// counted. That is enough to tell the state of the metadata, and takes no memory however large the cluster is.
+    pub fn add_bulk_counted(&mut self, key: &[u8], value: &[u8]) {
+        let Ok(Key { family, .. }) = Key::parse(key) else {
+            return self.add(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+        };
+        if !family.is_bulk() {
+            // A copy of its own: the original keeps a whole page of etcd's answer alive.
+            return self.add(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+        }
+        // Keys come in order, so those of a family come one after the other.
+        if self.all.last().is_some_and(|last| last.value.is_empty() && keys::family_of(&last.key) == family) {
+            self.left_off += 1;
+        } else {
+            self.all.push(Record { key: Bytes::copy_from_slice(key), value: Bytes::new() });
         }
     }
 
@@ -77,7 +97,7 @@ impl Records {
 
     /// Number of metadata keys: without sessions and our history.
     pub fn keys(&self) -> u64 {
-        self.all.len() as u64 + self.others.values().sum::<u64>()
+        self.all.len() as u64 + self.left_off + self.others.values().sum::<u64>()
     }
 
     /// The value of a key.
@@ -188,12 +208,18 @@ impl Writing {
     }
 }
 
-/// Decodes a message, or tells in words why it is none.
+/// Decodes a message.
+///
+/// # Errors
+/// It does not decode: why, in words.
 pub fn decode<M: Message + Default>(value: &[u8]) -> Result<M, String> {
     M::decode(value).map_err(|error| format!("the value does not decode as protobuf ({error})"))
 }
 
 /// Holds an ID in a record against the one in its key.
+///
+/// # Errors
+/// They differ: how, in words.
 pub fn same_id(name: &str, record: i64, key: i64) -> Result<(), String> {
     if record == key { Ok(()) } else { Err(format!("its {name} is {record}, but the key says {key}")) }
 }

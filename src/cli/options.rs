@@ -30,7 +30,7 @@ pub struct BackupOptions {
     pub keep: Option<usize>,
 }
 
-/// Options of `run` as typed; [`RunOptions`] has the file's settings merged in.
+/// Options of `run` as typed; [`super::RunOptions`] has the file's settings merged in.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct RunArgs {
     /// Write a backup first, of the very metadata that is migrated [default: cmd.runWithBackup]

@@ -1,9 +1,13 @@
 //! `backup`: every key without a lease, at one revision, into a file.
 
-use anyhow::{Result, anyhow};
+use std::path::Path;
 
-use super::metadata::{Moment, Reading};
+use anyhow::{Result, anyhow, bail};
+
+use super::metadata::Moment;
 use super::{Context, take, while_running};
+use crate::backup::write::Written;
+use crate::catalog::records::Records;
 use crate::cli::BackupOptions;
 use crate::course;
 use crate::etcd::Etcd;
@@ -22,15 +26,8 @@ pub(super) async fn execute(context: &Context, options: &BackupOptions) -> Resul
     context.say(format!("backup: every key under {} goes to {}", context.config.meta_root, file.display()));
     let etcd = context.connect().await?;
     let guard = context.lock(&etcd).await?;
-    let result = async {
-        let (reading, situation) = look(context, &etcd, options).await?;
-        context.check_room_for_backup(&file, &reading)?;
-        // Nothing changes under the lock, so any later revision will do, should etcd compact this one away.
-        let of = Moment { revision: None, found: situation.found, while_running: false };
-        let written = context.write_backup(&etcd, &file, of).await?;
-        Ok::<_, anyhow::Error>((written, situation))
-    }
-    .await;
+    // Nothing changes under the lock, so any later revision will do, should etcd compact this one away.
+    let result = write(context, &etcd, &file, Moment { revision: None, while_running: false }, options).await;
     let still_guarded = guard.check().await;
     guard.release().await;
     let (written, situation) = result?;
@@ -60,22 +57,26 @@ pub(super) async fn execute(context: &Context, options: &BackupOptions) -> Resul
     Ok(Exit::Done)
 }
 
-/// Refuses to back up what would be no way back.
-pub(super) async fn look(context: &Context, etcd: &Etcd, options: &BackupOptions) -> Result<(Reading, Situation)> {
-    let reading = context.read_records(etcd).await?;
-    let situation = context.situation(&reading.records)?;
-    if situation.state == State::NoMilvus {
-        return Err(anyhow!("{}", context.nothing_here(etcd).await));
-    }
-    context.say(format!(
-        "found {} metadata keys at revision {}: {}",
-        thousands(reading.records.keys()),
-        reading.revision,
-        situation.headline()
-    ));
-    let course = course::of_backup(&situation, context.config.source_version.as_ref(), options.force);
-    match take(course)? {
-        Some((why, _)) => Err(anyhow!("{why}")),
-        None => Ok((reading, situation)),
-    }
+/// Writes it, but for what would be no way back.
+pub(super) async fn write(
+    context: &Context,
+    etcd: &Etcd,
+    file: &Path,
+    of: Moment,
+    options: &BackupOptions,
+) -> Result<(Written, Situation)> {
+    let mut found = None;
+    let judge = |records: &Records, revision: i64| {
+        let situation = context.situation(records)?;
+        let keys = thousands(records.keys());
+        context.say(format!("found {keys} metadata keys at revision {revision}: {}", situation.headline()));
+        let course = course::of_backup(&situation, context.config.source_version.as_ref(), options.force);
+        if let Some((why, _)) = take(course)? {
+            bail!("{why}");
+        }
+        Ok(found.insert(situation).found)
+    };
+    let written = context.write_backup(etcd, file, of, judge).await?;
+    let situation = found.ok_or_else(|| anyhow!("a backup was written that nobody looked at: this is a defect"))?;
+    Ok((written, situation))
 }

@@ -12,7 +12,7 @@ use super::Context;
 use super::roots::meta_roots;
 use crate::backup::Writer;
 use crate::backup::content::Content;
-use crate::backup::room::Amount;
+use crate::backup::room::{Amount, Room};
 use crate::backup::write::{Origin, Written};
 use crate::catalog::records::Records;
 use crate::diff::{Diff, Differ};
@@ -110,28 +110,36 @@ impl Context {
         format!("there is no metadata under {root}: probably the wrong root path. {hint}")
     }
 
-    /// Writes a backup of all keys without a lease.
-    pub(super) async fn write_backup(&self, etcd: &Etcd, file: &Path, of: Moment) -> Result<Written> {
-        let write = async || self.try_write_backup(etcd, file, of).await;
-        let written = self.unless_stopped(async {
+    /// Writes a backup of all keys without a lease. It is read once: `judge` sees what went into the file, and tells its layout, or why
+    /// there is to be no file; then none is left.
+    pub(super) async fn write_backup(
+        &self,
+        etcd: &Etcd,
+        file: &Path,
+        of: Moment,
+        mut judge: impl FnMut(&Records, i64) -> Result<Found>,
+    ) -> Result<Written> {
+        let copy = async || self.try_copy_out(etcd, file, of).await;
+        let copied = self.unless_stopped(async {
             // Another revision than the given one would not do.
-            if of.revision.is_some() { write().await } else { self.starting_over(write).await }
+            if of.revision.is_some() { copy().await } else { self.starting_over(copy).await }
         });
-        match written.await.with_context(|| format!("cannot back up {}", self.config.meta_root))? {
-            Some(written) => Ok(written),
+        let doing = || format!("cannot back up {}", self.config.meta_root);
+        match copied.await.with_context(doing)? {
+            Some((writer, records, revision)) => {
+                let layout = judge(&records, revision)?;
+                writer.finish(layout).with_context(doing)
+            }
             None => bail!("{}", self.nothing_here(etcd).await),
         }
     }
 
-    /// `None` if there is nothing but sessions.
-    async fn try_write_backup(&self, etcd: &Etcd, file: &Path, of: Moment) -> Result<Option<Written>> {
+    /// A backup that lacks only its end, what is in it (the bulk counted), and the revision of it. `None` if there is nothing but
+    /// sessions.
+    async fn try_copy_out(&self, etcd: &Etcd, file: &Path, of: Moment) -> Result<Option<(Writer, Records, i64)>> {
         let at = ReadOptions { revision: of.revision, ..ReadOptions::default() };
         let mut snapshot = etcd.snapshot_with(self.root.as_str(), at).await?;
         let sessions = etcd.get_range(format!("{}{SESSIONS}", self.root)).await?;
-        // The migration lock is always among them.
-        if snapshot.total() <= sessions.len() as u64 {
-            return Ok(None);
-        }
         let history = u64::from(etcd.get(format!("{}{HISTORY}", self.root)).await?.is_some());
         let leased = sessions.iter().filter(|session| session.lease != 0).count() as u64 + history;
         let revision = snapshot.revision();
@@ -140,9 +148,12 @@ impl Context {
         let mut expected = snapshot.total().saturating_sub(leased);
         loop {
             let mut writer = Writer::create(file, self.origin(&snapshot, of)?, expected)?;
-            self.copy(&mut snapshot, &mut writer).await?;
+            let records = self.copy(&mut snapshot, &mut writer, file).await?;
+            if records.keys() == 0 {
+                return Ok(None);
+            }
             if writer.keys() == expected {
-                return Ok(Some(writer.finish(of.found)?));
+                return Ok(Some((writer, records, revision)));
             }
             expected = writer.keys();
             let again = ReadOptions { revision: Some(revision), ..ReadOptions::default() };
@@ -150,7 +161,9 @@ impl Context {
         }
     }
 
-    async fn copy(&self, snapshot: &mut Snapshot, writer: &mut Writer) -> Result<()> {
+    async fn copy(&self, snapshot: &mut Snapshot, writer: &mut Writer, file: &Path) -> Result<Records> {
+        let room = Room::of(file);
+        let mut records = Records::default();
         let bar = self.progress.reading("backing up", snapshot.total());
         while let Some(page) = snapshot.next_page().await? {
             self.stop.check()?;
@@ -159,11 +172,13 @@ impl Context {
                 if *lease == 0 && !is_history(relative) {
                     writer.add(relative, value)?;
                 }
+                records.add_bulk_counted(relative, value);
             }
+            room.check(file, writer.keys(), snapshot.total())?;
             bar.read(page.len() as u64, self.metadata_keys(&page));
         }
         bar.finish();
-        Ok(())
+        Ok(records)
     }
 
     /// How many of these are keys of metadata: without sessions, lock and history.
@@ -213,8 +228,6 @@ pub(super) fn keys_in_words(by_prefix: &BTreeMap<String, u64>) -> String {
 pub(super) struct Moment {
     /// At which revision; now, if that does not matter.
     pub(super) revision: Option<i64>,
-    /// The layout of the metadata.
-    pub(super) found: Found,
     /// Whether Milvus may be running: nobody holds the lock.
     pub(super) while_running: bool,
 }

@@ -112,6 +112,7 @@ fn is_report(path: &Path) -> io::Result<bool> {
 }
 
 fn is_same(one: &Path, other: &Path) -> bool {
-    let whole = |path: &Path| fs::canonicalize(folder_of(path)).ok().zip(path.file_name().map(|name| name.to_owned()));
+    let whole =
+        |path: &Path| fs::canonicalize(folder_of(path)).ok().zip(path.file_name().map(std::borrow::ToOwned::to_owned));
     one == other || whole(one).is_some_and(|one| whole(other) == Some(one))
 }

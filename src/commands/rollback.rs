@@ -164,8 +164,8 @@ impl Restoring<'_> {
             context
                 .check_room_for_backup(&file, &reading)
                 .context("the copy of what is there now (--no-copy: none)")?;
-            let of = Moment { revision: None, found, while_running: false };
-            let written = context.write_backup(self.etcd, &file, of).await?;
+            let of = Moment { revision: None, while_running: false };
+            let written = context.write_backup(self.etcd, &file, of, |_, _| Ok(found)).await?;
             context.say(format!("what was there before is saved in {}", file.display()));
             outcome.copy = Some(BackupFile::from(&written));
         }

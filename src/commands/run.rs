@@ -391,8 +391,8 @@ impl Migration<'_> {
             return Ok((None, way_back));
         }
         let file = self.context.backup_file()?;
-        let of = Moment { revision: Some(reading.revision), found: situation.found, while_running: false };
-        let written = self.context.write_backup(self.etcd, &file, of).await?;
+        let of = Moment { revision: Some(reading.revision), while_running: false };
+        let written = self.context.write_backup(self.etcd, &file, of, |_, _| Ok(situation.found)).await?;
         self.context.say_backup(&written);
         let record = BackupRecord {
             file: file.display().to_string(),

@@ -38,7 +38,7 @@ pub(super) async fn execute(context: &Context, options: &RunOptions) -> Result<E
     let done = run::carry_out(context, options, (Operation::Run, "upgrade"), &target, run, verify).await;
     outcome.run.seconds = begun.elapsed().as_secs_f64();
     done.inspect_err(|failure| {
-        context.report(|surroundings| ticket::of_run(&outcome.run, Some(failure), surroundings))
+        context.report(|surroundings| ticket::of_run(&outcome.run, Some(failure), surroundings));
     })?;
     if outcome.verification.is_some() {
         let next =

@@ -71,7 +71,7 @@ pub(super) async fn examine(
     if situation.state == State::NoMilvus {
         context.console.warn(&context.nothing_here(etcd).await);
     }
-    let target = situation.history.as_ref().and_then(|history| history.target());
+    let target = situation.history.as_ref().and_then(super::super::history::History::target);
     let target = target.or_else(|| context.config.target_version.clone());
     let layout = target.as_ref().map(Layout::of);
     let checked = check::check(all.iter().map(|(key, value)| (key, value)), layout);
@@ -126,7 +126,10 @@ fn judge(
             Step::Rollback,
             format!(
                 "look at each finding; if Milvus has not been started on it, go back with {} and run again",
-                situation.history.as_ref().map_or_else(|| "`rollback`".into(), |history| history.way_back())
+                situation
+                    .history
+                    .as_ref()
+                    .map_or_else(|| "`rollback`".into(), super::super::history::History::way_back)
             ),
         ),
     };

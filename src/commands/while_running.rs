@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use super::Context;
-use super::backup::look;
+use super::backup::write;
 use super::metadata::Moment;
-use crate::backup::write::Written;
 use crate::backup::{Backup, Format, folder_of};
 use crate::cli::BackupOptions;
 use crate::exit::Exit;
@@ -19,7 +18,6 @@ use crate::guard::sessions;
 use crate::outcome::backed_up::{BackupFile, BackupOutcome};
 use crate::outcome::failed::Failure;
 use crate::outcome::{Ended, Next, Step};
-use crate::state::Situation;
 
 pub(super) async fn execute(context: &Context, options: &BackupOptions, file: &Path) -> Result<Exit, Failure> {
     spare_the_way_back(file)?;
@@ -31,16 +29,9 @@ pub(super) async fn execute(context: &Context, options: &BackupOptions, file: &P
     let etcd = context.connect().await?;
     let registered = sessions(&etcd, &context.root).await?.len();
     context.say(format!("{registered} component(s) are registered; no lock is taken"));
-    // Metadata changes meanwhile, so the layout is looked at and the file written at one revision; both again if etcd compacts it away.
-    let made: Result<(Written, Situation)> = context
-        .starting_over(async || {
-            let (reading, situation) = look(context, &etcd, options).await?;
-            context.check_room_for_backup(file, &reading)?;
-            let of = Moment { revision: Some(reading.revision), found: situation.found, while_running: true };
-            Ok((context.write_backup(&etcd, file, of).await?, situation))
-        })
-        .await;
-    let (written, situation) = made?;
+    // Should etcd compact this revision away meanwhile, a later one is just as good.
+    let (written, situation) =
+        write(context, &etcd, file, Moment { revision: None, while_running: true }, options).await?;
     context.say_backup(&written);
     // The backup is there, whatever becomes of older ones.
     let removed = options.keep.map(|keep| remove_older(context, file, keep)).unwrap_or_default();

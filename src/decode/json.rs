@@ -23,7 +23,7 @@ pub(super) fn write(out: &mut dyn Write, text: &str, one_line: bool) -> Result {
             '"' => spelling.string(&mut letters)?,
             '{' | '[' => {
                 spelling.out.write_char(letter)?;
-                while letters.next_if(|letter| letter.is_ascii_whitespace()).is_some() {}
+                while letters.next_if(char::is_ascii_whitespace).is_some() {}
                 match letters.next_if(|letter| matches!(letter, '}' | ']')) {
                     Some(end) => spelling.out.write_char(end)?,
                     None => spelling.enter()?,

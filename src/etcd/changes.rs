@@ -48,7 +48,7 @@ impl Etcd {
                 .with_revision(revision)
                 .with_min_mod_revision(since.saturating_add(1));
             let mut answer = self.kv(&what, async |mut kv| kv.get(&*start, Some(options.clone())).await).await?;
-            let revision = answer.header().map_or(0, |header| header.revision());
+            let revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
             let entries: Vec<Entry> = answer.take_kvs().into_iter().map(Entry::from).collect();
             Ok::<_, EtcdError>((revision, count_of(&answer), entries))
         };

@@ -140,8 +140,8 @@ impl Etcd {
             problem,
             is_leader: status.header().is_some_and(|header| header.member_id() == status.leader()),
             is_learner: status.is_learner(),
-            hash: hash.as_ref().map(|hash| hash.hash()),
-            compact_revision: hash.as_ref().map(|hash| hash.compact_version()),
+            hash: hash.as_ref().map(etcd_client::HashKvResponse::hash),
+            compact_revision: hash.as_ref().map(etcd_client::HashKvResponse::compact_version),
             ..known
         }
     }

@@ -156,6 +156,12 @@ impl Family {
     pub fn has_snapshots(self) -> bool {
         self.row().is_some_and(|row| row.has_snapshots)
     }
+
+    /// Whether there are as many of these keys as segments, or more: millions in a large cluster.
+    pub fn is_bulk(self) -> bool {
+        use Family::{Binlog, Build, Deltalog, Segment, SegmentIndex, SourceSegmentIndex, Statslog};
+        matches!(self, Build | SourceSegmentIndex | Segment | Binlog | Statslog | Deltalog | SegmentIndex)
+    }
 }
 
 impl Row {

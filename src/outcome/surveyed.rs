@@ -106,6 +106,9 @@ fn members_in_words(members: &Members) -> String {
     let revision = members.hash_revision;
     let data = match compared {
         _ if members.differ() => format!("THEIR DATA DIFFER at revision {revision} (HashKV)"),
+        0 if healthy > 0 => {
+            "their data not compared: with users switched on etcd tells hashes to root alone (HashKV)".into()
+        }
         0 | 1 => format!("hashes of {compared} known, so there is nothing to compare (HashKV)"),
         _ if compared == all => format!("all with the same data at revision {revision} (HashKV)"),
         _ => format!("{compared} with the same data at revision {revision} (HashKV)"),

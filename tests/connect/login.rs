@@ -16,6 +16,7 @@ on_both_versions![
     logs_in_again_when_etcd_has_forgotten_the_token,
     logs_in_again_when_users_were_changed,
     tells_that_the_password_was_changed_meanwhile,
+    members_tell_their_hashes_to_root_alone,
 ];
 
 fn with_users(version: Version) -> Etcd {
@@ -94,4 +95,17 @@ fn tells_that_the_password_was_changed_meanwhile(version: Version) {
     etcd.run(async |mut client| client.user_change_password("milvus", "new").await);
     let error = block_on(connection.get("meta/a")).unwrap_err();
     assert!(matches!(&error, EtcdError::Unauthenticated { cause: Cause::WrongPassword(_), .. }), "{error:?}");
+}
+
+fn members_tell_their_hashes_to_root_alone(version: Version) {
+    let etcd = with_users(version);
+    for (user, password) in [("root", "root"), ("milvus", "s3cret")] {
+        let connection = connect(&with_login(config_for(&etcd), user, password));
+        let revision = block_on(connection.snapshot("meta/")).unwrap().revision();
+        let members = block_on(connection.members(revision)).unwrap();
+        assert_eq!(members.list.len(), 1, "{user}");
+        let member = &members.list[0];
+        // Who may not ask for it is no worse off otherwise.
+        assert_eq!((member.hash.is_some(), &member.problem), (user == "root", &None), "{user}");
+    }
 }

@@ -4,7 +4,7 @@ use predicates::prelude::*;
 use predicates::str::contains;
 
 use crate::common::state::LOCK;
-use crate::common::{Etcd, Tool, Version, on_both_versions, said, testdata};
+use crate::common::{Cluster, Etcd, Tool, Version, on_both_versions, said, testdata};
 use crate::{sample, writing_nothing};
 
 on_both_versions![
@@ -91,4 +91,27 @@ fn waiting_ends_at_a_signal(version: Version) {
         running.wait().code(1)
     });
     ended.stderr(contains("stopped by a signal"));
+}
+
+#[test]
+fn a_lost_quorum_is_one_line_and_its_end_another() {
+    let mut cluster = Cluster::start(Version::V3_5);
+    cluster.members[0].load(&testdata("milvus-2.1.0/with-sessions.jsonl"));
+    let endpoints = cluster.endpoints().join(",");
+    let tool = Tool::new(&cluster.members[0]);
+    let wait = ["run", "--force", "--wait-for-sessions", "10m", "--endpoints", &endpoints, "--verbose"];
+    let mut running = tool.start(&wait);
+    running.wait_for_output("waiting for sessions to end: ");
+    // The one that is left has nobody to agree with.
+    cluster.members[1].kill();
+    cluster.members[2].kill();
+    // Requests fail again and again; only whoever looks closely sees more than the first.
+    running.wait_for_output("DEBUG cannot get a lease for the migration lock");
+    cluster.restart(&[1, 2]);
+    running.wait_for_output("etcd answers again after ");
+    running.signal("TERM");
+    let text = said(&running.wait().code(1));
+    let told = |line: &&str| line.contains("; trying again") && !line.contains("DEBUG");
+    assert_eq!(text.lines().filter(told).count(), 1, "{text}");
+    assert_eq!(text.matches("etcd answers again after ").count(), 1, "{text}");
 }

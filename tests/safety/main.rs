@@ -107,5 +107,10 @@ impl Scene {
 /// The newest change of any key but the lock.
 fn newest_change(etcd: &Etcd) -> i64 {
     let entries = etcd.entries();
-    entries.iter().filter(|entry| entry.key() != LOCK.as_bytes()).map(|entry| entry.mod_revision()).max().unwrap()
+    entries
+        .iter()
+        .filter(|entry| entry.key() != LOCK.as_bytes())
+        .map(etcd_client::KeyValue::mod_revision)
+        .max()
+        .unwrap()
 }

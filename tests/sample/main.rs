@@ -229,7 +229,7 @@ fn older_snapshots_of_collections_stay_whole_but_for_their_indexes(version: Vers
 
 fn running_again_has_nothing_to_do_and_writes_nothing(version: Version) {
     let Migrated { etcd, tool, after, .. } = Migrated::on(version);
-    let newest = |etcd: &Etcd| etcd.entries().iter().map(|entry| entry.mod_revision()).max();
+    let newest = |etcd: &Etcd| etcd.entries().iter().map(etcd_client::KeyValue::mod_revision).max();
     let before = newest(&etcd);
     for args in [["run"].as_slice(), &["run", "--with-backup"], &["run", "--skip-invalid", "--rebuild-index=HNSW"]] {
         let second = tool.call(args).code(0);

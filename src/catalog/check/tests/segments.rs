@@ -67,7 +67,7 @@ fn segments_and_logs_with_ids_of_another_and_those_that_do_not_decode_are_found(
 fn logs_without_an_id_or_with_a_path_are_found() {
     for family in [Family::Binlog, Family::Statslog] {
         for damage in [(|logs| logs.binlogs[0].log_id = 0) as fn(&mut FieldBinlog), |logs| {
-            logs.binlogs[0].log_path = "files/insert_log/1/2/3/4/5".into()
+            logs.binlogs[0].log_path = "files/insert_log/1/2/3/4/5".into();
         }] {
             assert_finds(|keys| {
                 let key = logs(keys, family, &flushed(keys)).remove(0);

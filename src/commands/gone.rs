@@ -1,9 +1,10 @@
 //! What may be gone of what a rollback goes back to: asked of the object storage, or told by what happened since.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use semver::Version;
 
 use super::rollback::Restoring;
+use super::refusal;
 use super::way_back::seconds_since;
 use crate::catalog::files;
 use crate::catalog::handed_over::built_again;
@@ -16,6 +17,7 @@ use crate::outcome::files_checked::FilesFound;
 use crate::outcome::going_back::{Since, index};
 use crate::outcome::rolled_back::RollbackOutcome;
 use crate::outcome::words::Text;
+use crate::outcome::{Next, Step};
 
 /// What happened between the backup and now.
 pub(super) fn since(recorded: Option<&History>, backup: &Records, handed_over: &[Rebuilt], now: &Records) -> Since {
@@ -78,14 +80,15 @@ impl Restoring<'_> {
         let is_handed_over = |build: i64| handed_over.iter().any(|index| index.builds.contains(&build));
         let rebuild = !reset && found.builds().any(is_handed_over);
         let rebuild = if rebuild {
-            "the indexes that were handed over are built again by Milvus 2.1 with --rebuild-handed-over; "
+            "have Milvus 2.1 build the indexes again that were handed over, with --rebuild-handed-over; "
         } else {
             ""
         };
-        bail!(
-            "{list}\nNothing was written: Milvus 2.1 cannot read what is not there. What helps: {rebuild}bring the files back from a copy of \
-             the storage; or go back without them on purpose with --accept-missing-files"
-        )
+        let next = format!(
+            "{rebuild}bring the files back from a copy of the storage; or go back without them on purpose with --accept-missing-files"
+        );
+        let why = format!("{list}\nMilvus 2.1 cannot read what is not there. Nothing was written");
+        Err(refusal(why, Next::new(Step::Mend, next)))
     }
 
     /// What may be gone, where nobody has looked; and what 2.1 builds again.

@@ -28,8 +28,8 @@ pub use common::Common;
 pub use job::{Job, RunOptions};
 pub use object_storage::StorageFlags;
 pub use options::{
-    BackupOptions, CheckFilesOptions, ConversionOptions, InspectOptions, ManOptions, PlanOptions, RepairOptions, RollbackOptions, RunArgs,
-    UpgradeArgs, VerifyOptions,
+    BackupOptions, CheckFilesOptions, ConversionOptions, InspectOptions, ManOptions, PlanOptions, RepairOptions,
+    RollbackOptions, RunArgs, UpgradeArgs, VerifyOptions,
 };
 
 /// What `--version` says: which release, from which commit (if that is known), for which target it was built (build.rs). Man pages

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use semver::Version;
 
-use super::rollback::Restoring;
 use super::refusal;
+use super::rollback::Restoring;
 use super::way_back::seconds_since;
 use crate::catalog::files;
 use crate::catalog::handed_over::built_again;
@@ -12,7 +12,7 @@ use crate::catalog::records::Records;
 use crate::catalog::replaced::replaced;
 use crate::catalog::report::Rebuilt;
 use crate::garbage;
-use crate::history::{Choices, History, Operation, Completion};
+use crate::history::{Choices, Completion, History, Operation};
 use crate::outcome::files_checked::FilesFound;
 use crate::outcome::going_back::{Since, index};
 use crate::outcome::rolled_back::RollbackOutcome;

@@ -2,8 +2,8 @@
 
 mod backup;
 mod check_files;
-mod gone;
 mod from_snapshot;
+mod gone;
 mod inspect;
 mod metadata;
 mod plan;

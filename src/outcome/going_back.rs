@@ -25,23 +25,23 @@ pub struct WayBack {
 }
 
 impl WayBack {
-    /// A paragraph, with what is known of the backup.
-    pub fn list(&self, text: &mut Text, backup: Option<&ConfiguredBackup>) {
-        text.line("the way back:");
-        text.line(format!("  until: {}", self.until));
+    /// Line by line, with what is known of the backup.
+    pub fn lines(&self, backup: Option<&ConfiguredBackup>) -> Vec<String> {
         let settings: Vec<String> = self.keeping.iter().map(ToString::to_string).collect();
-        text.line(format!("  to keep it open, before the first start: {}", settings.join("; ")));
         let backup = match (backup, &self.room) {
             (Some(backup), _) => backup.text.as_str(),
             (None, Some(_)) => "none is configured: `run` refuses without one (--backup-file, or --no-backup)",
             (None, None) => "whether it holds what is in etcd is seen by `plan` with etcd, and by `run`",
         };
-        text.line(format!("  backup: {backup}"));
-        if let Some(room) = &self.room {
-            text.line(format!("  room: {room}"));
-        }
-        text.line(format!("  files: {}", self.files));
-        text.line(format!("  message log: {}", self.message_log));
+        let mut lines = vec![
+            format!("until: {}", self.until),
+            format!("to keep it open, before the first start: {}", settings.join("; ")),
+            format!("backup: {backup}"),
+        ];
+        lines.extend(self.room.as_ref().map(|room| format!("room: {room}")));
+        lines.push(format!("files: {}", self.files));
+        lines.push(format!("message log: {}", self.message_log));
+        lines
     }
 }
 

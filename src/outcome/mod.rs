@@ -4,9 +4,9 @@
 
 pub mod against;
 pub mod backed_up;
+pub mod failed;
 pub mod files_checked;
 pub mod going_back;
-pub mod failed;
 pub mod inspected;
 pub mod migration;
 pub mod planned;

@@ -85,7 +85,8 @@ pub fn text(outcome: &PlanOutcome, details: bool) -> String {
             text.line(key_change(change));
         }
         text.line(outcome.size());
-        outcome.going_back.list(&mut text, outcome.backup.as_ref());
+        text.line("the way back:");
+        outcome.going_back.lines(outcome.backup.as_ref()).iter().for_each(|line| text.line(format!("  {line}")));
     }
     text.line(format!("nothing was written. next: {}", outcome.header.next.text));
     text.finish()

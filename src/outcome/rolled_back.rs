@@ -7,8 +7,8 @@ use super::Header;
 use super::backed_up::BackupFile;
 use super::files_checked::FilesFound;
 use super::going_back::Since;
-use crate::catalog::report::Rebuilt;
 use super::words::Text;
+use crate::catalog::report::Rebuilt;
 use crate::diff::Counts;
 use crate::plan::Totals;
 

@@ -305,7 +305,7 @@ fn a_rollback_that_hands_builds_back_ends_the_same_wherever_it_was_killed(versio
     let expected = with_builds_handed_back(&before);
     for transactions in [1, 10, 20, 28] {
         let running = tool.catch(&["rollback", "--rebuild-handed-over", "--no-copy"], &etcd, transactions, || {
-            etcd.start_over(&after)
+            etcd.start_over(&after);
         });
         assert!(running.kill(), "it ended before {transactions} transactions");
         etcd.end_lock();

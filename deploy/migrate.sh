@@ -682,7 +682,7 @@ readonly TELL_STATE='echo "@status $($tool status --output json 2>/dev/null | tr
 '
 # shellcheck disable=SC2016
 readonly TELL_SETTINGS='for file in $(echo $META_MIGRATION_MILVUS_CONFIG | tr , " "); do
-    grep -nE "(enableAutoCompaction|enableGarbageCollection|dropTolerance|authorizationEnabled):" $file /dev/null | sed "s/^/@setting /; s/: */: /g"
+    grep -nE "(enableAutoCompaction|enableGarbageCollection|authorizationEnabled):" $file /dev/null | sed "s/^/@setting /; s/: */: /g"
 done
 '
 
@@ -1265,7 +1265,7 @@ tell_settings() {
     fi
     [ "$kept" = no ] || return 0
     note "mind: to keep the way back open for longer than some minutes, the new Milvus should not collect files yet: in its user.yaml"
-    note "      dataCoord: {compaction: {enableAutoCompaction: false}, gc: {interval: 604800, dropTolerance: 604800}}, indexCoord: {gc: {interval: 604800}}"
+    note "      dataCoord: {enableGarbageCollection: false, compaction: {enableAutoCompaction: false}}; for 2.2 also indexCoord: {gc: {interval: 604800}}"
 }
 
 tell_helm() {
@@ -1407,7 +1407,7 @@ complete() {
     say
     say "Done: the migration of Milvus $instance is complete. There is no way back by this script any more. What may go now:"
     say "  the backup: keep a copy elsewhere if you like, then  $(again '-o cleanup')"
-    say "  the settings that kept the way back open, in Milvus's configuration: enableAutoCompaction, gc.interval, gc.dropTolerance, enableGarbageCollection"
+    say "  the settings that kept the way back open, in Milvus's configuration: dataCoord.enableGarbageCollection, dataCoord.compaction.enableAutoCompaction, indexCoord.gc.interval"
     say "  the space of the old records in etcd: etcdctl compact REVISION, then etcdctl defrag on each member (docs/operating.md)"
     say "  nothing else: the keys under $(found meta_root)/meta-migration/ and the three that keep 2.1 away are small, and stay"
 }

@@ -39,11 +39,16 @@ def command_line(
     return [binary(), command, "--config", str(config), *wait, *arguments]
 
 
-def meta_migration(site: Path, target: str, command: str, *arguments: str) -> str:
-    """Runs one command against the etcd that listens here; its output, or an error with its output."""
+def ask(site: Path, target: str, command: str, *arguments: str) -> tuple[int, str, str]:
+    """Runs one command against the etcd that listens here: exit code, standard output, standard error."""
     line = command_line(site, target, command, *arguments)
     done = subprocess.run(line, capture_output=True, text=True, timeout=300)
-    output = done.stdout + done.stderr
-    if done.returncode != 0:
-        raise ToolError(f"meta-migration {command}: exit code {done.returncode}\n{output}")
-    return output
+    return done.returncode, done.stdout, done.stderr
+
+
+def meta_migration(site: Path, target: str, command: str, *arguments: str) -> str:
+    """As `ask`; its output, or an error with its output."""
+    code, out, err = ask(site, target, command, *arguments)
+    if code != 0:
+        raise ToolError(f"meta-migration {command}: exit code {code}\n{out}{err}")
+    return out + err

@@ -1,6 +1,7 @@
 """Until when there is a way back: the newer Milvus collects files that the metadata of 2.1 names. With the settings that
 keep the way open, 2.1.0 finds every row again however often garbage collection ran; without them it does not."""
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import Any
 
 from server_config import hasty, keeping
 from servers import copy_site, wait_for
-from topology import Around
-from tripwire import files, metadata
+from tool import ask, meta_migration
+from topology import LOG_FOLDERS, STORAGE, Around, Server, storage
+from tripwire import changes, files, metadata
 from upgrade import migrate, roll_back
-from versions import Version
+from versions import SOURCE, Version
 
 from target import Target, say
 
@@ -38,6 +40,9 @@ def way_back(source: Path, work: Path, version: Version, old: dict[str, Any]) ->
     steps = {f"without the settings, the newer Milvus takes {what}": "ok" if having(without.lost, part) else "it does not"
              for what, part in TAKEN.items()}
     say(f"{text}, without the settings: {len(without.lost)} files of 2.1 are gone; 2.1.0 has to differ after a rollback")
+    again_site = copy_site(open_site, work / f"site-{text}-built-again")
+    steps |= what_is_missing_is_told(open_site, version, without)
+    steps |= handed_over_is_built_again(source, again_site, version)
     rows, _ = roll_back(source, open_site, version, old, without.before)
     lacking = sum(len(area["wrong"]) for area in rows.values())
     steps["without the settings, 2.1.0 lacks something after a rollback"] = "ok" if lacking else "it finds everything"
@@ -49,6 +54,53 @@ def way_back(source: Path, work: Path, version: Version, old: dict[str, Any]) ->
     say(f"{text}, with the settings: {len(kept.lost)} files of 2.1 are gone")
     rolled_back, same = roll_back(source, kept_site, version, old, kept.before)
     return {"areas": {}, "steps": steps | same, "rollback": rolled_back, "panics": without.panics + kept.panics}
+
+
+def check_files(site: Path, version: Version, *arguments: str) -> tuple[int, dict[str, Any]]:
+    code, out, _ = ask(site, version.text, "check-files", f"--storage-dir={storage(site)}", "--output=json", *arguments)
+    return code, json.loads(out)["files"]
+
+
+def what_is_missing_is_told(site: Path, version: Version, used: Used) -> dict[str, str]:
+    """Every file that is gone and that the backup names, and no other; and no rollback that was told to look first."""
+    with Around(site):
+        there = metadata()
+        code, found = check_files(site, version, f"--from-backup={site}/migration.bak")
+        told = {f"{STORAGE}/{file['path']}" for one in found["collections"] for file in one["files"]}
+        kinds = {file["kind"] for one in found["collections"] for file in one["files"]}
+        rollback, _, _ = ask(site, version.text, "rollback", "--check-files", f"--storage-dir={storage(site)}")
+        changed = changes(there, metadata())
+    foreign = sorted(told - set(used.lost))
+    say(f"{version.text}, without the settings: check-files misses {len(told)} of {len(used.lost)} files that are gone")
+    return {
+        "check-files misses rows and index files": "ok" if code == 1 and {"binlog", "index"} <= kinds else f"{code}: {kinds}",
+        "check-files misses nothing that is there": "ok" if not foreign else f"{len(foreign)}: {foreign[:10]}",
+        "rollback --check-files refuses": "ok" if rollback == 1 and not changed else f"{rollback}, {len(changed)} keys",
+    }
+
+
+def handed_over_is_built_again(source: Path, site: Path, version: Version) -> dict[str, str]:
+    for folder in LOG_FOLDERS:
+        copy_site(source / folder, site / folder)
+    with Around(site):
+        named = check_files(site, version, f"--from-backup={site}/migration.bak")[1]["named"]
+        meta_migration(site, version.text, "rollback", "--rebuild-handed-over")
+        waiting = check_files(site, version)[1]["named"]
+
+        def missing() -> list[str]:
+            found = check_files(site, version)[1]
+            return [index["index"] for one in found["collections"] for index in one["indexes"]]
+
+        before = missing()
+        with Server(SOURCE, site):
+            wait_for("2.1.0 to build again what was handed over",
+                     lambda: check_files(site, version)[1]["named"] >= named, PATIENCE, 2)
+        after = missing()
+    say(f"{version.text}: {named - waiting} index files were named again by {SOURCE}; indexes without files: {after}")
+    return {
+        "--rebuild-handed-over leaves builds to be done": "ok" if waiting < named else f"{waiting} of {named} files named",
+        "--rebuild-handed-over: 2.1.0 builds them again": "ok" if set(after) <= set(before) else f"without files: {after}",
+    }
 
 
 def having(names: list[str], part: str) -> list[str]:

@@ -7,6 +7,7 @@ mod documents;
 mod environment;
 mod job;
 mod manual;
+mod object_storage;
 mod options;
 
 use std::collections::BTreeSet;
@@ -25,9 +26,10 @@ use crate::terminal::console::Volume;
 pub use asked::{Asked, text_of};
 pub use common::Common;
 pub use job::{Job, RunOptions};
+pub use object_storage::StorageFlags;
 pub use options::{
-    BackupOptions, ConversionOptions, InspectOptions, ManOptions, PlanOptions, RepairOptions, RollbackOptions, RunArgs,
-    UpgradeArgs, VerifyOptions,
+    BackupOptions, CheckFilesOptions, ConversionOptions, InspectOptions, ManOptions, PlanOptions, RepairOptions,
+    RollbackOptions, RunArgs, UpgradeArgs, VerifyOptions,
 };
 
 /// What `--version` says: which release, from which commit (if that is known), for which target it was built (build.rs). Man pages
@@ -78,6 +80,8 @@ pub enum Command {
     Status,
     /// Check that the metadata is complete and consistent for the target version; changes nothing
     Verify(VerifyOptions),
+    /// Check that all files that the metadata names are in the object storage; changes nothing
+    CheckFiles(CheckFilesOptions),
     /// Look into a backup file, damaged ones too; needs neither etcd nor a configuration file
     Inspect(InspectOptions),
     /// Write shell completions to standard output
@@ -171,6 +175,7 @@ impl Cli {
             Some(Command::Plan(_)) => "plan",
             Some(Command::Status) => "status",
             Some(Command::Verify(_)) => "verify",
+            Some(Command::CheckFiles(_)) => "check-files",
             Some(Command::Inspect(_)) => "inspect",
             Some(Command::Completions { .. }) => "completions",
             Some(Command::Man(_)) => "man",
@@ -200,10 +205,10 @@ impl Cli {
         let common = &self.common;
         let mut from_variables = self.given.by_variable.clone();
         let password = match &common.password_file {
-            Some(path) => Some(password_in(path)?),
+            Some(path) => Some(password_in(path, "the password of the etcd user")?),
             None => {
                 from_variables.insert(PASSWORD_VARIABLE.to_owned());
-                password_from(env::var_os(PASSWORD_VARIABLE))?
+                password_from(PASSWORD_VARIABLE, "--password-file", env::var_os(PASSWORD_VARIABLE))?
             }
         };
         Ok(Overrides {
@@ -223,6 +228,7 @@ impl Cli {
             source_version: common.source_version.clone(),
             target_version: common.target_version.clone(),
             backup_file: common.backup_file.clone(),
+            storage: common.storage.overrides()?,
         })
     }
 
@@ -254,6 +260,7 @@ impl Cli {
             // Written before any configuration is looked at.
             Command::Completions { .. } | Command::Man(_) => bail!("this command takes no configuration"),
             Command::Verify(options) => Job::Verify(options),
+            Command::CheckFiles(options) => Job::CheckFiles(options),
             Command::Inspect(options) => Job::Inspect(options),
             Command::Run(typed) => Job::Run(run_options(typed, config)),
             Command::Upgrade(typed) => Job::Upgrade(run_options(typed.into(), config)),
@@ -274,12 +281,12 @@ fn run_options(typed: RunArgs, config: &Config) -> RunOptions {
     }
 }
 
-fn password_in(path: &Path) -> Result<Password> {
+fn password_in(path: &Path, what: &str) -> Result<Password> {
     const MAX_BYTES: u64 = 4096;
     let text = files::read_text(path, MAX_BYTES)?;
     let line = without_line_end(&text);
     if line.is_empty() {
-        bail!("{}: is empty, expected the password of the etcd user", path.display());
+        bail!("{}: is empty, expected {what}", path.display());
     }
     Ok(Password::from(line.to_owned()))
 }
@@ -290,12 +297,12 @@ fn without_line_end(text: &str) -> &str {
     line.strip_suffix('\r').unwrap_or(line)
 }
 
-fn password_from(variable: Option<OsString>) -> Result<Option<Password>> {
-    match variable.filter(|value| !value.is_empty()).map(OsString::into_string) {
+fn password_from(variable: &str, flag: &str, value: Option<OsString>) -> Result<Option<Password>> {
+    match value.filter(|value| !value.is_empty()).map(OsString::into_string) {
         None => Ok(None),
         Some(Ok(password)) => Ok(Some(Password::from(without_line_end(&password).to_owned()))),
         // The value is not shown: it is the password.
-        Some(Err(_)) => bail!("{PASSWORD_VARIABLE}: is not UTF-8 text: correct it, or use --password-file"),
+        Some(Err(_)) => bail!("{variable}: is not UTF-8 text: correct it, or use {flag}"),
     }
 }
 

@@ -58,6 +58,8 @@ pub struct Choices {
     pub skip_invalid: bool,
     /// `--keep-newer`
     pub keep_newer: bool,
+    /// `--rebuild-handed-over`, of a rollback
+    pub rebuild_handed_over: bool,
     /// `--rebuild-index`
     pub rebuild_index: Vec<String>,
     /// `--keep-index-files`
@@ -71,6 +73,15 @@ pub struct Choices {
 }
 
 impl Choices {
+    /// What of it says which indexes are handed over.
+    pub fn options(&self) -> crate::catalog::Options {
+        crate::catalog::Options {
+            rebuild_index: self.rebuild_index.clone(),
+            keep_index_files: self.keep_index_files,
+            ..crate::catalog::Options::default()
+        }
+    }
+
     /// The command line that chooses this.
     pub fn flags(&self) -> String {
         let mut flags = Vec::new();
@@ -199,6 +210,9 @@ impl History {
             Operation::Rollback => {
                 let file = self.backup.as_ref().map_or("FILE", |backup| &backup.file);
                 command.push_str(&format!(" --backup-file {file}"));
+                if self.options.rebuild_handed_over {
+                    command.push_str(" --rebuild-handed-over");
+                }
             }
             Operation::Run | Operation::Repair => {
                 for (flag, version) in

@@ -22,7 +22,8 @@ on_both_versions![
 /// What the documents leave as it is for the reader to replace.
 const ENDPOINT: &str = "localhost:2379";
 /// Commands that the runbook has no need of.
-const NOT_THERE: [&str; 5] = ["repair", "upgrade", "completions", "man", "help"];
+// check-files needs an object storage: tests/sample/storage.rs.
+const NOT_THERE: [&str; 6] = ["check-files", "repair", "upgrade", "completions", "man", "help"];
 /// What the rehearsal listens on.
 const REHEARSAL: [&str; 2] = ["23790", "23791"];
 

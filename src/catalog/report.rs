@@ -125,6 +125,8 @@ pub struct Rebuilt {
     pub kind: String,
     /// IDs of the segments.
     pub segments: Vec<i64>,
+    /// IDs of their builds.
+    pub builds: Vec<i64>,
     /// Why.
     pub reason: String,
 }

@@ -343,7 +343,9 @@ impl Joining<'_> {
             target::SegmentIndex { num_rows, build_id: info.build_id, deleted: build.mark_deleted, ..base(info) };
         if let Some(reason) = rebuild_reason(build, index, self.options) {
             let at = (info.collection_id, info.index_id);
-            rebuilt.entry(at).or_insert_with(|| self.begin_rebuilt(info, index, reason)).segments.push(info.segment_id);
+            let handed_over = rebuilt.entry(at).or_insert_with(|| self.begin_rebuilt(info, index, reason));
+            handed_over.segments.push(info.segment_id);
+            handed_over.builds.push(info.build_id);
             return Ok(for_rebuild(record));
         }
         check_files(info, build).map_err(|fault| Unfit::Other { key: build_key, fault })?;
@@ -366,6 +368,7 @@ impl Joining<'_> {
             index: index.name.clone(),
             kind: index.kind.clone(),
             segments: Vec::new(),
+            builds: Vec::new(),
             reason,
         }
     }

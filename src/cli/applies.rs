@@ -22,10 +22,11 @@ pub(super) fn applies(command: &str, flag: &str) -> bool {
     let among = |commands: &[&str]| commands.contains(&command);
     match flag {
         "output" | "log_format" | "details" | "verbose" | "quiet" => !among(&["completions", "man"]),
-        "wait_for_sessions" => among(&["backup", "run", "repair", "rollback"]),
-        "max_txn_ops" | "max_request_bytes" => among(&["plan", "run", "repair", "rollback"]),
-        "source_version" => among(&["plan", "backup", "run", "repair", "rollback"]),
-        "target_version" => among(&["plan", "run", "repair", "verify"]),
+        "wait_for_sessions" => among(&["backup", "run", "upgrade", "repair", "rollback"]),
+        "max_txn_ops" | "max_request_bytes" => among(&["plan", "run", "upgrade", "repair", "rollback"]),
+        storage if storage.starts_with("storage_") => among(&["check-files", "rollback"]),
+        "source_version" => among(&["plan", "backup", "run", "upgrade", "repair", "rollback"]),
+        "target_version" => among(&["plan", "run", "upgrade", "repair", "verify"]),
         "backup_file" => !among(&["completions", "man"]),
         _ => !OFFLINE.contains(&command),
     }
@@ -48,7 +49,13 @@ mod tests {
         for (command, has, has_not) in [
             ("inspect", &["--list", "--backup-file", "--output"][..], &["--endpoints", "--config", "--tls"][..]),
             ("status", &["--endpoints", "--backup-file"], &["--target-version", "--max-txn-ops", "--wait-for"]),
-            ("run", &["--endpoints", "--target-version", "--max-txn-ops", "--wait-for-sessions"], &[]),
+            (
+                "run",
+                &["--endpoints", "--target-version", "--max-txn-ops", "--wait-for-sessions"],
+                &["--storage-address"],
+            ),
+            ("upgrade", &["--endpoints", "--source-version", "--target-version", "--wait-for-sessions"], &[]),
+            ("check-files", &["--endpoints", "--backup-file", "--storage-address"], &["--target-version"]),
             ("completions", &[], &["--endpoints", "--output", "--backup-file"]),
         ] {
             let help = help_of(command);

@@ -8,8 +8,20 @@ use clap::ValueEnum;
 use crate::terminal::console::{LogFormat, OutputFormat};
 
 /// All commands by name.
-const COMMANDS: [&str; 11] =
-    ["backup", "run", "upgrade", "repair", "rollback", "plan", "status", "verify", "inspect", "completions", "man"];
+const COMMANDS: [&str; 12] = [
+    "backup",
+    "run",
+    "upgrade",
+    "repair",
+    "rollback",
+    "plan",
+    "status",
+    "verify",
+    "check-files",
+    "inspect",
+    "completions",
+    "man",
+];
 
 /// What can be made out of a command line, whatever is wrong with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use clap::Args;
 use clap::builder::{BoolishValueParser, RangedU64ValueParser};
 use semver::Version;
 
+use super::object_storage::StorageFlags;
 use crate::config;
 use crate::terminal::console::{LogFormat, OutputFormat};
 use crate::version;
@@ -208,4 +209,8 @@ pub struct Common {
     /// The backup file to write, to restore or to look into
     #[arg(long, value_name = "FILE", env = "META_MIGRATION_BACKUP_FILE", global = true, help_heading = MIGRATION)]
     pub backup_file: Option<PathBuf>,
+
+    /// Where the object storage is.
+    #[command(flatten)]
+    pub storage: StorageFlags,
 }

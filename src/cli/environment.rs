@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Command};
 
 use super::Common;
-use crate::config::{PASSWORD_VARIABLE, advice_on_unknown};
+use crate::config::{PASSWORD_VARIABLE, SECRET_VARIABLE, advice_on_unknown};
 
 /// What all our variables begin with, `ETCD_ENDPOINTS` aside.
 const PREFIX: &str = "META_MIGRATION_";
@@ -40,7 +40,7 @@ pub(super) fn refuse_unknown(variables: impl IntoIterator<Item = (OsString, OsSt
 fn variables_with_meaning() -> Vec<String> {
     let common = Common::augment_args(Command::new("common"));
     let of_flags = common.get_arguments().filter_map(|arg| Some(arg.get_env()?.to_string_lossy().into_owned()));
-    of_flags.chain([PASSWORD_VARIABLE, LOG_VARIABLE].map(str::to_owned)).collect()
+    of_flags.chain([PASSWORD_VARIABLE, SECRET_VARIABLE, LOG_VARIABLE].map(str::to_owned)).collect()
 }
 
 /// Kubernetes describes every Service of a namespace to its pods: one called `meta-migration` or `meta-migration-x` makes
@@ -78,6 +78,8 @@ mod tests {
             "META_MIGRATION_MILVUS_CONFIG",
             "META_MIGRATION_BACKUP_FILE",
             "META_MIGRATION_ETCD_PASSWORD",
+            "META_MIGRATION_STORAGE_SECRET_KEY",
+            "META_MIGRATION_STORAGE_ADDRESS",
             "META_MIGRATION_LOG",
             "META_MIGRATION_BIN",
             "ETCD_ENDPOINTS",

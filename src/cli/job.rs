@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{BackupOptions, ConversionOptions, InspectOptions, PlanOptions, RollbackOptions, VerifyOptions};
+use super::{
+    BackupOptions, CheckFilesOptions, ConversionOptions, InspectOptions, PlanOptions, RollbackOptions, VerifyOptions,
+};
 
 /// What is to be done, with all that was said about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub enum Job {
     Status,
     /// Check.
     Verify(VerifyOptions),
+    /// Look into the object storage.
+    CheckFiles(CheckFilesOptions),
     /// Look into a backup.
     Inspect(InspectOptions),
 }
@@ -44,6 +48,7 @@ impl Job {
             Self::Plan(_) => "plan",
             Self::Status => "status",
             Self::Verify(_) => "verify",
+            Self::CheckFiles(_) => "check-files",
             Self::Inspect(_) => "inspect",
         }
     }
@@ -75,7 +80,16 @@ impl Job {
             Self::Run(options) | Self::Upgrade(options) | Self::Repair { options, .. } => options.report.as_deref(),
             Self::Plan(options) => options.report.as_deref(),
             Self::Verify(options) => options.report.as_deref(),
-            Self::Backup(_) | Self::Rollback(_) | Self::Status | Self::Inspect(_) => None,
+            Self::Backup(_) | Self::Rollback(_) | Self::Status | Self::CheckFiles(_) | Self::Inspect(_) => None,
+        }
+    }
+
+    /// Whether it looks into the object storage.
+    pub fn looks_for_files(&self) -> bool {
+        match self {
+            Self::CheckFiles(_) => true,
+            Self::Rollback(options) => options.check_files,
+            _ => false,
         }
     }
 }

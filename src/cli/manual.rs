@@ -3,7 +3,7 @@
 use clap::Command;
 use roff::{Inline, Roff, bold, roman};
 
-use crate::config::PASSWORD_VARIABLE;
+use crate::config::{PASSWORD_VARIABLE, SECRET_VARIABLE};
 
 /// A thing and what it is.
 type Entry = (String, String);
@@ -40,13 +40,31 @@ pub(super) fn examples(command: &str) -> &'static [(&'static str, &'static str)]
                 "Wait until the last component of Milvus has stopped",
             ),
         ],
+        "upgrade" => &[
+            ("meta-migration --config migration.yaml upgrade", "Wait until Milvus has stopped, then all of it"),
+            ("meta-migration --config migration.yaml upgrade --wait-for-sessions 40m", "Wait for a slow handover, too"),
+        ],
         "repair" => &[
             ("meta-migration --config migration.yaml repair --dry-run", "What it would do"),
             ("meta-migration --config migration.yaml repair --with-backup", "Write a backup, then repair"),
         ],
-        "rollback" => {
-            &[("meta-migration --config migration.yaml rollback --backup-file /backup/m.bak", "Milvus is stopped")]
-        }
+        "rollback" => &[
+            ("meta-migration --config migration.yaml rollback --backup-file /backup/m.bak", "Milvus is stopped"),
+            (
+                "meta-migration --config migration.yaml --milvus-config milvus.yaml rollback --check-files",
+                "Look first whether the files of 2.1 are still there",
+            ),
+        ],
+        "check-files" => &[
+            (
+                "meta-migration --config migration.yaml --milvus-config milvus.yaml check-files",
+                "Of the metadata that is in etcd",
+            ),
+            (
+                "meta-migration check-files --from-backup --backup-file /backup/m.bak --storage-dir /var/lib/milvus/data",
+                "Of a backup file, in a local directory",
+            ),
+        ],
         "verify" => &[
             ("meta-migration --config migration.yaml verify", "Before the new Milvus is started"),
             (
@@ -102,15 +120,17 @@ fn section(page: &mut Roff, title: &str, entries: &[Entry]) {
 }
 
 fn exit_status(name: &str) -> Vec<Entry> {
-    let changes_metadata = ["", "run", "repair", "rollback", "backup"].contains(&name);
+    let changes_metadata = ["", "run", "upgrade", "repair", "rollback", "backup"].contains(&name);
     let zero = match name {
         "verify" => "Milvus can be started on the metadata",
+        "check-files" => "all files are there",
         "inspect" => "the file is sound",
         "plan" => "run would go through, or find nothing to do; with --detailed-exitcode: nothing to do",
         _ => "done, or nothing to do",
     };
     let one = match name {
         "verify" => "Milvus must not be started on it, or it could not be verified",
+        "check-files" => "files are missing or empty, or it could not be looked for them",
         "inspect" => "the file is damaged, or cannot be read",
         "plan" => "run would refuse, or it could not be planned",
         _ => "refused or failed, and no metadata was written; bad usage too",
@@ -137,6 +157,9 @@ fn environment(command: &Command) -> Vec<Entry> {
         .collect();
     if variables.iter().any(|(name, _)| name == "ETCD_ENDPOINTS") {
         variables.push((PASSWORD_VARIABLE.to_owned(), "the password of the etcd user".to_owned()));
+    }
+    if variables.iter().any(|(name, _)| name == "META_MIGRATION_STORAGE_ADDRESS") {
+        variables.push((SECRET_VARIABLE.to_owned(), "the secret key of the object storage".to_owned()));
     }
     if !variables.is_empty() {
         variables.push((

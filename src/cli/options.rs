@@ -197,6 +197,26 @@ pub struct RollbackOptions {
     /// Do not ask before writing; without a terminal it never asks
     #[arg(long, short)]
     pub yes: bool,
+
+    /// Look first whether all files that the backup names are in the object storage (see check-files), and refuse if not
+    #[arg(long)]
+    pub check_files: bool,
+
+    /// Go back although files are missing: what they hold is lost for Milvus 2.1
+    #[arg(long, requires = "check_files")]
+    pub accept_missing_files: bool,
+
+    /// Have Milvus 2.1 build the indexes again that were handed over to the newer one: their files may be gone
+    #[arg(long)]
+    pub rebuild_handed_over: bool,
+}
+
+/// Options of `check-files`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct CheckFilesOptions {
+    /// Take the metadata from the backup file (--backup-file); no etcd is needed
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    pub from_backup: Option<Option<PathBuf>>,
 }
 
 /// Options of `verify`.
@@ -277,6 +297,7 @@ impl ConversionOptions {
         Choices {
             skip_invalid,
             keep_newer,
+            rebuild_handed_over: false,
             rebuild_index: self.rebuild_index.clone(),
             keep_index_files: self.keep_index_files,
             rename_collection: spelt(&self.rename_collection),

@@ -151,18 +151,18 @@ fn the_password_file_is_read_without_its_last_line_break() {
     }
     for content in ["", "\n"] {
         fs::write(&path, content).unwrap();
-        let error = password_in(&path).unwrap_err().to_string();
+        let error = password_in(&path, "it").unwrap_err().to_string();
         assert!(error.starts_with(&path.display().to_string()) && error.contains("is empty"), "{error}");
     }
-    let error = password_in(folder.path()).unwrap_err().to_string();
+    let error = password_in(folder.path(), "it").unwrap_err().to_string();
     assert!(error.contains("is a directory"), "{error}");
 }
 
 #[test]
 fn a_password_variable_that_is_empty_counts_as_not_set() {
-    assert_eq!(password_from(None).unwrap(), None);
-    assert_eq!(password_from(Some("".into())).unwrap(), None);
-    assert_eq!(password_from(Some("p".into())).unwrap().unwrap().reveal(), "p");
+    assert_eq!(password_from(PASSWORD_VARIABLE, "--password-file", None).unwrap(), None);
+    assert_eq!(password_from(PASSWORD_VARIABLE, "--password-file", Some("".into())).unwrap(), None);
+    assert_eq!(password_from(PASSWORD_VARIABLE, "--password-file", Some("p".into())).unwrap().unwrap().reveal(), "p");
 }
 
 #[test]

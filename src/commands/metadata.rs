@@ -17,6 +17,7 @@ use crate::backup::write::{Origin, Written};
 use crate::catalog::records::Records;
 use crate::diff::{Diff, Differ};
 use crate::etcd::{Entry, Etcd, EtcdError, ReadOptions, Snapshot};
+use crate::history::History;
 use crate::layout::Found;
 use crate::layout::keys::{HISTORY, SESSIONS, is_history, is_metadata};
 use crate::outcome::words::{self, thousands};
@@ -29,6 +30,13 @@ impl Context {
     pub(super) async fn read_records(&self, etcd: &Etcd) -> Result<Reading> {
         let read = self.starting_over(async || self.try_read_records(etcd, "reading the metadata", |_, _| ()).await);
         self.unless_stopped(read).await.with_context(|| format!("cannot read {}", self.config.meta_root))
+    }
+
+    /// What the history key has on record, if it can be read. Under the lock: nobody else writes it.
+    pub(super) async fn recorded_history(&self, etcd: &Etcd) -> Result<Option<History>> {
+        let read = async { Ok(etcd.get(format!("{}{HISTORY}", self.root)).await?) };
+        let entry = self.unless_stopped(read).await?;
+        Ok(entry.and_then(|entry| History::read(&entry.value).ok()))
     }
 
     /// The same, held against what should be while it is read.

@@ -1,7 +1,9 @@
 //! One file per command, each reading like the steps of a runbook.
 
 mod backup;
+mod check_files;
 mod from_snapshot;
+mod gone;
 mod inspect;
 mod metadata;
 mod plan;
@@ -33,7 +35,7 @@ use crate::backup::Backup;
 use crate::batches::Limits;
 use crate::catalog::records::Records;
 use crate::cli::{Cli, Command, Job, RunOptions};
-use crate::config::{self, Config};
+use crate::config::{self, Config, StorageConfig};
 use crate::course::{self, Course};
 use crate::etcd::Etcd;
 use crate::exit::Exit;
@@ -65,6 +67,8 @@ struct Context {
     wait: Option<Duration>,
     /// Whether lists are shown whole.
     details: bool,
+    /// Where the object storage is, for what looks into it.
+    storage: Option<StorageConfig>,
     /// The state that was found, as soon as it is.
     state: OnceLock<State>,
     /// Whether a report is wanted, and what it says so far.
@@ -114,9 +118,12 @@ fn failed(command: &'static str, failure: Failure) -> Box<FailureOutcome> {
 }
 
 fn prepare(cli: &Cli, console: &Console) -> Result<(Context, Job)> {
-    let config = config::load(cli.common.config.as_deref(), &cli.overrides()?)?;
+    let overrides = cli.overrides()?;
+    let file = cli.common.config.as_deref();
+    let config = config::load(file, &overrides)?;
     config.warnings.iter().for_each(|warning| console.warn(warning));
     let job = cli.job(&config)?;
+    let storage = job.looks_for_files().then(|| config::load_storage(file, &overrides)).transpose()?;
     let wait = cli.common.wait_for_sessions.map(Into::into);
     let context = Context {
         console: console.clone(),
@@ -128,6 +135,7 @@ fn prepare(cli: &Cli, console: &Console) -> Result<(Context, Job)> {
         details: cli.common.details || cli.common.verbose,
         // An upgrade begins with waiting: it is for those who have just told Milvus to stop.
         wait: wait.or(matches!(job, Job::Upgrade(_)).then_some(upgrade::DEFAULT_WAIT)),
+        storage,
         state: OnceLock::new(),
         has_report: job.report().is_some(),
         report: Mutex::new(None),
@@ -160,6 +168,7 @@ async fn carry_out(context: &Context, job: Job) -> Result<Exit, Failure> {
         Job::Plan(options) => plan::execute(context, &options).await,
         Job::Status => status::execute(context).await,
         Job::Verify(options) => verify::execute(context, &options).await,
+        Job::CheckFiles(options) => check_files::execute(context, &options).await,
         Job::Inspect(options) => inspect::execute(&context.console, &options, options.file.as_deref()),
     }
 }

@@ -145,6 +145,7 @@ async fn plan(
     if !sessions.is_empty() && ended == Ended::Done {
         next.code = Step::StopMilvus;
     }
+    let going_back = context.going_back(&reading, &worked, target, etcd.as_ref()).await;
     let command = if operation == Operation::Repair { "repair" } else { "plan" };
     let diff = with_diff.then(|| differences(&worked.diff, &reading.records));
     Ok(PlanOutcome {
@@ -158,10 +159,11 @@ async fn plan(
         found: situation.headline(),
         keys: reading.records.keys(),
         sessions,
-        advice: notes.into_iter().chain(advice(context, &reading.records, target)).collect(),
+        advice: notes.into_iter().chain(advice(&reading.records)).collect(),
         estimated_seconds: estimate(reading.records.keys(), &worked.plan, worked.summary.transactions),
         migration: worked.summary,
         backup,
+        going_back,
         refusals,
         diff,
     })
@@ -184,14 +186,10 @@ fn next(backup: Option<&ConfiguredBackup>, target: &Version) -> Next {
 }
 
 /// What a person has to do that metadata cannot.
-fn advice(context: &Context, records: &Records, target: &Version) -> Vec<String> {
+fn advice(records: &Records) -> Vec<String> {
     let mut advice = vec![
         "flush all collections before Milvus 2.1 is stopped: what is only in the message log has to be read from there again".to_owned(),
         "2.1 clients ask for indexes by the name _default_idx, which newer versions do not have: upgrade clients with the servers".to_owned(),
-        "the way back is open until the new Milvus collects files that only the old metadata names: some ten minutes after its first start \
-         for indexes that it rebuilds, three hours after the first compaction for rows. To keep it open, set indexCoord.gc.interval, \
-         dataCoord.gc.interval and dataCoord.gc.dropTolerance to days and dataCoord.compaction.enableAutoCompaction to false before that start"
-            .to_owned(),
     ];
     let users = users(records);
     if !users.is_empty() {
@@ -199,16 +197,6 @@ fn advice(context: &Context, records: &Records, target: &Version) -> Vec<String>
             "users other than root have no rights from 2.2 on until they get roles: {}",
             users.join(", ")
         ));
-    }
-    if (target.major, target.minor) >= (2, 3) {
-        advice.push(
-            "going back from 2.3 or later needs a copy of the message log's directory where it is rocksmq: copy it before the first start"
-                .to_owned(),
-        );
-    }
-    if context.config.backup_file.is_none() {
-        advice
-            .push("no backup file is configured: `run` refuses without one (--backup-file, or --no-backup)".to_owned());
     }
     advice
 }

@@ -38,6 +38,21 @@ impl Context {
         self.check_largest(etcd, plan, records).await
     }
 
+    /// How much room there is for there and back, and how much it takes, of the member that has the least.
+    pub(super) async fn room_in_words(&self, etcd: &Etcd, plan: &Plan, records: &Records) -> String {
+        let takes = format!(
+            "about {} to be written, about {} for the way back",
+            bytes(added_bytes(plan)),
+            bytes(way_back_bytes(plan, records))
+        );
+        let health = etcd.health().await;
+        let known = health.endpoints.iter().filter_map(|member| Some((member.quota_bytes?, member.db_bytes?)));
+        match known.min_by_key(|(quota, size)| quota.saturating_sub(*size)) {
+            Some((quota, size)) => format!("{takes}; etcd's database has {} of {}", bytes(size), bytes(quota)),
+            None => format!("{takes}; how much etcd has left is not known"),
+        }
+    }
+
     /// Makes sure that there is room for a backup of what was read, as far as can be told.
     pub(super) fn check_room_for_backup(&self, file: &Path, reading: &Reading) -> Result<()> {
         let Some(free) = room::free(file) else { return Ok(()) };

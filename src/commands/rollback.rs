@@ -4,15 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use bytes::Bytes;
+use semver::Version;
 use time::OffsetDateTime;
 
+use super::gone::since;
 use super::metadata::Moment;
 use super::read_back::{ReadBack, cuts};
 use super::way_back::{other_cluster, record_of};
 use super::{Context, describe, interrupted, log_changes, refusal};
 use crate::backup::Backup;
+use crate::catalog::handed_over::{handed_over, reset_builds};
 use crate::catalog::records::Records;
 use crate::catalog::tripwire::all_tripwires;
 use crate::catalog::{collection_record, records::Versions};
@@ -20,6 +23,7 @@ use crate::cli::RollbackOptions;
 use crate::diff::Diff;
 use crate::etcd::Etcd;
 use crate::exit::Exit;
+use crate::garbage;
 use crate::guard::Guard;
 use crate::history::{Completion, History, Operation};
 use crate::layout::families::Family;
@@ -42,7 +46,7 @@ pub(super) async fn execute(context: &Context, options: &RollbackOptions) -> Res
     context.say(format!("the backup is sound: {}", describe(&backup)));
     let etcd = context.connect().await?;
     let guard = context.lock(&etcd).await?;
-    let job = Restoring { context, options, etcd: &etcd, guard: &guard, backup: &backup, entries };
+    let mut job = Restoring { context, options, etcd: &etcd, guard: &guard, backup: &backup, entries };
     let result = job.guarded().await;
     guard.release().await;
     let mut outcome = result?;
@@ -78,21 +82,31 @@ fn read_backup(context: &Context, options: &RollbackOptions) -> Result<(Backup, 
 }
 
 /// A rollback under the lock.
-struct Restoring<'a> {
-    context: &'a Context,
-    options: &'a RollbackOptions,
+pub(super) struct Restoring<'a> {
+    pub(super) context: &'a Context,
+    pub(super) options: &'a RollbackOptions,
     etcd: &'a Etcd,
     guard: &'a Guard,
-    backup: &'a Backup,
-    entries: Entries,
+    pub(super) backup: &'a Backup,
+    /// What should be: the backup's keys and values, but for builds that 2.1 is to do again.
+    pub(super) entries: Entries,
 }
 
 impl Restoring<'_> {
-    async fn guarded(&self) -> Result<RollbackOutcome, Failure> {
+    async fn guarded(&mut self) -> Result<RollbackOutcome, Failure> {
         let context = self.context;
+        let recorded = context.recorded_history(self.etcd).await?;
+        let choices = self.choices(recorded.as_ref());
+        let backup: Records = self.entries.iter().cloned().collect();
+        let handed_over = handed_over(&backup, &choices.options());
+        if choices.rebuild_handed_over {
+            reset_builds(&mut self.entries, &handed_over)
+                .map_err(|(key, what)| anyhow!("{}: {key}: {what}. Nothing was written", self.backup.path.display()))?;
+        }
         let expected = || self.entries.iter().cloned();
         let (reading, diff) = context.read_records_against(self.etcd, expected).await?;
         self.same_cluster(reading.cluster_id)?;
+        let target = recorded.as_ref().and_then(History::target);
         // What is there may be anything, a history key that cannot be read too: it is overwritten all the same.
         let situation = context.situation(&reading.records);
         self.is_a_way_back(&reading.records)?;
@@ -100,25 +114,31 @@ impl Restoring<'_> {
         let plan = Plan::of_rollback(&diff, reading.revision);
         let frame = self.frame(&reading.records);
         let mut outcome = RollbackOutcome {
-            header: context.header("rollback", Ended::NothingToDo, self.state_of_backup(), next(context)),
+            header: context.header("rollback", Ended::NothingToDo, state_of(&backup), next(context, target.as_ref())),
             backup: RestoredBackup {
                 path: self.backup.path.display().to_string(),
                 keys: self.entries.len() as u64,
                 revision: record_of(self.backup).revision,
             },
             copy: None,
-            collection_changes: self.collections(&reading.records),
+            collection_changes: collections(&reading.records, &backup),
+            since: since(recorded.as_ref(), &backup, &handed_over, &reading.records),
+            files: None,
+            to_build_again: if choices.rebuild_handed_over { handed_over.clone() } else { Vec::new() },
             differences: diff.counts(),
             totals: plan.totals(),
             verified_revision: None,
             seconds: 0.0,
         };
+        drop(backup);
+        outcome.files = self.check_files(&handed_over, choices.rebuild_handed_over).await?;
         if diff.is_empty() && previous.is_none() {
             let keys = thousands(outcome.differences.equal);
             context.say(format!("nothing to do: all {keys} metadata keys are as in the backup"));
             return Ok(outcome);
         }
         context.say(outcome.collection_changes.in_words());
+        self.warn_of_files(&outcome, target.as_ref());
         let changes = in_words(&outcome);
         context.say(format!("plan: {changes}"));
         context.check_room_and_rights(self.etcd, &plan, &Records::default()).await?;
@@ -151,7 +171,10 @@ impl Restoring<'_> {
         }
         let cuts = cuts(&context.root, self.entries.iter().map(|(key, value)| (key, value)), &reading.cuts);
         drop(reading);
-        let revision = self.write(&plan, &diff, frame, previous, cuts).await.map_err(|failure| match outcome.copy {
+        let history =
+            History { backup: Some(record_of(self.backup)), options: choices, ..History::begin(Operation::Rollback) };
+        let written = self.write(&plan, &diff, frame, (previous, history), cuts).await;
+        let revision = written.map_err(|failure| match outcome.copy {
             Some(_) => Failure { exit: Exit::Interrupted, ..failure },
             None => failure,
         })?;
@@ -166,12 +189,6 @@ impl Restoring<'_> {
         outcome.header.ended = Ended::Done;
         outcome.verified_revision = Some(revision);
         Ok(outcome)
-    }
-
-    /// The state that the metadata is in afterwards.
-    fn state_of_backup(&self) -> State {
-        let records: Records = self.entries.iter().cloned().collect();
-        Situation::of(&records).map_or(State::Unknown, |situation| situation.state)
     }
 
     fn same_cluster(&self, cluster_id: u64) -> Result<()> {
@@ -224,33 +241,19 @@ impl Restoring<'_> {
         (opening, closing_of_rollback(&tripwires, &in_backup))
     }
 
-    fn collections(&self, records: &Records) -> CollectionChanges {
-        let mut backup = Records::default();
-        self.entries.iter().for_each(|(key, value)| backup.add(key.clone(), value.clone()));
-        let (here, there) = (names(records), names(&backup));
-        let only = |some: &BTreeMap<i64, String>, others: &BTreeMap<i64, String>, both: bool| -> Vec<String> {
-            some.iter().filter(|(id, _)| others.contains_key(id) == both).map(|(_, name)| name.clone()).collect()
-        };
-        CollectionChanges {
-            stay: only(&here, &there, true),
-            go: only(&here, &there, false),
-            come_back: only(&there, &here, false),
-        }
-    }
-
     /// Writes everything, reads it back, and takes tripwires and history away at the very end.
     async fn write(
         &self,
         plan: &Plan,
         diff: &Diff,
         (opening, closing): (Vec<Change>, Vec<Change>),
-        previous: Option<Bytes>,
+        (previous, history): (Option<Bytes>, History),
         cuts: BTreeSet<Vec<u8>>,
     ) -> Result<i64, Failure> {
         let context = self.context;
         let way_on = format!(
-            "run `rollback --backup-file {}` again: it goes on where this one ended. Do not start Milvus before it is done",
-            self.backup.path.display()
+            "run {} again: it goes on where this one ended. Do not start Milvus before it is done",
+            history.way_on()
         );
         let way_on = Next::new(Step::RollbackAgain, way_on);
         let state = State::RollbackInterrupted;
@@ -258,7 +261,6 @@ impl Restoring<'_> {
         context.progress.expect(plan, plan.totals().puts);
         let mut applier = context.applier(self.etcd, self.guard);
         applier.history = previous;
-        let history = History { backup: Some(record_of(self.backup)), ..History::begin(Operation::Rollback) };
         let fail = |error, applier: &crate::apply::Applier| {
             interrupted(error, applier.done().may_have_written(), state, &way_on)
         };
@@ -280,12 +282,33 @@ impl Restoring<'_> {
     }
 }
 
-fn next(context: &Context) -> Next {
+/// The state that the metadata is in afterwards.
+fn state_of(backup: &Records) -> State {
+    Situation::of(backup).map_or(State::Unknown, |situation| situation.state)
+}
+
+fn collections(records: &Records, backup: &Records) -> CollectionChanges {
+    let (here, there) = (names(records), names(backup));
+    let only = |some: &BTreeMap<i64, String>, others: &BTreeMap<i64, String>, both: bool| -> Vec<String> {
+        some.iter().filter(|(id, _)| others.contains_key(id) == both).map(|(_, name)| name.clone()).collect()
+    };
+    CollectionChanges {
+        stay: only(&here, &there, true),
+        go: only(&here, &there, false),
+        come_back: only(&there, &here, false),
+    }
+}
+
+fn next(context: &Context, target: Option<&Version>) -> Next {
     let version = context.source_version().map_or_else(
         || "the Milvus version that the backup was made with".to_owned(),
         |version| format!("Milvus {version}"),
     );
-    Next::new(Step::StartOld, format!("start {version}, and look whether searches work before you rely on it"))
+    let log = garbage::message_log_back(target);
+    Next::new(
+        Step::StartOld,
+        format!("mind the message log ({log}); start {version}, and look whether searches work before you rely on it"),
+    )
 }
 
 fn in_words(outcome: &RollbackOutcome) -> String {

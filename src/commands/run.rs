@@ -19,6 +19,7 @@ use crate::course::{self, Course};
 use crate::diff::{Diff, Differ};
 use crate::etcd::Etcd;
 use crate::exit::Exit;
+use crate::garbage;
 use crate::guard::Guard;
 use crate::history::{BackupRecord, Choices, History, Operation};
 use crate::outcome::backed_up::BackupFile;
@@ -50,9 +51,7 @@ pub(super) async fn execute(context: &Context, options: &RunOptions, operation: 
     done.inspect_err(|failure| context.report(|surroundings| ticket::of_run(&outcome, Some(failure), surroundings)))?;
     if let Some(revision) = outcome.verified_revision {
         context.say(format!("done at revision {revision} in {:.1} s", outcome.seconds));
-        let text = format!(
-            "`verify`, then start Milvus {target}; before that, see docs/operating.md for how long the way back is open"
-        );
+        let text = format!("`verify`, then start Milvus {target}; {}", garbage::in_a_sentence(&target));
         context.say(format!("next: {text}"));
         outcome.header.next = Next::new(Step::Verify, text);
     }

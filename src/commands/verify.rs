@@ -17,6 +17,7 @@ use crate::course;
 use crate::diff::{Diff, Differ};
 use crate::etcd::Etcd;
 use crate::exit::Exit;
+use crate::garbage;
 use crate::guard::{Session, sessions};
 use crate::history::{History, Operation};
 use crate::layout::families::Family;
@@ -117,7 +118,7 @@ fn judge(
     };
     let next = match (consistent, target) {
         (true, Some(target)) if sessions.is_empty() && checked.collections > 0 => {
-            Next::new(Step::StartNew, format!("start Milvus {target}"))
+            Next::new(Step::StartNew, format!("start Milvus {target}; {}", garbage::in_a_sentence(target)))
         }
         (true, _) => Next::new(Step::Nothing, "nothing"),
         (false, _) if !is_whole || situation.state != State::Migrated => course::next(situation),

@@ -3,14 +3,21 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use semver::Version;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::metadata::Reading;
+use super::run::Worked;
 use super::{Context, describe, refusal};
 use crate::backup::content::Content;
 use crate::backup::{Backup, Format};
+use crate::etcd::Etcd;
+use crate::garbage;
 use crate::history::{BackupRecord, History};
+use crate::outcome::going_back::WayBack;
 use crate::outcome::surveyed::ConfiguredBackup;
-use crate::outcome::words::thousands;
+use crate::outcome::words::{span, thousands};
 use crate::outcome::{Next, Step};
 
 /// Says what to do where a backup is no way back.
@@ -86,6 +93,36 @@ impl Context {
         other_cluster(backup, cluster_id).map_or(Ok(()), |what| bail!("{what}"))
     }
 
+    /// What it takes to go back from a migration, and until when that is open.
+    pub(super) async fn going_back(
+        &self,
+        reading: &Reading,
+        worked: &Worked,
+        target: &Version,
+        etcd: Option<&Etcd>,
+    ) -> WayBack {
+        let handed_over: usize = worked.summary.report.rebuilt.iter().map(|index| index.builds.len()).sum();
+        let until = match handed_over {
+            0 => garbage::ROWS_GO.to_owned(),
+            builds => format!(
+                "{} for the {builds} index build(s) handed over (`rollback --rebuild-handed-over` has 2.1 build them again); {} for rows",
+                garbage::index_files_go(target),
+                garbage::ROWS_GO
+            ),
+        };
+        WayBack {
+            room: match etcd {
+                Some(etcd) => Some(self.room_in_words(etcd, &worked.plan, &reading.records).await),
+                None => None,
+            },
+            files: "`check-files` looks now whether all that the metadata names are there, `rollback --check-files` before it goes back"
+                .to_owned(),
+            message_log: garbage::message_log(target),
+            until,
+            keeping: garbage::keeping(target),
+        }
+    }
+
     /// Whether the configured backup is the way back from what is there.
     pub(super) fn configured_backup(&self, reading: &Reading, history: Option<&History>) -> Option<ConfiguredBackup> {
         let file = self.config.backup_file.as_ref()?;
@@ -106,7 +143,8 @@ impl Context {
         }
         let judged = self.read_content(file).and_then(|(backup, content)| {
             self.same_place(&backup, reading.cluster_id)?;
-            Ok((describe(&backup), content))
+            let age = age(&backup).map_or_else(String::new, |age| format!(" ({age} ago)"));
+            Ok((format!("{}{age}", describe(&backup)), content))
         });
         match judged {
             Ok((what, content)) if content == reading.content => {
@@ -129,6 +167,18 @@ pub(super) fn other_cluster(backup: &Backup, cluster_id: u64) -> Option<String> 
             backup.path.display()
         )
     })
+}
+
+/// How old a backup is.
+fn age(backup: &Backup) -> Option<String> {
+    let Format::Ours(manifest) = &backup.format else { return None };
+    seconds_since(&manifest.created).map(span)
+}
+
+/// Seconds since a time in RFC 3339; none where it is not one, or is still to come.
+pub(super) fn seconds_since(time: &str) -> Option<u64> {
+    let then = OffsetDateTime::parse(time, &Rfc3339).ok()?;
+    u64::try_from((OffsetDateTime::now_utc() - then).whole_seconds()).ok()
 }
 
 /// What goes into the history key.

@@ -22,6 +22,7 @@ mod layers;
 mod meta_root;
 mod servers;
 mod source;
+mod storage;
 mod tls;
 mod unknown;
 mod whence;
@@ -31,6 +32,7 @@ pub use auth::{Auth, PASSWORD_VARIABLE, Password};
 pub use endpoint::Endpoint;
 pub use meta_root::MetaRoot;
 pub use source::{Setting, Source};
+pub use storage::{Bucket, Provider, SECRET_VARIABLE, StorageConfig, StorageOverrides, StoragePlace};
 pub use tls::{TlsConfig, TlsVersion};
 pub(crate) use unknown::advice as advice_on_unknown;
 pub use whence::{Stated, Whence};
@@ -122,6 +124,8 @@ pub struct Overrides {
     pub target_version: Option<Version>,
     /// In place of `config.backupFilePath`.
     pub backup_file: Option<PathBuf>,
+    /// In place of `minio.*` and `localStorage.path`.
+    pub storage: StorageOverrides,
 }
 
 /// Reads the file, if there is one, and puts what was given on top of it.
@@ -130,13 +134,25 @@ pub struct Overrides {
 /// The file cannot be read or a setting makes no sense; one line that names the file, the key, what was expected and
 /// what to do.
 pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Config> {
+    assemble(&layers(file, overrides)?, overrides)
+}
+
+/// Where the object storage is, for the commands that look into it.
+///
+/// # Errors
+/// As [`load`], or nothing says where it is.
+pub fn load_storage(file: Option<&Path>, overrides: &Overrides) -> Result<StorageConfig> {
+    storage::assemble(&layers(file, overrides)?, overrides)
+}
+
+fn layers(file: Option<&Path>, overrides: &Overrides) -> Result<Layers> {
     let own = match file {
         Some(path) => Document::read(path)?,
         None => Document::empty(),
     };
     unknown::refuse_unknown_keys(&own)?;
     let milvus = overrides.milvus_config.iter().map(|path| Document::read_or_nothing(path)).collect::<Result<_>>()?;
-    assemble(&Layers { own, milvus }, overrides)
+    Ok(Layers { own, milvus })
 }
 
 impl Overrides {

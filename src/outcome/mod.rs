@@ -5,6 +5,8 @@
 pub mod against;
 pub mod backed_up;
 pub mod failed;
+pub mod files_checked;
+pub mod going_back;
 pub mod inspected;
 pub mod migration;
 pub mod planned;
@@ -139,6 +141,8 @@ pub enum AnyOutcome {
     RolledBack(rolled_back::RollbackOutcome),
     /// `verify`
     Verified(verified::VerifyOutcome),
+    /// `check-files`
+    FilesChecked(files_checked::CheckFilesOutcome),
     /// `inspect`
     Inspected(Box<inspected::InspectOutcome>),
     /// Any command that failed, or was not understood

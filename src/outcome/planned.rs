@@ -5,6 +5,7 @@ use std::fmt::Write;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::going_back::WayBack;
 use super::migration::{MigrationSummary, headline, summary, wrongs};
 use super::surveyed::ConfiguredBackup;
 use super::words::{Text, bytes, refusals, thousands};
@@ -37,6 +38,8 @@ pub struct PlanOutcome {
     pub refusals: Vec<String>,
     /// What a person has to do that metadata cannot.
     pub advice: Vec<String>,
+    /// What it takes to go back, until when that is open, and what keeps it open.
+    pub going_back: WayBack,
     /// About how long `run` takes, in seconds.
     pub estimated_seconds: f64,
     /// The changes one by one, with `--diff`.
@@ -82,6 +85,8 @@ pub fn text(outcome: &PlanOutcome, details: bool) -> String {
             text.line(key_change(change));
         }
         text.line(outcome.size());
+        text.line("the way back:");
+        outcome.going_back.lines(outcome.backup.as_ref()).iter().for_each(|line| text.line(format!("  {line}")));
     }
     text.line(format!("nothing was written. next: {}", outcome.header.next.text));
     text.finish()

@@ -5,7 +5,10 @@ use serde::Serialize;
 
 use super::Header;
 use super::backed_up::BackupFile;
+use super::files_checked::FilesFound;
+use super::going_back::Since;
 use super::words::Text;
+use crate::catalog::report::Rebuilt;
 use crate::diff::Counts;
 use crate::plan::Totals;
 
@@ -21,6 +24,12 @@ pub struct RollbackOutcome {
     pub copy: Option<BackupFile>,
     /// Collections by name: what will be there, what comes back, what goes.
     pub collection_changes: CollectionChanges,
+    /// What happened since the backup.
+    pub since: Since,
+    /// Whether the files that the backup names are there, with `--check-files`.
+    pub files: Option<FilesFound>,
+    /// Indexes that Milvus 2.1 builds again when it starts, with `--rebuild-handed-over`.
+    pub to_build_again: Vec<Rebuilt>,
     /// How the backup and etcd differed.
     pub differences: Counts,
     /// Puts and deletes.

@@ -164,6 +164,7 @@ pub fn of_plan(outcome: &PlanOutcome, surroundings: &Surroundings) -> String {
             "`rollback --backup-file FILE` with Milvus stopped: afterwards the metadata is exactly what is in the backup, whatever state it \
              was in. Then start the old Milvus",
         );
+        page.text(&outcome.going_back.lines(outcome.backup.as_ref()).join("\n"));
     }
     page.next(&outcome.header.next);
     page.finish()

@@ -38,6 +38,16 @@ pub fn bytes(number: u64) -> String {
     if unit == 0 { format!("{number} bytes") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
+/// A time span in a unit that people read: `40 s`, `12 min`, `3 h`, `5 days`.
+pub fn span(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 /// Everything that is wrong, each with its key, what is wrong and what it means.
 pub fn problems(problems: &[Problem]) -> String {
     let causes = problems.iter().filter(|problem| problem.caused_by.is_none()).count();
@@ -181,5 +191,7 @@ mod tests {
             [0, 1023, 1024, 5 << 20].map(bytes),
             ["0 bytes", "1023 bytes", "1.0 KiB", "5.0 MiB"].map(String::from)
         );
+        let spans = [119, 120, 7_199, 7_200, 172_799, 172_800].map(span);
+        assert_eq!(spans, ["119 s", "2 min", "119 min", "2 h", "47 h", "2 days"].map(String::from));
     }
 }

@@ -10,6 +10,8 @@ pub enum Kind {
     Read,
     /// Writing, counted as [`crate::plan::Change::cost`] does.
     Write,
+    /// Looking for files, which nothing else goes by.
+    Look,
 }
 
 /// What was done of each kind, in which time, and what is still to come.
@@ -17,6 +19,7 @@ pub enum Kind {
 pub struct Outlook {
     read: PhaseTally,
     write: PhaseTally,
+    look: PhaseTally,
     planned: bool,
 }
 
@@ -61,6 +64,7 @@ impl Outlook {
         match kind {
             Kind::Read => &mut self.read,
             Kind::Write => &mut self.write,
+            Kind::Look => &mut self.look,
         }
     }
 }

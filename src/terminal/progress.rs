@@ -51,6 +51,11 @@ impl Progress {
         self.begin(name, mib, "MiB", Kind::Read)
     }
 
+    /// Begins to look for `total` files.
+    pub fn files(&self, name: &str, total: u64) -> Bar {
+        self.begin(name, total, "files", Kind::Look)
+    }
+
     /// Begins to write a phase of a plan.
     pub fn writing(&self, phase: &Phase) -> Bar {
         self.begin(phase.name, phase.changes.len() as u64, "changes", Kind::Write)
@@ -145,6 +150,11 @@ impl Bar {
     pub fn read(&self, keys: u64, metadata: u64) {
         self.counted.fetch_add(metadata, Ordering::Relaxed);
         self.advance(keys, keys);
+    }
+
+    /// So many files more have been looked for.
+    pub fn looked(&self, files: u64) {
+        self.advance(files, files);
     }
 
     /// So many changes more have been written, which cost so much.

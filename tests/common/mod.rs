@@ -22,6 +22,7 @@
     reason = "every test program compiles this module and uses another part of it"
 )]
 
+mod bucket;
 mod cluster;
 mod data;
 pub mod docs;
@@ -36,6 +37,7 @@ mod tls;
 pub mod tool;
 mod wire;
 
+pub use bucket::Bucket;
 pub use cluster::{Cluster, free_ports};
 pub use data::{testdata, unbase64};
 pub use etcd::{Builder, Etcd, Version, block_on};

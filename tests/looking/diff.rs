@@ -64,7 +64,9 @@ fn without_diff_no_differences_are_given() {
 
 /// What a plan says beside where it comes from.
 fn essence(mut plan: Value) -> Value {
-    plan.as_object_mut().unwrap().retain(|field, _| !["source", "sessions", "backup"].contains(&field.as_str()));
+    plan.as_object_mut()
+        .unwrap()
+        .retain(|field, _| !["source", "sessions", "backup", "going_back"].contains(&field.as_str()));
     plan["migration"].as_object_mut().unwrap().remove("revision");
     plan
 }

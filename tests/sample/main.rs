@@ -7,6 +7,7 @@ mod backup;
 mod facts;
 mod names;
 mod rollback;
+mod storage;
 
 use std::path::Path;
 

@@ -1,0 +1,116 @@
+//! What the garbage collection of each target takes of the files that only the metadata of 2.1 names, when, and which of Milvus's own
+//! settings stop it: the point of no return, declared.
+//!
+//! Names and defaults are those of `configs/milvus.yaml` and `paramtable/component_param.go`, what takes what and when is in
+//! `internal/{indexcoord,datacoord}/garbage_collector.go` of each version.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use semver::Version;
+use serde::Serialize;
+
+/// A setting of Milvus that keeps the way back open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Keeping {
+    /// Its key in milvus.yaml.
+    pub key: &'static str,
+    /// The value that keeps the way back open.
+    pub value: &'static str,
+    /// What Milvus takes without it.
+    pub default: &'static str,
+}
+
+impl fmt::Display for Keeping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} (default {})", self.key, self.value, self.default)
+    }
+}
+
+const COLLECTION: Keeping = Keeping { key: "dataCoord.enableGarbageCollection", value: "false", default: "true" };
+const COMPACTION: Keeping =
+    Keeping { key: "dataCoord.compaction.enableAutoCompaction", value: "false", default: "true" };
+/// Only 2.2 has an index coordinator. Its garbage collection has no switch, so it is put off by a week.
+const INDEX_INTERVAL: Keeping = Keeping { key: "indexCoord.gc.interval", value: "604800", default: "600" };
+
+/// The settings that keep the way back open while Milvus runs, set before its first start.
+pub fn keeping(target: &Version) -> Vec<Keeping> {
+    match is_2_2(target) {
+        true => vec![INDEX_INTERVAL, COLLECTION, COMPACTION],
+        false => vec![COLLECTION, COMPACTION],
+    }
+}
+
+/// When the files that 2.1 built for an index go, once the target has built it again, by default.
+pub fn index_files_go(target: &Version) -> &'static str {
+    match (target.major, target.minor, target.patch) {
+        (2, 2, _) => "10 minutes after its start (indexCoord.gc.interval)",
+        (2, 3, _) | (2, 4, 0) => "an hour after its start (dataCoord.gc.interval)",
+        _ => "a week after its start (dataCoord.gc.scanInterval)",
+    }
+}
+
+/// When the files of segments go that the target has compacted, by default.
+pub const ROWS_GO: &str = "3 hours after the first compaction (dataCoord.gc.dropTolerance)";
+
+/// What a way back needs of the message log, before the first start of the target.
+pub fn message_log(target: &Version) -> String {
+    let rocksmq = match is_2_2(target) {
+        true => "rocksmq: 2.1 opens it again; a copy keeps what is written meanwhile from being read by 2.1",
+        // 2.1.0 panics otherwise: "Column families not opened".
+        false => {
+            "rocksmq: 2.1 does NOT open what this version has opened, so copy it before its first start, and put the copy back before 2.1 \
+                  is started"
+        }
+    };
+    format!(
+        "{rocksmq} (`cp -a {ROCKSMQ} {ROCKSMQ}_meta_kv COPY/`, rocksmq.path); Kafka and Pulsar: their retention has to cover the time until \
+         2.1 reads on"
+    )
+}
+
+/// `rocksmq.path` as 2.1 has it by default; beside it is `<path>_meta_kv`.
+const ROCKSMQ: &str = "/var/lib/milvus/rdb_data";
+
+/// What a rollback needs of the message log.
+pub fn message_log_back(target: Option<&Version>) -> String {
+    let needs = target.is_some_and(|target| !is_2_2(target));
+    let rocksmq = if needs {
+        format!(
+            "where it is rocksmq, 2.1 panics (\"Column families not opened\") until {ROCKSMQ} and {ROCKSMQ}_meta_kv (rocksmq.path) are the copy from before"
+        )
+    } else {
+        format!(
+            "where it is rocksmq and {ROCKSMQ} (rocksmq.path) was copied before, put the copy back, or 2.1 reads what was written since"
+        )
+    };
+    format!("{rocksmq}; Kafka and Pulsar must still have what 2.1 had not read")
+}
+
+fn is_2_2(target: &Version) -> bool {
+    (target.major, target.minor) == (2, 2)
+}
+
+/// In one sentence: until when, and what to set.
+pub fn in_a_sentence(target: &Version) -> String {
+    let settings: Vec<String> = keeping(target).iter().map(|one| format!("{}: {}", one.key, one.value)).collect();
+    format!(
+        "before its first start set {} to keep the way back open; without, files that 2.1 needs go {} for indexes that it builds again, \
+         {ROWS_GO} for rows",
+        settings.join(", "),
+        index_files_go(target)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_target_has_its_own_names() {
+        let of = |version: &str| in_a_sentence(&version.parse().unwrap());
+        assert!(of("2.2.16").contains("indexCoord.gc.interval: 604800") && of("2.2.16").contains("10 minutes"));
+        assert!(!of("2.3.5").contains("indexCoord") && of("2.3.5").contains("an hour"));
+        assert!(of("2.4.24").contains("enableGarbageCollection: false") && of("2.4.24").contains("a week"));
+    }
+}

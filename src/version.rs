@@ -81,6 +81,14 @@ pub fn bad_target(target: &Version) -> Vec<BadTarget> {
             if (2..=5).contains(&patch) {
                 add("it writes row counts of 0 into segments that 2.1 compacted, as soon as they change", "2.2.16");
             }
+            // Seen on 2.2.4 and 2.2.9, reported of 2.2.10 (milvus-io/milvus issues 23240, 26005); 2.2.12 and 2.2.16 go on.
+            if patch <= 10 {
+                add(
+                    "its data node panics, at every start, where the message log still has rows of a segment that 2.1 has compacted \
+                     and collected since",
+                    "2.2.16",
+                );
+            }
         }
         (3, 12..=17) => add("collections dropped there can come back at a restart", "2.3.22"),
         (4, patch @ 0..=4) => {
@@ -216,10 +224,12 @@ mod tests {
     #[test]
     fn bad_targets_name_what_to_take_instead() {
         for (target, reasons) in [
-            ("2.2.0", 1),
-            ("2.2.2", 2),
-            ("2.2.5", 1),
-            ("2.2.6", 0),
+            ("2.2.0", 2),
+            ("2.2.2", 3),
+            ("2.2.5", 2),
+            ("2.2.6", 1),
+            ("2.2.10", 1),
+            ("2.2.11", 0),
             ("2.2.16", 0),
             ("2.3.11", 0),
             ("2.3.12", 1),

@@ -72,13 +72,12 @@ fn main() -> Result<()> {
         source_version: Some("2.1.4".into()),
         while_running: false,
     };
-    let keys =
-        collections(segments).map(|(collection, here)| records(collection, here, Stage::Last).len()).sum::<usize>();
-    let mut writer = Writer::create(Path::new(&to), origin, keys as u64)?;
-    for (collection, here) in collections(segments) {
-        for (key, value) in records(collection, here, Stage::Last) {
-            writer.add(key.as_bytes(), &value)?;
-        }
+    // A backup has its keys in order, as etcd has.
+    let all: BTreeMap<String, Vec<u8>> =
+        collections(segments).flat_map(|(collection, here)| records(collection, here, Stage::Last)).collect();
+    let mut writer = Writer::create(Path::new(&to), origin, all.len() as u64)?;
+    for (key, value) in &all {
+        writer.add(key.as_bytes(), value)?;
     }
     let written = writer.finish(Found::Source)?;
     println!("{}: {} keys", written.path.display(), written.manifest.keys);

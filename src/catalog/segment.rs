@@ -34,18 +34,19 @@ const COMPACTION_BUFFER: i64 = 16 << 20;
 const LOST: &str = "the rows of the segment would be lost";
 
 /// The files of one kind and field.
-struct FieldLogs {
+struct FieldLogs<'a> {
     family: Family,
     field: i64,
-    logs: Vec<Log>,
+    logs: Vec<Log<'a>>,
     /// What else is in the list: fields that this tool does not know.
     rest: Vec<u8>,
 }
 
 /// A file, decoded and as it stands on the wire.
-struct Log {
+#[derive(Clone)]
+struct Log<'a> {
     info: Binlog,
-    raw: Vec<u8>,
+    raw: &'a [u8],
     id: i64,
 }
 
@@ -54,8 +55,11 @@ pub fn convert(records: &Records, collections: &Collections, layout: Layout) -> 
     let mut writing = Writing::default();
     let mut positions = Positions::default();
     for (key, record) in records.of(Family::Segment) {
-        let [collection, partition, segment] = key.ids();
-        let info = decode::<SegmentInfo>(&record.value).and_then(|info| {
+        let ids @ [collection, partition, segment] = key.ids();
+        let separated = separate(&record.value, ids);
+        // The lists are most of the record, and are decoded by now.
+        let rest = separated.as_ref().map_or(&*record.value, |(rest, _)| rest);
+        let info = decode::<SegmentInfo>(rest).and_then(|info| {
             same_id("collectionID", info.collection_id, collection)?;
             same_id("partitionID", info.partition_id, partition)?;
             same_id("ID", info.id, segment).map(|()| info)
@@ -69,7 +73,7 @@ pub fn convert(records: &Records, collections: &Collections, layout: Layout) -> 
         };
         positions.take(&info, &record.value);
         let dimension = collections.live(collection).and_then(super::collection::Collection::last_dimension);
-        match separate(&record.value, [collection, partition, segment]) {
+        match separated {
             Ok((_, logs)) if logs.is_empty() => writing.put(key, record.value.clone()),
             Ok((rest, logs)) => put_separate(&mut writing, &key, &info, rest, logs, dimension, layout),
             Err(what) => writing.problems.push(Problem::new(&key, what, LOST)),
@@ -79,16 +83,17 @@ pub fn convert(records: &Records, collections: &Collections, layout: Layout) -> 
 }
 
 /// The record without its lists, and what was in these.
-fn separate(record: &[u8], ids: [i64; 3]) -> Result<(Vec<u8>, Vec<FieldLogs>), String> {
+fn separate(record: &[u8], ids: [i64; 3]) -> Result<(Vec<u8>, Vec<FieldLogs<'_>>), String> {
     let wrong = |error: WireError| format!("the value does not decode as protobuf ({error})");
     let mut rest = Vec::with_capacity(record.len());
-    let mut lists: BTreeMap<(Family, i64), (Vec<Log>, Vec<u8>)> = BTreeMap::new();
+    let mut lists: BTreeMap<(Family, i64), (Vec<Log<'_>>, Vec<u8>)> = BTreeMap::new();
     for field in wire::iter(record) {
         let field = field.map_err(wrong)?;
         match LISTS.iter().find(|(number, _)| *number == field.number) {
             Some((_, family)) => {
                 let (id, logs, unknown) = read_logs(&record[field.payload])?;
-                logs.iter().try_for_each(|log| log.is_in_its_place(*family, ids, id))?;
+                let folder = folder_of(*family, ids, id);
+                logs.iter().try_for_each(|log| log.is_in(&folder))?;
                 let (all, rest) = lists.entry((*family, id)).or_default();
                 all.extend(logs);
                 rest.extend(unknown);
@@ -100,8 +105,20 @@ fn separate(record: &[u8], ids: [i64; 3]) -> Result<(Vec<u8>, Vec<FieldLogs>), S
     Ok((rest, lists.collect()))
 }
 
+/// Where newer versions look for the files of a field: they build the whole path from the IDs (`metautil.BuildInsertLogPath` and its
+/// kin).
+fn folder_of(family: Family, [collection, partition, segment]: [i64; 3], field: i64) -> String {
+    let segment = format!("{collection}/{partition}/{segment}");
+    match family {
+        Family::Binlog => format!("insert_log/{segment}/{field}/"),
+        Family::Statslog => format!("stats_log/{segment}/{field}/"),
+        // The only ones without a field.
+        _ => format!("delta_log/{segment}/"),
+    }
+}
+
 /// The field that a data.FieldBinlog is of, its files, and what else is in it.
-fn read_logs(list: &[u8]) -> Result<(i64, Vec<Log>, Vec<u8>), String> {
+fn read_logs(list: &[u8]) -> Result<(i64, Vec<Log<'_>>, Vec<u8>), String> {
     let wrong = |error: WireError| format!("the value does not decode as protobuf ({error})");
     let (mut id, mut logs, mut rest) = (0, Vec::new(), Vec::new());
     for field in wire::iter(list) {
@@ -115,8 +132,8 @@ fn read_logs(list: &[u8]) -> Result<(i64, Vec<Log>, Vec<u8>), String> {
     Ok((id, logs, rest))
 }
 
-impl Log {
-    fn read(raw: &[u8]) -> Result<Self, String> {
+impl<'a> Log<'a> {
+    fn read(raw: &'a [u8]) -> Result<Self, String> {
         let info = decode::<Binlog>(raw)?;
         let name = info.log_path.rsplit('/').next().unwrap_or_default();
         let id = match (name.parse(), info.log_id) {
@@ -130,30 +147,19 @@ impl Log {
                 ));
             }
         };
-        Ok(Self { info, raw: raw.to_vec(), id })
+        Ok(Self { info, raw, id })
     }
 
-    /// Newer versions build the whole path from the IDs (`metautil.BuildInsertLogPath` and its kin): a file anywhere else would not be
-    /// found, and its rows be gone without a word.
-    fn is_in_its_place(
-        &self,
-        family: Family,
-        [collection, partition, segment]: [i64; 3],
-        field: i64,
-    ) -> Result<(), String> {
+    /// A file anywhere else would not be found, and its rows be gone without a word.
+    fn is_in(&self, folder: &str) -> Result<(), String> {
         let path = &self.info.log_path;
-        let segment = format!("{collection}/{partition}/{segment}");
-        let place = match family {
-            Family::Binlog => format!("insert_log/{segment}/{field}/{}", self.id),
-            Family::Statslog => format!("stats_log/{segment}/{field}/{}", self.id),
-            // The only ones without a field.
-            _ => format!("delta_log/{segment}/{}", self.id),
-        };
-        let is_there = path.strip_suffix(&place).is_some_and(|root| root.is_empty() || root.ends_with('/'));
-        if path.is_empty() || is_there {
+        let (above, name) = path.rsplit_once('/').map_or(("", &**path), |(above, name)| (&path[..=above.len()], name));
+        let is_there = above.strip_suffix(folder).is_some_and(|root| root.is_empty() || root.ends_with('/'));
+        // Its ID could be spelt in another way (`007`), and then it has another path.
+        if path.is_empty() || (is_there && name.starts_with(|first| ('1'..='9').contains(&first))) {
             return Ok(());
         }
-        Err(format!("its file {path:?} is not where newer versions look for it: …/{place}"))
+        Err(format!("its file {path:?} is not where newer versions look for it: …/{folder}{}", self.id))
     }
 
     /// As newer versions write it: the ID in the stead of the path, and this number of rows.
@@ -162,7 +168,7 @@ impl Log {
         if entries != 0 {
             prost::encoding::int64::encode(ENTRIES_NUM, &entries, &mut log);
         }
-        log.extend(wire::without(&self.raw, &[ENTRIES_NUM, LOG_PATH, LOG_ID])?);
+        log.extend(wire::without(self.raw, &[ENTRIES_NUM, LOG_PATH, LOG_ID])?);
         prost::encoding::int64::encode(LOG_ID, &self.id, &mut log);
         Ok(log)
     }
@@ -173,7 +179,7 @@ fn put_separate(
     key: &Key,
     info: &SegmentInfo,
     rest: Vec<u8>,
-    mut lists: Vec<FieldLogs>,
+    mut lists: Vec<FieldLogs<'_>>,
     dimension: Option<i64>,
     layout: Layout,
 ) {
@@ -222,19 +228,17 @@ fn is_padded(info: &SegmentInfo, layout: Layout) -> bool {
 }
 
 /// Repeats the last statslog up to the number of binlogs of the first field: 2.1.2 to 2.1.4 keep one that covers all rows.
-fn pad_statslogs(lists: &mut [FieldLogs], summary: &mut SegmentSummary) {
+fn pad_statslogs(lists: &mut [FieldLogs<'_>], summary: &mut SegmentSummary) {
     let first = lists.iter().find(|list| list.family == Family::Binlog && !list.logs.is_empty());
     let binlogs = first.map_or(0, |list| list.logs.len());
     let mut padded = false;
     for list in lists.iter_mut().filter(|list| list.family == Family::Statslog) {
         let Some(last) = list.logs.last() else { continue };
         let missing = binlogs.saturating_sub(list.logs.len());
-        let (raw, info, id) = (last.raw.clone(), last.info.clone(), last.id);
-        for _ in 0..missing {
-            list.logs.push(Log { raw: raw.clone(), info: info.clone(), id });
-        }
+        let last = last.clone();
         padded |= missing > 0;
-        summary.padded_bytes += info.log_size.saturating_mul(missing as i64);
+        summary.padded_bytes += last.info.log_size.saturating_mul(missing as i64);
+        list.logs.extend(std::iter::repeat_n(last, missing));
     }
     summary.padded += u64::from(padded);
 }
@@ -243,21 +247,21 @@ fn pad_statslogs(lists: &mut [FieldLogs], summary: &mut SegmentSummary) {
 /// and a collection with a segment of 0 rows cannot be loaded (seen on 2.3.5).
 fn rows_of_binlogs(
     info: &SegmentInfo,
-    lists: &[FieldLogs],
+    lists: &[FieldLogs<'_>],
     dimension: Option<i64>,
     summary: &mut SegmentSummary,
 ) -> Option<BTreeMap<i64, Vec<i64>>> {
     let rows = info.num_of_rows;
-    let without = |list: &&FieldLogs| {
+    let without = |list: &&FieldLogs<'_>| {
         list.family == Family::Binlog && !list.logs.is_empty() && list.logs.iter().all(|log| log.info.entries_num == 0)
     };
-    let concerned: Vec<&FieldLogs> = lists.iter().filter(without).collect();
+    let concerned: Vec<&FieldLogs<'_>> = lists.iter().filter(without).collect();
     if rows <= 0 || concerned.is_empty() {
         return None;
     }
     let mut shared = false;
     // One row has the same place in the files of every field, so the sizes of the first field count for all that are cut alike.
-    let sizes_of = |list: &FieldLogs| list.logs.iter().map(|log| log.info.log_size).collect::<Vec<_>>();
+    let sizes_of = |list: &FieldLogs<'_>| list.logs.iter().map(|log| log.info.log_size).collect::<Vec<_>>();
     let first = sizes_of(concerned[0]);
     let by_field = concerned.iter().map(|list| {
         let number = list.logs.len();

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::LazyLock;
 
 use thiserror::Error;
 
@@ -133,7 +134,38 @@ impl Key {
 
 /// The family of a key, whether it has the right form or not.
 pub fn family_of(key: &[u8]) -> Family {
-    Key::parse(key).map_or_else(|error| error.family, |key| key.family)
+    if key.starts_with(SESSIONS.as_bytes()) {
+        return Family::Session;
+    }
+    if is_history(key) {
+        return Family::History;
+    }
+    if TRIPWIRES.iter().any(|tripwire| tripwire.as_bytes() == key) {
+        return Family::Tripwire;
+    }
+    match key.strip_prefix(SNAPSHOTS.as_bytes()) {
+        Some(snapshot) => {
+            let mark = TIMESTAMP_MARK.as_bytes();
+            let end = snapshot.windows(mark.len()).rposition(|window| window == mark).unwrap_or(snapshot.len());
+            row_of(&snapshot[..end]).map(|row| row.family).filter(|family| family.has_snapshots())
+        }
+        None => row_of(key).map(|row| row.family),
+    }
+    .unwrap_or(Family::Other)
+}
+
+/// The row of a plain key. No prefix is the beginning of another, so it can only be the last that does not come after the key.
+fn row_of(key: &[u8]) -> Option<&'static Row> {
+    static SORTED: LazyLock<Vec<&Row>> = LazyLock::new(|| {
+        let mut rows: Vec<_> = TABLE.iter().collect();
+        rows.sort_by_key(|row| row.prefix);
+        rows
+    });
+    let behind = SORTED.partition_point(|row| row.prefix.as_bytes() <= key);
+    SORTED[..behind].last().copied().filter(|row| match row.parts {
+        [] => key == row.prefix.as_bytes(),
+        _ => key.starts_with(row.prefix.as_bytes()),
+    })
 }
 
 /// Whether a key is part of what is backed up, compared and counted: sessions and our history are not.
@@ -147,10 +179,7 @@ pub fn is_history(key: &[u8]) -> bool {
 }
 
 fn parse_plain(key: &str) -> Option<Result<Key, KeyError>> {
-    let row = TABLE.iter().find(|row| match row.parts {
-        [] => key == row.prefix,
-        _ => key.starts_with(row.prefix),
-    })?;
+    let row = row_of(key.as_bytes())?;
     Some(parse_parts(row, &key[row.prefix.len()..]))
 }
 
@@ -158,7 +187,7 @@ fn parse_parts(row: &Row, mut rest: &str) -> Result<Key, KeyError> {
     let error = |reason: String| KeyError { form: row.form(), reason, family: row.family };
     let mut key = row.family.key([]);
     let expected = row.parts.len();
-    let found = rest.split('/').count();
+    let found = 1 + rest.bytes().filter(|byte| *byte == b'/').count();
     if !row.parts.is_empty() && row.parts.iter().all(|part| matches!(part, Id(_))) && found != expected {
         return Err(error(format!("{found} parts instead of {expected}")));
     }
@@ -201,8 +230,11 @@ fn not_utf8(key: &[u8]) -> Result<Key, KeyError> {
     if key.starts_with(SESSIONS.as_bytes()) {
         return Ok(Family::Session.key([]));
     }
-    let plain = key.strip_prefix(SNAPSHOTS.as_bytes()).unwrap_or(key);
-    match TABLE.iter().find(|row| !row.parts.is_empty() && plain.starts_with(row.prefix.as_bytes())) {
+    let row = match key.strip_prefix(SNAPSHOTS.as_bytes()) {
+        Some(plain) => row_of(plain).filter(|row| row.has_snapshots),
+        None => row_of(key),
+    };
+    match row {
         Some(row) => Err(KeyError { form: row.form(), reason: "it is not UTF-8".into(), family: row.family }),
         None => Ok(Family::Other.key([])),
     }

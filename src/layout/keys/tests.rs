@@ -131,6 +131,18 @@ fn prefixes_for_counting_leave_out_ids_and_names() {
     }
 }
 
+#[test]
+fn each_row_is_found_by_its_family_and_no_prefix_begins_another() {
+    for row in &TABLE {
+        assert_eq!(row.family.row().map(|found| found.prefix), Some(row.prefix));
+        let others = TABLE.iter().filter(|other| other.family != row.family);
+        others.for_each(|other| assert!(!other.prefix.starts_with(row.prefix), "{} {}", row.prefix, other.prefix));
+    }
+    for without in [Family::Session, Family::History, Family::Tripwire, Family::Other] {
+        assert!(without.row().is_none());
+    }
+}
+
 fn any_family() -> impl Strategy<Value = &'static str> {
     prop::sample::select(TABLE.iter().map(|row| row.prefix).collect::<Vec<_>>())
 }
@@ -143,6 +155,17 @@ proptest! {
         if let Ok(parsed) = Key::parse(&key) && !matches!(parsed.family, Family::Session | Family::History | Family::Other) {
             prop_assert_eq!(parsed.to_string().into_bytes(), key);
         }
+    }
+
+    #[test]
+    fn the_family_is_that_of_the_parsed_key(
+        snapshot in any::<bool>(),
+        prefix in any_family(),
+        rest in proptest::collection::vec(prop::sample::select(b"019_ts/-\xff".to_vec()), 0..12),
+    ) {
+        let key = [if snapshot { SNAPSHOTS.as_bytes() } else { b"" }, prefix.as_bytes(), &rest].concat();
+        let parsed = Key::parse(&key).map_or_else(|error| error.family, |key| key.family);
+        prop_assert_eq!(family_of(&key), parsed, "{}", printable(&key));
     }
 
     #[test]

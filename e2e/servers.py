@@ -189,7 +189,9 @@ def client(server: Named, script: str, *arguments: str) -> Process:
     """One of our scripts with the pymilvus that belongs to the server; `with` ends it. Its output is beside the server's."""
     python = TOOLS / f"pymilvus-{Version(server.version).client}/bin/python"
     log = server.site / f"logs/{Path(script).name}.out"
-    return Process(script, [str(python), str(Path(__file__).parent / script), *arguments], log, server.site)
+    # By itself a server may tell anything: the wheel of 2.3.0 says "v2.2-testing-…".
+    command = ["env", f"MILVUS_VERSION={server.version}", str(python), str(Path(__file__).parent / script), *arguments]
+    return Process(script, command, log, server.site)
 
 
 def run_client(server: Named, script: str, *arguments: str, seconds: float = 1500) -> str:

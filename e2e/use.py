@@ -3,6 +3,7 @@ restart of the server looks whether all of it is there (`check`). Needs pymilvus
 
 Prints one line for each step: `ok <step>` or `FAILED <step>: <why>`."""
 
+import os
 import sys
 import time
 import traceback
@@ -16,6 +17,7 @@ from client import connect
 from data import ALIASES, BY_NAME, CASES, RENAMED, RENAMED_ALIASES
 from observe import indexes, loaded_partitions, patiently, wait_loaded
 from settings import TO_DROP, UNKNOWN_INDEXES
+from versions import Version
 
 TIMEOUT = 400
 """2.3.5 may lose the watch on its channels when it starts, and tries again only after 5 minutes: nothing is flushed meanwhile"""
@@ -115,8 +117,7 @@ def replace_unreadable_indexes() -> None:
 
 
 def of_this_server(by_series: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
-    version = utility.get_server_version()
-    return next(found for series, found in by_series.items() if f"{series}." in version)
+    return by_series[Version(os.environ["MILVUS_VERSION"]).series]
 
 
 def lacking() -> list[str]:

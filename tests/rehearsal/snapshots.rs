@@ -67,6 +67,8 @@ fn a_plan_from_a_snapshot_is_the_plan_from_the_etcd(version: Version) {
         for field in ["source", "sessions", "advice", "next", "backup"] {
             plan.as_object_mut().unwrap().remove(field);
         }
+        // Only an etcd that runs tells how much room it has.
+        plan["going_back"].as_object_mut().unwrap().remove("room");
     }
     assert_eq!(live, saved);
 }

@@ -1,6 +1,6 @@
 //! What may be gone of what a rollback goes back to: asked of the object storage, or told by what happened since.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use semver::Version;
 
 use super::refusal;
@@ -13,6 +13,7 @@ use crate::catalog::replaced::replaced;
 use crate::catalog::report::Rebuilt;
 use crate::garbage;
 use crate::history::{Choices, Completion, History, Operation};
+use crate::layout::keys::HISTORY;
 use crate::outcome::files_checked::FilesFound;
 use crate::outcome::going_back::{Since, index};
 use crate::outcome::rolled_back::RollbackOutcome;
@@ -37,6 +38,19 @@ pub(super) fn since(recorded: Option<&History>, backup: &Records, handed_over: &
 }
 
 impl Restoring<'_> {
+    /// What is on record. A history key that cannot be read is overwritten like anything else; but then nothing tells which indexes
+    /// were handed over.
+    pub(super) async fn recorded(&self) -> Result<Option<History>> {
+        match self.context.recorded_history(self.etcd).await? {
+            Some(Err(error)) if self.options.rebuild_handed_over => bail!(
+                "{}{HISTORY}: {error}. So it is not known which indexes were handed over: leave --rebuild-handed-over off. Nothing was \
+                 written",
+                self.context.root
+            ),
+            recorded => Ok(recorded.and_then(Result::ok)),
+        }
+    }
+
     /// What changes the result, with what is on record: which indexes the migration handed over, and that an interrupted rollback had
     /// them built again.
     pub(super) fn choices(&self, recorded: Option<&History>) -> Choices {

@@ -17,7 +17,7 @@ use crate::backup::write::{Origin, Written};
 use crate::catalog::records::Records;
 use crate::diff::{Diff, Differ};
 use crate::etcd::{Entry, Etcd, EtcdError, ReadOptions, Snapshot};
-use crate::history::History;
+use crate::history::{History, HistoryError};
 use crate::layout::Found;
 use crate::layout::keys::{HISTORY, SESSIONS, is_history, is_metadata};
 use crate::outcome::words::{self, thousands};
@@ -33,10 +33,10 @@ impl Context {
     }
 
     /// What the history key has on record, if it can be read. Under the lock: nobody else writes it.
-    pub(super) async fn recorded_history(&self, etcd: &Etcd) -> Result<Option<History>> {
+    pub(super) async fn recorded_history(&self, etcd: &Etcd) -> Result<Option<Result<History, HistoryError>>> {
         let read = async { Ok(etcd.get(format!("{}{HISTORY}", self.root)).await?) };
         let entry = self.unless_stopped(read).await?;
-        Ok(entry.and_then(|entry| History::read(&entry.value).ok()))
+        Ok(entry.map(|entry| History::read(&entry.value)))
     }
 
     /// The same, held against what should be while it is read.

@@ -85,7 +85,7 @@ fn read_backup(context: &Context, options: &RollbackOptions) -> Result<(Backup, 
 pub(super) struct Restoring<'a> {
     pub(super) context: &'a Context,
     pub(super) options: &'a RollbackOptions,
-    etcd: &'a Etcd,
+    pub(super) etcd: &'a Etcd,
     guard: &'a Guard,
     pub(super) backup: &'a Backup,
     /// What should be: the backup's keys and values, but for builds that 2.1 is to do again.
@@ -95,7 +95,7 @@ pub(super) struct Restoring<'a> {
 impl Restoring<'_> {
     async fn guarded(&mut self) -> Result<RollbackOutcome, Failure> {
         let context = self.context;
-        let recorded = context.recorded_history(self.etcd).await?;
+        let recorded = self.recorded().await?;
         let choices = self.choices(recorded.as_ref());
         let backup: Records = self.entries.iter().cloned().collect();
         let handed_over = handed_over(&backup, &choices.options());

@@ -71,7 +71,7 @@ def main() -> None:
         results[version.text] = result = tried(go, given.work, version)
         wrong = bad(result)
         failed = failed or bool(wrong)
-        say(f"{version.text}: {len(wrong)} thing(s) wrong, {len(result['panics'])} panic(s),"
+        say(f"{version.text}: things that are wrong: {len(wrong)}, panics: {len(result['panics'])},"
             f" {time.monotonic() - begun:.0f} s")
         given.results.write_text(json.dumps(dict(sorted(results.items())), indent=1, ensure_ascii=False))
     sys.exit(1 if failed else 0)

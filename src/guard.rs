@@ -15,6 +15,7 @@ use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::amounts::many;
 use crate::etcd::{Entry, Etcd, EtcdError, prefix_end};
 use crate::layout::keys::{MIGRATION_SESSION, SESSION_ID_COUNTER, SESSIONS, printable};
 
@@ -320,7 +321,8 @@ impl fmt::Display for Session {
 }
 
 fn sessions_text(sessions: &[Session]) -> String {
-    let mut text = format!("{} Milvus component(s) still registered:", sessions.len());
+    let mut text =
+        format!("{} still registered:", many(sessions.len(), "Milvus component is", "Milvus components are"));
     for session in sessions {
         text.push_str(&format!("\n  {session}"));
     }

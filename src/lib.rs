@@ -8,6 +8,7 @@
     reason = "they panic where the output cannot be written: terminal/output.rs"
 )]
 
+pub mod amounts;
 pub mod apply;
 pub mod backup;
 pub mod batches;

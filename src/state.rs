@@ -11,6 +11,7 @@ use prost::Message;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::amounts::many;
 use crate::catalog::collection::{self, Collections, Form, Standing};
 use crate::catalog::collection_record;
 use crate::catalog::records::Records;
@@ -282,13 +283,14 @@ impl MadeByNewer {
     /// How much it is.
     pub fn in_short(&self) -> String {
         let numbers = [
-            ("collection(s) made there", self.collections.len()),
-            ("collection(s) changed", self.changed.len()),
-            ("collection(s) dropped", self.dropped.len()),
-            ("index(es) made there", self.indexes.len()),
-            ("alias(es) made there", self.aliases.len()),
+            (self.collections.len(), "collection made there", "collections made there"),
+            (self.changed.len(), "collection changed", "collections changed"),
+            (self.dropped.len(), "collection dropped", "collections dropped"),
+            (self.indexes.len(), "index made there", "indexes made there"),
+            (self.aliases.len(), "alias made there", "aliases made there"),
         ];
-        let told = numbers.iter().filter(|(_, number)| *number > 0).map(|(what, number)| format!("{number} {what}"));
+        let told =
+            numbers.into_iter().filter(|(number, ..)| *number > 0).map(|(number, one, more)| many(number, one, more));
         let text = told.collect::<Vec<_>>().join(", ");
         if text.is_empty() { "nothing made there that has a name".into() } else { text }
     }

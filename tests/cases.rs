@@ -278,7 +278,7 @@ fn a_released_partition_stays_released(version: Version) {
             &told,
             &[
                 "c_ivfflat / p1: released in 2.1, and stays so",
-                "c_ivfflat / _default, p2, p$3_, 1 replica(s)",
+                "c_ivfflat / _default, p2, p$3_, 1 replica",
                 "a delete that names no partition is kept, but not seen",
             ],
         );
@@ -350,8 +350,8 @@ fn what_a_newer_milvus_made_is_named_and_kept(version: Version) {
     ];
     let status = said(&scene.tool.call(&["status"]).code(0));
     assert_says(&status, &made);
-    let first = "2.2 or later was started on this before it was migrated: 1 collection(s) made there, 1 collection(s) dropped, \
-                 2 index(es) made there, 1 alias(es) made there";
+    let first = "2.2 or later was started on this before it was migrated: 1 collection made there, 1 collection dropped, \
+                 2 indexes made there, 1 alias made there";
     assert_says(&status, &[first, "--keep-newer"]);
     let refused = scene.refused(&[], &made);
     assert_says(&refused, &["what it made there is not touched unasked", "--keep-newer"]);

@@ -261,7 +261,7 @@ fn the_readable_part_of_a_damaged_file_is_shown_with_a_warning() {
     for args in [&["b", "--list"][..], &["b", "--key", "indexes/470605840216227842"], &["b", "--export", "-"]] {
         let run = folder.inspect(args);
         assert_eq!(run.code, 1, "{args:?}");
-        assert!(run.err.contains("b IS DAMAGED: 195 key(s) could be read, 198 could not"), "{args:?}: {}", run.err);
+        assert!(run.err.contains("b IS DAMAGED: 195 keys could be read, 198 could not"), "{args:?}: {}", run.err);
         assert!(!run.out.is_empty(), "{args:?}");
     }
     let exported = files::pairs(&folder.inspect(&["b", "--export", "-"]).out);

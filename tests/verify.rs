@@ -79,7 +79,7 @@ fn damage_is_found_by_name_and_key(version: Version) {
     let field = gone.strip_prefix("snapshots/").unwrap().rsplit_once("_ts").unwrap().0;
     assert_says(&text, contains(format!("\n  snapshot-for-everything: {field}: ")));
     assert_says(&text, contains(format!("\n  values-decode: {broken}: ")));
-    assert_says(&text, contains("\n  no-source-keys: indexes/: 1 key(s)"));
+    assert_says(&text, contains("\n  no-source-keys: indexes/: 1 key"));
     assert_says(&text, contains("\n  alias-target-exists: root-coord/aliases/nowhere: "));
     assert_says(&text, contains(format!("missing in etcd: 1\n  {gone}\n")));
     assert_says(&text, contains(format!("with another value: 1\n  {broken}\n")));
@@ -93,7 +93,7 @@ fn what_is_not_migrated_yet_is_one_finding() {
     etcd.load_milvus();
     let (code, text) = verify(&etcd, &[]);
     assert_eq!(code, 1);
-    assert_says(&text, contains("NOT to be started on: 1 error(s)").and(contains("errors: 1\n  migrated: ")));
+    assert_says(&text, contains("NOT to be started on: 1 error").and(contains("errors: 1\n  migrated: ")));
     assert_says(&text, contains("not migrated yet").and(contains("`backup`, then `run`")));
 }
 

@@ -24,7 +24,7 @@ class Pods(Case):
         self.assertEqual(self.record(), {})
         # With -k it goes on without that record.
         told = self.script("-k", "true")
-        self.assertIn("1 problem(s) in the metadata", told.text)
+        self.assertIn("1 problem in the metadata", told.text)
         self.rollback()
         self.assertEqual(self.etcd.digest(), before)
 

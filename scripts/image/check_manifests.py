@@ -104,7 +104,7 @@ def main() -> int:
         for problem in problems(found, version):
             wrong += 1
             print(f"{file.relative_to(DEPLOY.parent)}: {found['kind']} {found['metadata']['name']}: {problem}")
-    print(f"{count} objects checked against Kubernetes {version}, {wrong} problem(s)")
+    print(f"{count} objects checked against Kubernetes {version}, problems: {wrong}")
     return 1 if wrong else 0
 
 

@@ -11,6 +11,7 @@ use super::collection::{self, Collection, Collections};
 use super::index::unfold_params;
 use super::records::{Records, USERS};
 use super::{alias, collection_record};
+use crate::amounts::many;
 use crate::layout::families::Family;
 use crate::layout::messages::common::{DataType, FieldSchema, KeyValuePair};
 use crate::layout::messages::source::{IndexInfo, LoadState, LoadType};
@@ -162,7 +163,12 @@ impl Held {
         let indexes: Vec<&str> = self.indexes.values().map(|index| &*index.name).collect();
         let none_or = |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         vec![
-            format!("{} field(s); partitions: {}; indexes: {}", self.fields.len(), none_or(names), none_or(indexes)),
+            format!(
+                "{}; partitions: {}; indexes: {}",
+                many(self.fields.len(), "field", "fields"),
+                none_or(names),
+                none_or(indexes)
+            ),
             self.load.clone().unwrap_or_else(|| "not loaded".to_owned()),
         ]
     }
@@ -319,7 +325,7 @@ fn loads(records: &Records) -> BTreeMap<i64, String> {
         let ids = |ids: BTreeSet<i64>| ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
         let what =
             partitions.map_or_else(|| "loaded whole".to_owned(), |some| format!("partitions loaded: {}", ids(some)));
-        format!("{what}, {} replica(s)", replicas.max(1))
+        format!("{what}, {}", many(replicas.max(1), "replica", "replicas"))
     };
     let is_migrated = !records.target_keys().is_empty();
     // What 2.1 noted stays there after a migration, and says nothing any more.

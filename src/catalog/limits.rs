@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::load_state::STAYS_RELEASED;
 use super::names::is_legal;
 use super::report::{CheckpointSummary, CollectionSummary, IndexSummary, Limit, Report};
+use crate::amounts::many;
 
 const FROM_2_2: &str = "2.2 and newer";
 const ONLY_2_2: &str = "2.2";
@@ -64,7 +65,11 @@ fn behind_retention(checkpoints: &CheckpointSummary) -> Option<Limit> {
     let oldest = checkpoints.oldest_kafka_offset.iter().map(|time| format!(", the oldest of {time}"));
     (checkpoints.kafka_offsets > 0).then(|| Limit {
         versions: FROM_2_2,
-        what: format!("{} channel(s) that go on from an offset in Kafka{}", checkpoints.kafka_offsets, oldest.collect::<String>()),
+        what: format!(
+            "{} from an offset in Kafka{}",
+            many(checkpoints.kafka_offsets, "channel that goes on", "channels that go on"),
+            oldest.collect::<String>()
+        ),
         effect: "if Kafka's retention has passed such an offset, the new Milvus begins at the end of the log, without a word: rows and \
                  deletes of that channel that were not flushed are lost, though they are still in the log",
         remedy: "flush all collections before Milvus 2.1 is stopped, or set kafka.consumer.auto.offset.reset to earliest in the new \

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::records::Records;
+use crate::amounts::many;
 use crate::decode;
 use crate::layout::families::Family;
 use crate::layout::keys::{Key, prefix_of, printable};
@@ -51,7 +52,10 @@ pub fn warnings(records: &Records) -> Vec<String> {
     }
     let tell = found.into_iter().flat_map(|(prefix, (named, more))| {
         let more = (more > 0).then(|| {
-            format!("{prefix}: {more} more record(s) have fields that Milvus 2.1 does not have and that are not carried over")
+            format!(
+                "{prefix}: {} fields that Milvus 2.1 does not have and that are not carried over",
+                many(more, "more record has", "more records have")
+            )
         });
         named.into_iter().chain(more)
     });

@@ -6,6 +6,7 @@ use anyhow::{Result, anyhow, bail};
 
 use super::metadata::Moment;
 use super::{Context, take, while_running};
+use crate::amounts::thousands;
 use crate::backup::write::Written;
 use crate::catalog::records::Records;
 use crate::cli::BackupOptions;
@@ -14,7 +15,6 @@ use crate::etcd::Etcd;
 use crate::exit::Exit;
 use crate::outcome::backed_up::{BackupFile, BackupOutcome};
 use crate::outcome::failed::Failure;
-use crate::outcome::words::thousands;
 use crate::outcome::{Ended, Next, Step};
 use crate::state::{Situation, State};
 

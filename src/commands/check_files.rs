@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 
 use super::Context;
+use crate::amounts::thousands;
 use crate::backup::{Backup, Format};
 use crate::catalog::files::{self, NamedFiles};
 use crate::catalog::records::Records;
@@ -17,7 +18,6 @@ use crate::guard::{Session, sessions};
 use crate::layout::keys::is_metadata;
 use crate::outcome::failed::Failure;
 use crate::outcome::files_checked::{CheckFilesOutcome, FilesFound, text};
-use crate::outcome::words::thousands;
 use crate::outcome::{Ended, Next, Step};
 use crate::state::{Situation, State};
 use crate::storage::Storage;

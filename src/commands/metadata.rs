@@ -10,6 +10,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::Context;
 use super::roots::meta_roots;
+use crate::amounts::{bytes, thousands};
 use crate::backup::Writer;
 use crate::backup::content::Content;
 use crate::backup::room::{Amount, Room};
@@ -20,7 +21,6 @@ use crate::etcd::{Entry, Etcd, EtcdError, ReadOptions, Snapshot};
 use crate::history::{History, HistoryError};
 use crate::layout::Found;
 use crate::layout::keys::{HISTORY, SESSIONS, is_history, is_metadata};
-use crate::outcome::words::{self, thousands};
 
 /// How often reading starts over when etcd compacts the revision away meanwhile.
 const ATTEMPTS: usize = 3;
@@ -208,8 +208,8 @@ impl Context {
             written.path.display(),
             keys_in_words(&written.manifest.counts),
             written.manifest.etcd_revision,
-            words::bytes(written.file_bytes),
-            words::bytes(written.manifest.stream_bytes),
+            bytes(written.file_bytes),
+            bytes(written.manifest.stream_bytes),
             written.manifest.stream_sha256
         ));
     }

@@ -30,6 +30,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use semver::Version;
 
+use crate::amounts::many;
 use crate::apply::{Applier, ApplyError};
 use crate::backup::Backup;
 use crate::batches::Limits;
@@ -43,7 +44,6 @@ use crate::guard::Guard;
 use crate::history::Operation;
 use crate::outcome::failed::{Failure, FailureOutcome, Refusal};
 use crate::outcome::ticket;
-use crate::outcome::words::thousands;
 use crate::outcome::{Ended, Header, Next};
 use crate::pace::Pace;
 use crate::plan::{Change, Plan};
@@ -325,7 +325,7 @@ fn describe(backup: &Backup) -> String {
         crate::backup::Format::Legacy => {
             let left_out = match backup.left_out {
                 0 => String::new(),
-                keys => format!("; {} key(s) that are not under {} are left alone", thousands(keys), backup.meta_root),
+                keys => format!("; {} not under {} and left alone", many(keys, "key is", "keys are"), backup.meta_root),
             };
             let made = if backup.while_running {
                 "unpacked from a backup made WHILE MILVUS WAS RUNNING (a look at that moment, no way back)"

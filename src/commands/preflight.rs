@@ -9,13 +9,13 @@ use etcd_client::{Compare, CompareOp, Txn, TxnOp};
 
 use super::Context;
 use super::metadata::Reading;
+use crate::amounts::bytes;
 use crate::backup::room;
 use crate::catalog::records::{Record, Records};
 use crate::etcd::Etcd;
 use crate::etcd::health::{Alarm, Health};
 use crate::guard::fence_like;
 use crate::layout::keys::{BUILD_TRIPWIRE, HISTORY, INDEX_TRIPWIRE, SEGMENT_TRIPWIRE, prefix_of, printable};
-use crate::outcome::words::bytes;
 use crate::plan::{Change, Plan};
 
 /// What a put takes in etcd's database beyond key and value, and a deleted key at all: revision, tree, index.

@@ -10,13 +10,13 @@ use anyhow::{Result, anyhow};
 use bytes::{Buf, Bytes};
 
 use super::Context;
+use crate::amounts::{many, thousands};
 use crate::diff::Diff;
 use crate::etcd::{Changes, Entry, Etcd, Ranges, prefix_end};
 use crate::layout::families::Family;
 use crate::layout::keys::{HISTORY_PREFIX, SESSIONS, family_of, is_metadata, printable};
 use crate::outcome::Next;
 use crate::outcome::failed::Failure;
-use crate::outcome::words::thousands;
 use crate::plan::{Change, Plan};
 
 /// Differences are listed up to this number.
@@ -59,8 +59,8 @@ impl Context {
             return Ok(revision);
         }
         let error = anyhow!(
-            "everything was written, but {} key(s) are not as planned at revision {revision}:\n  {}",
-            thousands(held.different),
+            "everything was written, but {} not as planned at revision {revision}:\n  {}",
+            many(held.different, "key is", "keys are"),
             held.differences.join("\n  ")
         );
         Err(Failure::interrupted(error).with_next(way_on.clone()))
@@ -91,7 +91,9 @@ impl Context {
         let counts = etcd.counts(&ranges, changes.revision, self.limits.max_txn_ops).await?;
         for ((first, _), keys) in ranges.iter().zip(&counts).skip(2).filter(|(_, keys)| **keys > 0) {
             let first = printable(&first[self.root.len()..]);
-            held.differ(*keys, || format!("{first} and what follows: {keys} key(s) should not be there"));
+            held.differ(*keys, || {
+                format!("{first} and what follows: {} should not be there", many(*keys, "key", "keys"))
+            });
         }
         let keys = changes.keys.saturating_sub(counts.iter().take(2).sum());
         if held.different == 0 && keys != wanted.keys {

@@ -14,6 +14,7 @@ use super::metadata::Moment;
 use super::read_back::{ReadBack, cuts};
 use super::way_back::{other_cluster, record_of};
 use super::{Context, describe, interrupted, log_changes, refusal};
+use crate::amounts::{bytes, many, thousands};
 use crate::backup::Backup;
 use crate::catalog::handed_over::{handed_over, reset_builds};
 use crate::catalog::records::Records;
@@ -31,7 +32,6 @@ use crate::layout::keys::{HISTORY, family_of, is_metadata};
 use crate::outcome::backed_up::BackupFile;
 use crate::outcome::failed::Failure;
 use crate::outcome::rolled_back::{CollectionChanges, RestoredBackup, RollbackOutcome};
-use crate::outcome::words::{bytes, thousands};
 use crate::outcome::{Ended, Next, Step};
 use crate::plan::{Change, Plan, closing_of_rollback};
 use crate::state::{Situation, State};
@@ -277,7 +277,7 @@ impl Restoring<'_> {
         if let Err(error) = applier.turn(&closing, revision, None).await {
             return Err(fail(error, &applier));
         }
-        tracing::debug!("removed {HISTORY} and {extra} tripwire(s)");
+        tracing::debug!("removed {HISTORY} and {}", many(extra, "tripwire", "tripwires"));
         Ok(revision)
     }
 }

@@ -1,9 +1,9 @@
 //! What becomes of etcd's database: how much it grows by, and how to make it small again.
 
 use super::Context;
+use crate::amounts::bytes;
 use crate::etcd::Etcd;
 use crate::etcd::health::Health;
-use crate::outcome::words::bytes;
 use crate::plan::Totals;
 
 /// From so many written or deleted bytes on it is worth an operator's while to make the database small again.

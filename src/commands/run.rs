@@ -10,6 +10,7 @@ use semver::Version;
 use super::metadata::{Moment, Reading};
 use super::read_back::{ReadBack, cuts};
 use super::{Context, course_of, interrupted, log_changes, refusal, take};
+use crate::amounts::{bytes, thousands};
 use crate::apply::Applier;
 use crate::backup::write::Written;
 use crate::batches::transactions;
@@ -27,7 +28,7 @@ use crate::outcome::failed::Failure;
 use crate::outcome::migration::{MigrationSummary, headline, summary, wrongs};
 use crate::outcome::ran::RunOutcome;
 use crate::outcome::ticket;
-use crate::outcome::words::{self, refusals, thousands};
+use crate::outcome::words::{self, refusals};
 use crate::outcome::{Ended, Next, Step};
 use crate::plan::{Change, Plan, opening_of_run};
 use crate::state::{Situation, State};
@@ -293,7 +294,7 @@ impl Migration<'_> {
         context.say(format!(
             "plan: {} puts ({}), {} deletes, in {} transactions",
             thousands(totals.puts),
-            words::bytes(totals.put_bytes),
+            bytes(totals.put_bytes),
             thousands(totals.deletes),
             thousands(worked.summary.transactions as u64)
         ));

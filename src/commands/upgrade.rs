@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use super::{Context, run, verify};
+use crate::amounts::thousands;
 use crate::cli::{RunOptions, VerifyOptions};
 use crate::etcd::Etcd;
 use crate::exit::Exit;
@@ -15,7 +16,6 @@ use crate::outcome::ran::RunOutcome;
 use crate::outcome::ticket;
 use crate::outcome::upgraded::UpgradeOutcome;
 use crate::outcome::verified::{VerifyOutcome, text};
-use crate::outcome::words::thousands;
 use crate::outcome::{Ended, Next, Step};
 use crate::state::State;
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use semver::Version;
 
 use super::{Context, describe};
+use crate::amounts::many;
 use crate::backup::Backup;
 use crate::catalog::check::{self, Checked};
 use crate::catalog::problem::Problem;
@@ -113,7 +114,7 @@ fn judge(
             "nothing wrong was found, but it is not known for which target this is: give --target-version".to_owned()
         }
         (false, _) if !is_whole => format!("NOT to be started on: {}", situation.headline()),
-        (false, _) if errors > 0 => format!("NOT to be started on: {errors} error(s)"),
+        (false, _) if errors > 0 => format!("NOT to be started on: {}", many(errors, "error", "errors")),
         (false, _) => "NOT what the migration of the backup gives".to_owned(),
     };
     let next = match (consistent, target) {

@@ -10,6 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use super::metadata::Reading;
 use super::run::Worked;
 use super::{Context, describe, refusal};
+use crate::amounts::{many, span, thousands};
 use crate::backup::content::Content;
 use crate::backup::{Backup, Format};
 use crate::etcd::Etcd;
@@ -17,7 +18,6 @@ use crate::garbage;
 use crate::history::{BackupRecord, History};
 use crate::outcome::going_back::WayBack;
 use crate::outcome::surveyed::ConfiguredBackup;
-use crate::outcome::words::{span, thousands};
 use crate::outcome::{Next, Step};
 
 /// Says what to do where a backup is no way back.
@@ -105,8 +105,9 @@ impl Context {
         let until = match handed_over {
             0 => garbage::ROWS_GO.to_owned(),
             builds => format!(
-                "{} for the {builds} index build(s) handed over (`rollback --rebuild-handed-over` has 2.1 build them again); {} for rows",
+                "{} for {} (`rollback --rebuild-handed-over` has 2.1 build again what was handed over); {} for rows",
                 garbage::index_files_go(target),
+                many(builds, "index build that is handed over", "index builds that are handed over"),
                 garbage::ROWS_GO
             ),
         };

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use super::Context;
 use super::backup::write;
 use super::metadata::Moment;
+use crate::amounts::many;
 use crate::backup::{Backup, Format, folder_of};
 use crate::cli::BackupOptions;
 use crate::exit::Exit;
@@ -28,7 +29,7 @@ pub(super) async fn execute(context: &Context, options: &BackupOptions, file: &P
     ));
     let etcd = context.connect().await?;
     let registered = sessions(&etcd, &context.root).await?.len();
-    context.say(format!("{registered} component(s) are registered; no lock is taken"));
+    context.say(format!("{} registered; no lock is taken", many(registered, "component is", "components are")));
     // Should etcd compact this revision away meanwhile, a later one is just as good.
     let (written, situation) =
         write(context, &etcd, file, Moment { revision: None, while_running: true }, options).await?;

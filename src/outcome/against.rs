@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::words::{Text, counts, thousands};
+use super::words::{Text, counts};
+use crate::amounts::thousands;
 use crate::backup::examine::Examination;
 use crate::catalog::inventory::{Category, Difference, Turn};
 use crate::diff::Diff;

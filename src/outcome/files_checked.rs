@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Header;
-use super::words::{Text, thousands};
+use super::words::Text;
+use crate::amounts::{many, thousands};
 use crate::catalog::files::{FileKind, NamedFiles, NotCounted};
 use crate::catalog::problem::Problem;
 use crate::guard::Session;
@@ -164,7 +165,8 @@ impl FilesFound {
             return match self.problems.len() {
                 0 => format!("all {named} files that the metadata names are there"),
                 problems => {
-                    format!("{problems} record(s) do not tell their files; the {named} that are named are there")
+                    let records = many(problems, "record does not tell its files", "records do not tell their files");
+                    format!("{records}; the {named} that are named are there")
                 }
             };
         }
@@ -175,10 +177,10 @@ impl FilesFound {
         let indexes: usize = self.collections.iter().map(|one| one.indexes.len()).sum();
         let mut parts = Vec::new();
         if rows > 0 || self.collections.iter().any(|one| !one.broken_segments.is_empty()) {
-            parts.push(format!("{} row(s) cannot be reached", thousands(rows.unsigned_abs())));
+            parts.push(format!("{} cannot be reached", many(rows.unsigned_abs(), "row", "rows")));
         }
         if indexes > 0 {
-            parts.push(format!("{indexes} index(es) have to be built again"));
+            parts.push(many(indexes, "index has to be built again", "indexes have to be built again"));
         }
         format!("{} of {named} files are NOT there: {}", thousands(self.lacking), parts.join(", "))
     }
@@ -189,17 +191,17 @@ impl FilesFound {
             text.line(format!("{} ({}):", collection.name, collection.id));
             if !collection.broken_segments.is_empty() {
                 text.line(format!(
-                    "  {} of {} segment(s) cannot be read: {} row(s) cannot be reached, and the collection cannot be loaded",
-                    collection.broken_segments.len(),
-                    thousands(collection.segments),
-                    thousands(collection.unreachable_rows.unsigned_abs())
+                    "  {} of {} cannot be read: {} cannot be reached, and the collection cannot be loaded",
+                    thousands(collection.broken_segments.len() as u64),
+                    many(collection.segments, "segment", "segments"),
+                    many(collection.unreachable_rows.unsigned_abs(), "row", "rows")
                 ));
             }
             for index in &collection.indexes {
                 text.line(format!(
-                    "  index {} has to be built again, for {} segment(s)",
+                    "  index {} has to be built again, for {}",
                     index.index,
-                    index.segments.len()
+                    many(index.segments.len(), "segment", "segments")
                 ));
             }
             text.list(
@@ -224,18 +226,18 @@ pub fn text(outcome: &CheckFilesOutcome, details: bool) -> String {
     text.line(files.headline());
     let revision = outcome.revision.map_or_else(String::new, |revision| format!(" at revision {revision}"));
     text.line(format!(
-        "{}, from {}{revision}: {} living segment(s), held against the {}, in {:.1} s",
+        "{}, from {}{revision}: {}, held against the {}, in {:.1} s",
         outcome.header.meta_root.as_deref().unwrap_or_default(),
         outcome.source,
-        thousands(files.segments),
+        many(files.segments, "living segment", "living segments"),
         files.storage,
         outcome.seconds
     ));
     let NotCounted { dropped, of_what_is_gone } = files.not_counted;
     if dropped + of_what_is_gone > 0 {
         text.line(format!(
-            "not looked for: files of {} dropped segment(s), and of {} of collections or partitions that are gone",
-            thousands(dropped),
+            "not looked for: files of {}, and of {} of collections or partitions that are gone",
+            many(dropped, "dropped segment", "dropped segments"),
             thousands(of_what_is_gone)
         ));
     }

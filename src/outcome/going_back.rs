@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::surveyed::ConfiguredBackup;
-use super::words::{Text, span, thousands};
+use super::words::Text;
+use crate::amounts::{many, span};
 use crate::catalog::replaced::Replaced;
 use crate::catalog::report::Rebuilt;
 use crate::garbage::Keeping;
@@ -72,10 +73,10 @@ impl Since {
             "replaced or dropped since the backup: garbage collection takes their files",
             self.replaced.iter().map(|one| {
                 format!(
-                    "{}: {} segment(s) with {} row(s)",
+                    "{}: {} with {}",
                     one.collection,
-                    thousands(one.segments),
-                    thousands(one.rows.unsigned_abs())
+                    many(one.segments, "segment", "segments"),
+                    many(one.rows.unsigned_abs(), "row", "rows")
                 )
             }),
         );
@@ -96,11 +97,11 @@ impl Since {
 /// An index that was handed over, by name.
 pub fn index(index: &Rebuilt) -> String {
     format!(
-        "{} / {}: index {} ({}), {} segment(s)",
+        "{} / {}: index {} ({}), {}",
         index.collection,
         index.field,
         index.index,
         index.kind,
-        index.segments.len()
+        many(index.segments.len(), "segment", "segments")
     )
 }

@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::against::Against;
-use super::words::{bytes, thousands};
 use super::{Ended, Header, Next, Step};
+use crate::amounts::{bytes, many, thousands};
 use crate::backup::Manifest;
 use crate::backup::examine::{Check, Damage, Examination, FileFormat, Verdict};
 use crate::layout::keys::printable;
@@ -113,9 +113,9 @@ pub fn warning(outcome: &InspectOutcome) -> Option<String> {
         _ => "; what was read may have changed too",
     };
     Some(format!(
-        "{} IS DAMAGED: {} key(s) could be read{lost}{trust}. `rollback` refuses it: look for another copy",
+        "{} IS DAMAGED: {} could be read{lost}{trust}. `rollback` refuses it: look for another copy",
         file.path.display(),
-        thousands(file.keys)
+        many(file.keys, "key", "keys")
     ))
 }
 
@@ -246,7 +246,7 @@ fn damage(text: &mut String, file: &Examination) {
     match file.lost_keys {
         Some(0) | None => {}
         Some(lost) => {
-            line(text, format!("\nlost: {} key(s)", thousands(lost)));
+            line(text, format!("\nlost: {}", many(lost, "key", "keys")));
             counts(text, &file.lost);
         }
     }

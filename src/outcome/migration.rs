@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::words::{Text, bytes, counts, many, problems, sum, thousands};
+use super::words::{Text, counts, problems, sum};
+use crate::amounts::{bytes, many, thousands};
 use crate::catalog::check::Finding;
 use crate::catalog::problem::Problem;
 use crate::catalog::report::{CollectionSummary, Limit, Named, Renamed, RepairKind, Report};
@@ -71,10 +72,13 @@ pub fn summary(migration: &MigrationSummary, details: bool) -> String {
     attention(&mut text, report);
     text.detail(
         "load states carried over",
-        report
-            .loaded
-            .iter()
-            .map(|loaded| format!("{}, {} replica(s)", named(&loaded.collection, &loaded.partitions), loaded.replicas)),
+        report.loaded.iter().map(|loaded| {
+            format!(
+                "{}, {}",
+                named(&loaded.collection, &loaded.partitions),
+                many(loaded.replicas, "replica", "replicas")
+            )
+        }),
     );
     repairs(&mut text, report);
     segments(&mut text, report, details);
@@ -118,12 +122,12 @@ fn attention(text: &mut Text, report: &Report) {
         "indexes that the new Milvus rebuilds when it starts",
         report.rebuilt.iter().map(|rebuilt| {
             format!(
-                "{} / {}: index {} ({}), {} segment(s): {}",
+                "{} / {}: index {} ({}), {}: {}",
                 rebuilt.collection,
                 rebuilt.field,
                 rebuilt.index,
                 rebuilt.kind,
-                rebuilt.segments.len(),
+                many(rebuilt.segments.len(), "segment", "segments"),
                 rebuilt.reason
             )
         }),
@@ -259,11 +263,11 @@ fn collection(collection: &CollectionSummary) -> String {
         .collect();
     let indexes = if indexes.is_empty() { "no index".to_owned() } else { format!("indexes {}", indexes.join(", ")) };
     format!(
-        "{} ({}): {} fields, partitions {}; {indexes}; {} segment index(es)",
+        "{} ({}): {}, partitions {}; {indexes}; {}",
         collection.name,
         collection.id,
-        collection.fields,
+        many(collection.fields, "field", "fields"),
         collection.partitions.join(", "),
-        thousands(collection.segment_indexes)
+        many(collection.segment_indexes, "segment index", "segment indexes")
     )
 }

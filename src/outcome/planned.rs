@@ -8,8 +8,9 @@ use serde::Serialize;
 use super::going_back::WayBack;
 use super::migration::{MigrationSummary, headline, summary, wrongs};
 use super::surveyed::ConfiguredBackup;
-use super::words::{Text, bytes, refusals, thousands};
+use super::words::{Text, refusals};
 use super::{Ended, Header, Step};
+use crate::amounts::{bytes, thousands};
 use crate::guard::Session;
 
 /// What `plan` found.

@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Header;
-use super::words::{Text, bytes, thousands};
+use super::words::Text;
+use crate::amounts::{bytes, many};
 use crate::etcd::health::EndpointHealth;
 use crate::etcd::members::{MemberHealth, Members};
 use crate::guard::Session;
@@ -79,10 +80,10 @@ pub fn text(outcome: &StatusOutcome, details: bool) -> String {
         Some(roots) => format!("meta roots: {}", roots.join(", ")),
     });
     text.line(format!(
-        "{}: {} metadata keys, {} collection(s)",
+        "{}: {}, {}",
         outcome.header.meta_root.as_deref().unwrap_or_default(),
-        thousands(outcome.keys),
-        outcome.collections
+        many(outcome.keys, "metadata key", "metadata keys"),
+        many(outcome.collections, "collection", "collections")
     ));
     text.line(format!("state: {}", outcome.found));
     text.list("what was made there", outcome.made_by_newer.by_name().into_iter());

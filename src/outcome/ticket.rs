@@ -5,8 +5,9 @@ use super::migration::{finding, headline, summary, wrongs};
 use super::planned::PlanOutcome;
 use super::ran::RunOutcome;
 use super::verified::VerifyOutcome;
-use super::words::{self, bytes, refusals, thousands};
+use super::words::{self, refusals};
 use super::{Ended, Next};
+use crate::amounts::{bytes, many, thousands};
 use crate::config::Stated;
 use crate::exit::Exit;
 
@@ -243,11 +244,11 @@ pub fn of_verify(outcome: &VerifyOutcome, surroundings: &Surroundings) -> String
     let mut page = TicketPage::begin("verify", &outcome.verdict, surroundings);
     page.title("What there is");
     page.text(&format!(
-        "{} at revision {}: {} metadata keys, {} collection(s)\nstate: {}",
+        "{} at revision {}: {}, {}\nstate: {}",
         outcome.header.meta_root.as_deref().unwrap_or_default(),
         outcome.revision,
-        thousands(outcome.keys),
-        outcome.collections,
+        many(outcome.keys, "metadata key", "metadata keys"),
+        many(outcome.collections, "collection", "collections"),
         outcome.found
     ));
     if let Some(running) = outcome.running() {

@@ -6,8 +6,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::migration::finding;
-use super::words::{Text, problems, thousands};
+use super::words::{Text, problems};
 use super::{Ended, Header};
+use crate::amounts::{many, thousands};
 use crate::catalog::check::{Finding, Severity};
 use crate::catalog::problem::Problem;
 use crate::guard::Session;
@@ -85,11 +86,11 @@ pub fn text(outcome: &VerifyOutcome, details: bool) -> String {
     let mut text = Text::new(details);
     text.line(&outcome.verdict);
     text.line(format!(
-        "{}, at revision {}: {} metadata keys, {} collection(s); {}",
+        "{}, at revision {}: {}, {}; {}",
         outcome.header.meta_root.as_deref().unwrap_or_default(),
         outcome.revision,
-        thousands(outcome.keys),
-        outcome.collections,
+        many(outcome.keys, "metadata key", "metadata keys"),
+        many(outcome.collections, "collection", "collections"),
         outcome.found
     ));
     if let Some(running) = outcome.running() {

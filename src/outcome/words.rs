@@ -1,61 +1,22 @@
-//! Words and numbers that all outcomes share.
+//! Words that all outcomes share.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use crate::amounts::{many, thousands};
 use crate::catalog::problem::Problem;
 
 /// Lists are cut after this many lines, unless all details are asked for.
 const MAX_LINES: usize = 10;
 
-/// A number with its thousands set apart.
-pub fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// A number of things: `1 index`, `2 indexes`.
-pub fn many(number: usize, one: &str, more: &str) -> String {
-    format!("{} {}", thousands(number as u64), if number == 1 { one } else { more })
-}
-
-/// Bytes in a unit that people read.
-pub fn bytes(number: u64) -> String {
-    const UNITS: [&str; 4] = ["bytes", "KiB", "MiB", "GiB"];
-    let mut value = number as f64;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{number} bytes") } else { format!("{value:.1} {}", UNITS[unit]) }
-}
-
-/// A time span in a unit that people read: `40 s`, `12 min`, `3 h`, `5 days`.
-pub fn span(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
-        7_200..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} days", seconds / 86_400),
-    }
-}
-
 /// Everything that is wrong, each with its key, what is wrong and what it means.
 pub fn problems(problems: &[Problem]) -> String {
     let causes = problems.iter().filter(|problem| problem.caused_by.is_none()).count();
-    let mut text = format!("{causes} problem(s) in the metadata");
+    let mut text = format!("{} in the metadata", many(causes, "problem", "problems"));
     match problems.len() - causes {
         0 => text.push(':'),
         following => {
-            let _ = write!(text, ", and {following} record(s) that cannot be used because of them:");
+            let _ = write!(text, ", and {} that cannot be used because of them:", many(following, "record", "records"));
         }
     }
     for problem in problems {
@@ -177,21 +138,5 @@ mod tests {
         long.detail("things", items());
         assert_eq!(short.finish(), "things: 2 (--details names them)");
         assert_eq!(long.finish(), "things: 2\n  one\n  two");
-    }
-
-    #[test]
-    fn one_is_no_plural() {
-        assert_eq!([many(1, "index", "indexes"), many(2000, "index", "indexes")], ["1 index", "2,000 indexes"]);
-    }
-
-    #[test]
-    fn numbers_are_readable() {
-        assert_eq!(["0", "999", "1,000", "12,345,678"].map(String::from), [0, 999, 1_000, 12_345_678].map(thousands));
-        assert_eq!(
-            [0, 1023, 1024, 5 << 20].map(bytes),
-            ["0 bytes", "1023 bytes", "1.0 KiB", "5.0 MiB"].map(String::from)
-        );
-        let spans = [119, 120, 7_199, 7_200, 172_799, 172_800].map(span);
-        assert_eq!(spans, ["119 s", "2 min", "119 min", "2 h", "47 h", "2 days"].map(String::from));
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use super::outlook::{Kind, Outlook};
-use crate::outcome::words::thousands;
+use crate::amounts::thousands;
 use crate::plan::{Phase, Plan};
 
 /// In a pod's log, a line at most this often.

@@ -68,7 +68,7 @@ pub fn below<'a>(dump: &'a Dump, prefix: &str) -> impl Iterator<Item = (&'a str,
 #[track_caller]
 pub fn assert_same(expected: &Dump, found: &Dump, what: impl Debug) {
     let differences = differences(expected, found);
-    assert!(differences.is_empty(), "{what:?}: {} difference(s):\n{}", differences.len(), differences.join("\n"));
+    assert!(differences.is_empty(), "{what:?}: differences: {}:\n{}", differences.len(), differences.join("\n"));
 }
 
 /// What was done, in one key.

@@ -181,7 +181,7 @@ fn a_user_who_sees_the_meta_root_only_sees_that(version: Version) {
     let tool = tool_of(&etcd, "reader");
     let status = writing_nothing(&etcd, || stdout(&tool.call(&["status"]).code(0)));
     assert!(status.contains("meta roots: this user may not look at all keys\n"), "{status}");
-    assert!(status.contains("by-dev/meta: 392 metadata keys, 20 collection(s)\n"), "{status}");
+    assert!(status.contains("by-dev/meta: 392 metadata keys, 20 collections\n"), "{status}");
     assert_eq!(json_of(&tool, &["status"], 0)["meta_roots"], json!(null));
     let other = tool.call(&["status", "--root-path", "by-prod"]).code(1);
     other.stderr(contains("etcd denies it to user \"reader\""));

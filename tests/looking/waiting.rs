@@ -44,7 +44,7 @@ fn waiting_ends_after_the_time_given_and_tells_who_is_left(version: Version) {
     let refused = writing_nothing(&etcd, || tool.call(&["run", "--force", "--wait-for-sessions", "2s"]).code(1));
     let text = said(&refused);
     assert!(text.contains("cannot work on by-dev/meta (waited 2 s"), "{text}");
-    assert!(text.contains("8 Milvus component(s) still registered"), "{text}");
+    assert!(text.contains("8 Milvus components are still registered"), "{text}");
     for role in ROLES {
         assert!(text.contains(&format!("  {role} (server ID ")), "{role}: {text}");
     }

@@ -68,7 +68,7 @@ fn all_damage_is_told_before_anything_is_written(version: Version) {
     let (before, newest) = (etcd.dump(), newest_change(&etcd));
     for args in [["run"].as_slice(), &["run", "--with-backup"]] {
         tool.call(args).code(1).stderr(
-            contains("2 problem(s) in the metadata")
+            contains("2 problems in the metadata")
                 .and(contains(&without_build.0))
                 .and(contains(format!("its build record {} is missing", without_build.1)))
                 .and(contains(&broken))
@@ -115,7 +115,7 @@ fn what_follows_from_damage_is_left_out_with_it(version: Version) {
     tool.call(&["run"])
         .code(1)
         .stderr(contains(Family::Collection.key([collection]).to_string()).and(contains(&record)))
-        .stderr(contains("1 problem(s) in the metadata, and 1 record(s) that cannot be used because of them"));
+        .stderr(contains("1 problem in the metadata, and 1 record that cannot be used because of them"));
     tool.call(&["run", "--skip-invalid"]).code(0);
 
     let found = etcd.dump();

@@ -29,7 +29,7 @@ fn nothing_is_done_while_components_are_alive_and_each_is_named(version: Version
     assert_eq!(leases.len(), 8);
 
     for command in [["backup"].as_slice(), &["run"], &["run", "--with-backup"], &["run", "--force"], &["rollback"]] {
-        let refused = tool.call(command).code(1).stderr(contains("8 Milvus component(s) still registered"));
+        let refused = tool.call(command).code(1).stderr(contains("8 Milvus components are still registered"));
         let mut refused = Some(refused);
         for (role, key, id, address) in [
             ("rootcoord", "rootcoord", 9, "10.77.0.1:53100"),

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::tally::{End, Tally, describe};
 use super::{BackupEntry, Check, Examination, FileFormat, FileSource, HeaderFacts, Mode, Verdict};
+use crate::amounts::many;
 use crate::backup::BackupError;
 use crate::backup::hashing::HashingReader;
 use crate::backup::stream::{self, StreamError};
@@ -161,7 +162,7 @@ fn notes<E>(tally: &Tally<E>, format: FileFormat) -> Vec<String> {
     }
     let foreign = tally.elsewhere + tally.left_out;
     if foreign > 0 {
-        notes.push(format!("{foreign} key(s) are not under the meta root; they are shown as whole keys"));
+        notes.push(format!("{} not under the meta root, and shown whole", many(foreign, "key is", "keys are")));
     }
     notes
 }

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 
 use super::tally::{End, Tally};
 use super::{BackupEntry, Examination, FileFormat, FileSource};
+use crate::amounts::many;
 use crate::backup::BackupError;
 use crate::backup::hashing::HashingReader;
 use crate::backup::stream::{self, StreamError};
@@ -44,8 +45,8 @@ pub(super) fn read<E: From<BackupError>>(
     let mut examination = source.conclude(FileFormat::Legacy, stream.bytes, tally, checks);
     if examination.left_out > 0 {
         let note = format!(
-            "{} key(s) belong to a neighbour whose root begins alike: a restore leaves them out",
-            examination.left_out
+            "{} to a neighbour whose root begins alike: a restore leaves them out",
+            many(examination.left_out, "key belongs", "keys belong")
         );
         examination.notes.push(note);
     }

@@ -7,6 +7,7 @@ use zstd::stream::read::Decoder;
 
 use super::tally::{End, Tally};
 use super::{BackupEntry, Check, Examination, FileFormat, FileSource, Mode};
+use crate::amounts::many;
 use crate::backup::BackupError;
 use crate::backup::hashing::HashingReader;
 use crate::backup::manifest::{MAGIC, MAX_BYTES, Manifest, ManifestError, hex};
@@ -184,7 +185,8 @@ fn find_manifest(source: &FileSource, frame_end: Option<u64>, keys: u64) -> Resu
     let error = match Manifest::read(&mut &*whole) {
         Ok(manifest) => {
             let more = source.file_bytes.saturating_sub(start + end as u64);
-            let problem = (more > 0).then(|| format!("{more} byte(s) follow it that are none of it"));
+            let problem =
+                (more > 0).then(|| format!("{} it, and no part of it", many(more, "byte follows", "bytes follow")));
             if refuse && problem.is_some() {
                 return Err(source.damaged("something follows its manifest"));
             }

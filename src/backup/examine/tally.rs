@@ -6,6 +6,7 @@ use std::io::{self, BufRead};
 use sha2::{Digest, Sha256};
 
 use super::{Check, Damage, FileSource, HeaderFacts, Mode};
+use crate::amounts::many;
 use crate::backup::BackupError;
 use crate::backup::hashing::HashingReader;
 use crate::backup::stream::{self, StreamError};
@@ -260,7 +261,9 @@ impl<'e, E: From<BackupError>> Tally<'e, E> {
         match (&self.stopped, self.undecodable) {
             (Some(why), _) => Check::failed(what, format!("{why} (record {})", self.records)),
             (None, 0) => Check::sound(what),
-            (None, undecodable) => Check::failed(what, format!("{undecodable} record(s) do not decode")),
+            (None, undecodable) => {
+                Check::failed(what, many(undecodable, "record does not decode", "records do not decode"))
+            }
         }
     }
 
@@ -301,7 +304,7 @@ impl<'e, E: From<BackupError>> Tally<'e, E> {
         if self.keys == 0 && self.stopped.is_some() {
             return Check::not_checked(what, "no key can be read");
         }
-        Check::of(what, (wrong > 0).then(|| format!("{wrong} key(s) are not")))
+        Check::of(what, (wrong > 0).then(|| many(wrong, "key is not", "keys are not")))
     }
 }
 

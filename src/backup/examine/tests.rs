@@ -125,7 +125,7 @@ fn data_are_read_in_front_of_a_damaged_manifest() {
     for (bytes, problem) in [
         (&flipped[..], "its manifest does not match its checksum"),
         (&bytes[..bytes.len() - 30], "but the file ends within it"),
-        (&followed, "4 byte(s) follow it that are none of it"),
+        (&followed, "4 bytes follow it, and no part of it"),
     ] {
         let (examination, read) = look(&path, bytes).unwrap();
         assert!(!examination.sound && examination.data_checksum_matches && read == pairs);
@@ -207,7 +207,7 @@ fn keys_of_a_neighbour_are_left_out_and_no_damage() {
     assert!(examination.sound, "{examination:?}");
     assert_eq!((examination.keys, examination.left_out, examination.lost_keys), (1, 1, Some(0)));
     assert_eq!(read.len(), 2, "all that is in the file is shown");
-    assert!(examination.notes[0].contains("1 key(s) belong to a neighbour"), "{:?}", examination.notes);
+    assert!(examination.notes[0].contains("1 key belongs to a neighbour"), "{:?}", examination.notes);
 }
 
 #[test]

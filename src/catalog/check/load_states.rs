@@ -7,6 +7,7 @@ use super::finding::Findings;
 use super::indexes::IndexCheck;
 use super::invariant::Invariant;
 use super::read;
+use crate::amounts::many;
 use crate::catalog::records::same_id;
 use crate::layout::families::Family;
 use crate::layout::messages::target::{CollectionLoadInfo, LoadStatus, LoadType, PartitionLoadInfo, Replica};
@@ -133,9 +134,10 @@ impl LoadStates {
         for id in whole.map(|(id, _)| *id).chain(self.whole.iter().copied()) {
             let missing: Vec<i64> = collections.partitions_of(id).filter(|one| !loaded.contains(&(id, *one))).collect();
             if !missing.is_empty() {
+                let (noun, verb) = if missing.len() == 1 { ("partition", "has") } else { ("partitions", "have") };
                 let missing = missing.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
                 let key = Family::CollectionLoad.key([id]).to_string();
-                let what = format!("it is loaded as a whole, but its partition(s) {missing} have no load state");
+                let what = format!("it is loaded as a whole, but its {noun} {missing} {verb} no load state");
                 findings.error(Invariant::LoadForm, key, what);
             }
         }
@@ -148,7 +150,11 @@ impl LoadStates {
                 0 => findings.error(Invariant::ReplicasComplete, record.key(), "its collection has no replica record"),
                 found if record.replicas.is_some_and(|replicas| replicas != found) => {
                     let replicas = record.replicas.unwrap_or_default();
-                    let what = format!("it has {replicas} replica(s), but {found} replica record(s)");
+                    let what = format!(
+                        "it has {}, but {}",
+                        many(replicas, "replica", "replicas"),
+                        many(found, "replica record", "replica records")
+                    );
                     findings.warn(Invariant::ReplicasComplete, record.key(), what);
                 }
                 _ => {}

@@ -26,6 +26,7 @@ pub use finding::{Finding, Severity};
 pub use invariant::Invariant;
 
 use super::records::decode;
+use crate::amounts::many;
 use crate::layout::families::{Family, Side};
 use crate::layout::is_tombstone;
 use crate::layout::keys::{self, Key};
@@ -166,11 +167,13 @@ impl Checker {
             return;
         }
         let keys: u64 = self.source_keys.values().sum();
-        let what =
-            format!("there are records of newer versions beside {keys} key(s) of 2.1 (`status` tells how that came)");
+        let what = format!(
+            "there are records of newer versions beside {} of 2.1 (`status` tells how that came)",
+            many(keys, "key", "keys")
+        );
         self.findings.error(Invariant::Migrated, "", what);
         for (prefix, keys) in &self.source_keys {
-            self.findings.error(Invariant::NoSourceKeys, prefix, format!("{keys} key(s)"));
+            self.findings.error(Invariant::NoSourceKeys, prefix, many(*keys, "key", "keys"));
         }
     }
 }

@@ -6,6 +6,7 @@ use super::collections::CollectionCheck;
 use super::finding::Findings;
 use super::invariant::Invariant;
 use super::read;
+use crate::amounts::many;
 use crate::catalog::records::same_id;
 use crate::layout::families::Family;
 use crate::layout::keys::Key;
@@ -132,7 +133,11 @@ fn check_statslogs(ids: Ids, segment: CheckedSegment, logs: Logs, layout: Option
         && statslogs != binlogs
         && !logs.has_compound
     {
-        let what = format!("it has {statslogs} statslog(s) for {binlogs} binlog(s) of a field");
+        let what = format!(
+            "it has {} for {} of a field",
+            many(statslogs, "statslog", "statslogs"),
+            many(binlogs, "binlog", "binlogs")
+        );
         findings.error(Invariant::StatslogsComplete, Family::Segment.key(ids).to_string(), what);
     }
 }
@@ -142,7 +147,11 @@ fn check_rows(ids: Ids, rows: i64, logs: Logs, findings: &mut Findings) {
     let key = || Family::Segment.key(ids).to_string();
     match logs.binlogs {
         _ if rows == logs.binlogs.map_or(0, |(_, found)| found) => {}
-        None => findings.error(Invariant::RowsCounted, key(), format!("it has {rows} row(s), but no binlogs")),
+        None => findings.error(
+            Invariant::RowsCounted,
+            key(),
+            format!("it has {}, but no binlogs", many(rows, "row", "rows")),
+        ),
         Some((_, 0)) => {
             findings.error(Invariant::RowsCounted, key(), format!("its files have 0 rows, but it has {rows}"));
         }

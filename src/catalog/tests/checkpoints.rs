@@ -217,7 +217,7 @@ fn offsets_in_kafka_are_told_with_the_time_of_the_oldest() {
         cluster.segment(2, |info| info.dml_position = position("dml_7_7v0", &offset(9), WRITTEN + (1 << 18))).migrate()
     };
     let told = |done: &Migrated| done.report().limits.iter().map(|limit| limit.what.clone()).collect::<Vec<_>>();
-    let oldest = "2 channel(s) that go on from an offset in Kafka, the oldest of 2026-11-20T12:00:00.250Z";
+    let oldest = "2 channels that go on from an offset in Kafka, the oldest of 2026-11-20T12:00:00.250Z";
     assert_eq!(told(&beside(&offset(77), WRITTEN)), [oldest]);
     assert_eq!(told(&beside(b"an ID of Pulsar", WRITTEN)), [""; 0]);
 }

@@ -77,7 +77,7 @@ fn very_many_are_counted() {
     let report = done.report();
     assert_eq!(report.warnings.len(), 21);
     assert!(report.warnings.contains(
-        &"indexes/: 5 more record(s) have fields that Milvus 2.1 does not have and that are not carried over".into()
+        &"indexes/: 5 more records have fields that Milvus 2.1 does not have and that are not carried over".into()
     ));
 }
 

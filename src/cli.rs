@@ -277,7 +277,7 @@ fn run_options(typed: RunArgs, config: &Config) -> RunOptions {
         yes: typed.yes,
         no_backup: typed.no_backup,
         keep_newer: typed.keep_newer,
-        report: typed.report,
+        report: typed.ticket.report,
     }
 }
 

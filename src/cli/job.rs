@@ -78,9 +78,10 @@ impl Job {
     pub fn report(&self) -> Option<&Path> {
         match self {
             Self::Run(options) | Self::Upgrade(options) | Self::Repair { options, .. } => options.report.as_deref(),
-            Self::Plan(options) => options.report.as_deref(),
-            Self::Verify(options) => options.report.as_deref(),
-            Self::Backup(_) | Self::Rollback(_) | Self::Status | Self::CheckFiles(_) | Self::Inspect(_) => None,
+            Self::Plan(options) => options.ticket.report.as_deref(),
+            Self::Verify(options) => options.ticket.report.as_deref(),
+            Self::Rollback(options) => options.ticket.report.as_deref(),
+            Self::Backup(_) | Self::Status | Self::CheckFiles(_) | Self::Inspect(_) => None,
         }
     }
 

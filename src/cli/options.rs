@@ -57,10 +57,9 @@ pub struct RunArgs {
     #[arg(long)]
     pub keep_newer: bool,
 
-    /// Write a Markdown report for a change ticket into this file too: what there is, what will happen or was done, the verdict, the way
-    /// back. An earlier report there is replaced
-    #[arg(long, value_name = "FILE.md")]
-    pub report: Option<PathBuf>,
+    /// For a change ticket.
+    #[command(flatten)]
+    pub ticket: TicketOptions,
 }
 
 /// Options of `upgrade`: as of run, which always makes its backup first here.
@@ -82,16 +81,15 @@ pub struct UpgradeArgs {
     #[arg(long)]
     pub keep_newer: bool,
 
-    /// Write a Markdown report for a change ticket into this file too: what there is, what will happen or was done, the verdict, the way
-    /// back. An earlier report there is replaced
-    #[arg(long, value_name = "FILE.md")]
-    pub report: Option<PathBuf>,
+    /// For a change ticket.
+    #[command(flatten)]
+    pub ticket: TicketOptions,
 }
 
 impl From<UpgradeArgs> for RunArgs {
     fn from(args: UpgradeArgs) -> Self {
-        let UpgradeArgs { skip_invalid, conversion, yes, keep_newer, report } = args;
-        Self { with_backup: Some(true), skip_invalid, conversion, yes, no_backup: false, keep_newer, report }
+        let UpgradeArgs { skip_invalid, conversion, yes, keep_newer, ticket } = args;
+        Self { with_backup: Some(true), skip_invalid, conversion, yes, no_backup: false, keep_newer, ticket }
     }
 }
 
@@ -105,6 +103,15 @@ pub struct RepairOptions {
     /// As of run.
     #[command(flatten)]
     pub run: RunArgs,
+}
+
+/// What goes into a change ticket.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct TicketOptions {
+    /// Write a Markdown report for a change ticket into this file too: what there is, what will happen or was done, the verdict, the way
+    /// back. An earlier report there is replaced
+    #[arg(long, value_name = "FILE.md")]
+    pub report: Option<PathBuf>,
 }
 
 /// What can be chosen about the conversion.
@@ -152,10 +159,9 @@ pub struct PlanOptions {
     #[arg(long, value_name = "HOST,…", value_delimiter = ',', conflicts_with_all = ["from_backup", "from_snapshot"])]
     pub expect_address: Vec<ExpectedAddress>,
 
-    /// Write a Markdown report for a change ticket into this file too: what there is, what will happen or was done, the verdict, the way
-    /// back. An earlier report there is replaced
-    #[arg(long, value_name = "FILE.md")]
-    pub report: Option<PathBuf>,
+    /// For a change ticket.
+    #[command(flatten)]
+    pub ticket: TicketOptions,
 
     /// End with 0 if there is nothing to do, 1 if run would refuse, 2 if there is something to do
     #[arg(long)]
@@ -209,6 +215,10 @@ pub struct RollbackOptions {
     /// Have Milvus 2.1 build the indexes again that were handed over to the newer one: their files may be gone
     #[arg(long)]
     pub rebuild_handed_over: bool,
+
+    /// For a change ticket.
+    #[command(flatten)]
+    pub ticket: TicketOptions,
 }
 
 /// Options of `check-files`.
@@ -227,10 +237,9 @@ pub struct VerifyOptions {
     #[arg(long, alias = "backup", value_name = "FILE", num_args = 0..=1)]
     pub against_backup: Option<Option<PathBuf>>,
 
-    /// Write a Markdown report for a change ticket into this file too: what there is, what will happen or was done, the verdict, the way
-    /// back. An earlier report there is replaced
-    #[arg(long, value_name = "FILE.md")]
-    pub report: Option<PathBuf>,
+    /// For a change ticket.
+    #[command(flatten)]
+    pub ticket: TicketOptions,
 
     /// With --against-backup: as given to the run that is compared with [default: cmd.skipInvalid]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]

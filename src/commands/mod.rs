@@ -150,8 +150,12 @@ async fn execute_job(context: &Context, job: Job, command: &'static str) -> Resu
     let done = carry_out(context, job).await;
     if let Some(report) = report {
         let said = context.report.lock().ok().and_then(|mut text| text.take());
-        let failed =
-            || done.as_ref().err().map(|failure| ticket::of_failure(command, failure, &context.surroundings()));
+        let failed = || {
+            done.as_ref().err().map(|failure| {
+                let next = failure.next.clone().unwrap_or_else(|| way_out::next_after(failure));
+                ticket::of_failure(command, failure, &next, &context.surroundings())
+            })
+        };
         report.finish(context, &said.or_else(failed).unwrap_or_default());
     }
     done

@@ -10,11 +10,11 @@ use semver::Version;
 use time::OffsetDateTime;
 
 use super::gone::since;
-use super::metadata::Moment;
+use super::metadata::{Moment, Reading};
 use super::read_back::{ReadBack, cuts};
 use super::way_back::{other_cluster, record_of};
 use super::{Context, describe, interrupted, log_changes, refusal};
-use crate::amounts::{bytes, many, thousands};
+use crate::amounts::{many, thousands};
 use crate::backup::Backup;
 use crate::catalog::handed_over::{handed_over, reset_builds};
 use crate::catalog::records::Records;
@@ -26,13 +26,14 @@ use crate::etcd::Etcd;
 use crate::exit::Exit;
 use crate::garbage;
 use crate::guard::Guard;
-use crate::history::{Completion, History, Operation};
+use crate::history::{Choices, Completion, History, Operation};
+use crate::layout::Found;
 use crate::layout::families::Family;
 use crate::layout::keys::{HISTORY, family_of, is_metadata};
 use crate::outcome::backed_up::BackupFile;
 use crate::outcome::failed::Failure;
 use crate::outcome::rolled_back::{CollectionChanges, RestoredBackup, RollbackOutcome};
-use crate::outcome::{Ended, Next, Step};
+use crate::outcome::{Ended, Next, Step, ticket};
 use crate::plan::{Change, Plan, closing_of_rollback};
 use crate::state::{Situation, State};
 
@@ -51,6 +52,7 @@ pub(super) async fn execute(context: &Context, options: &RollbackOptions) -> Res
     guard.release().await;
     let mut outcome = result?;
     outcome.seconds = begun.elapsed().as_secs_f64();
+    context.report(|surroundings| ticket::of_rollback(&outcome, surroundings));
     if let Some(revision) = outcome.verified_revision {
         context.say(format!("rolled back at revision {revision} in {:.1} s", outcome.seconds));
     }
@@ -92,8 +94,34 @@ pub(super) struct Restoring<'a> {
     pub(super) entries: Entries,
 }
 
+/// What was found before anything is written.
+struct BeforeRollback {
+    reading: Reading,
+    diff: Diff,
+    plan: Plan,
+    /// The history key's value.
+    previous: Option<Bytes>,
+    /// What is there may be anything, a history key that cannot be read too: it is overwritten all the same.
+    situation: Option<Situation>,
+    choices: Choices,
+    target: Option<Version>,
+    outcome: RollbackOutcome,
+}
+
 impl Restoring<'_> {
     async fn guarded(&mut self) -> Result<RollbackOutcome, Failure> {
+        let mut found = self.look().await?;
+        if found.diff.is_empty() && found.previous.is_none() {
+            let keys = thousands(found.outcome.differences.equal);
+            self.context.say(format!("nothing to do: all {keys} metadata keys are as in the backup"));
+            return Ok(found.outcome);
+        }
+        self.confirm(&found).await?;
+        found.outcome.copy = self.save_what_is_there(&found).await?;
+        self.restore(found).await
+    }
+
+    async fn look(&mut self) -> Result<BeforeRollback> {
         let context = self.context;
         let recorded = self.recorded().await?;
         let choices = self.choices(recorded.as_ref());
@@ -107,13 +135,10 @@ impl Restoring<'_> {
         let (reading, diff) = context.read_records_against(self.etcd, expected).await?;
         self.same_cluster(reading.cluster_id)?;
         let target = recorded.as_ref().and_then(History::target);
-        // What is there may be anything, a history key that cannot be read too: it is overwritten all the same.
-        let situation = context.situation(&reading.records);
+        let situation = context.situation(&reading.records).ok();
         self.is_a_way_back(&reading.records)?;
-        let previous = reading.records.history().cloned();
         let plan = Plan::of_rollback(&diff, reading.revision);
-        let frame = self.frame(&reading.records);
-        let mut outcome = RollbackOutcome {
+        let outcome = RollbackOutcome {
             header: context.header("rollback", Ended::NothingToDo, state_of(&backup), next(context, target.as_ref())),
             backup: RestoredBackup {
                 path: self.backup.path.display().to_string(),
@@ -123,52 +148,59 @@ impl Restoring<'_> {
             copy: None,
             collection_changes: collections(&reading.records, &backup),
             since: since(recorded.as_ref(), &backup, &handed_over, &reading.records),
-            files: None,
-            to_build_again: if choices.rebuild_handed_over { handed_over.clone() } else { Vec::new() },
+            files: self.check_files(&handed_over, choices.rebuild_handed_over).await?,
+            to_build_again: if choices.rebuild_handed_over { handed_over } else { Vec::new() },
             differences: diff.counts(),
             totals: plan.totals(),
             verified_revision: None,
             seconds: 0.0,
         };
-        drop(backup);
-        outcome.files = self.check_files(&handed_over, choices.rebuild_handed_over).await?;
-        if diff.is_empty() && previous.is_none() {
-            let keys = thousands(outcome.differences.equal);
-            context.say(format!("nothing to do: all {keys} metadata keys are as in the backup"));
-            return Ok(outcome);
-        }
-        context.say(outcome.collection_changes.in_words());
-        self.warn_of_files(&outcome, target.as_ref());
-        let changes = in_words(&outcome);
-        context.say(format!("plan: {changes}"));
-        context.check_room_and_rights(self.etcd, &plan, &Records::default()).await?;
+        let previous = reading.records.history().cloned();
+        Ok(BeforeRollback { reading, diff, plan, previous, situation, choices, target, outcome })
+    }
+
+    /// Says what is going to happen, whether it can, and asks.
+    async fn confirm(&self, found: &BeforeRollback) -> Result<()> {
+        let context = self.context;
+        context.say(found.outcome.collection_changes.in_words());
+        self.warn_of_files(&found.outcome, found.target.as_ref());
+        context.say(format!("plan: {}", found.outcome.in_words()));
+        context.check_room_and_rights(self.etcd, &found.plan, &Records::default()).await?;
         let question = format!(
             "This will be written now:\n  etcd cluster {:x} at {}\n  meta root    {}\n  becomes      what {} holds: {}\n",
-            reading.cluster_id,
+            found.reading.cluster_id,
             self.etcd.endpoint(),
             context.config.meta_root,
             self.backup.path.display(),
             describe(self.backup)
         );
         context.ask(self.options.yes, "", &question).await?;
-        // Half a restored backup is worth no copy: the copy was made when this began.
-        let is_resumed = situation.as_ref().is_ok_and(|found| {
-            found
-                .history
-                .as_ref()
-                .is_some_and(|history| history.operation == Operation::Rollback && history.state == Completion::Running)
-        });
-        if !self.options.no_copy && !is_resumed && reading.records.keys() > 0 {
-            let found = situation.as_ref().map_or(crate::layout::Found::Mixed, |situation| situation.found);
-            let file = copy_name(&self.backup.path);
-            context
-                .check_room_for_backup(&file, &reading)
-                .context("the copy of what is there now (--no-copy: none)")?;
-            let of = Moment { revision: None, while_running: false };
-            let written = context.write_backup(self.etcd, &file, of, |_, _| Ok(found)).await?;
-            context.say(format!("what was there before is saved in {}", file.display()));
-            outcome.copy = Some(BackupFile::from(&written));
+        Ok(())
+    }
+
+    /// Copies what is there beside the backup. Half a restored backup is worth no copy: it was made when that rollback began.
+    async fn save_what_is_there(&self, found: &BeforeRollback) -> Result<Option<BackupFile>> {
+        let context = self.context;
+        let history = found.situation.as_ref().and_then(|situation| situation.history.as_ref());
+        let is_resumed = history
+            .is_some_and(|history| history.operation == Operation::Rollback && history.state == Completion::Running);
+        if self.options.no_copy || is_resumed || found.reading.records.keys() == 0 {
+            return Ok(None);
         }
+        let layout = found.situation.as_ref().map_or(Found::Mixed, |situation| situation.found);
+        let file = copy_name(&self.backup.path);
+        let check = context.check_room_for_backup(&file, &found.reading);
+        check.context("the copy of what is there now (--no-copy: none)")?;
+        let of = Moment { revision: None, while_running: false };
+        let written = context.write_backup(self.etcd, &file, of, |_, _| Ok(layout)).await?;
+        context.say(format!("what was there before is saved in {}", file.display()));
+        Ok(Some(BackupFile::from(&written)))
+    }
+
+    async fn restore(&self, found: BeforeRollback) -> Result<RollbackOutcome, Failure> {
+        let context = self.context;
+        let BeforeRollback { reading, diff, plan, previous, choices, mut outcome, .. } = found;
+        let frame = self.frame(&reading.records);
         let cuts = cuts(&context.root, self.entries.iter().map(|(key, value)| (key, value)), &reading.cuts);
         drop(reading);
         let history =
@@ -178,13 +210,8 @@ impl Restoring<'_> {
             Some(_) => Failure { exit: Exit::Interrupted, ..failure },
             None => failure,
         })?;
-        context.say(format!("done: {changes}"));
-        let differences = &outcome.differences;
-        for (what, counts) in
-            [("missing", &differences.missing), ("different", &differences.different), ("extra", &differences.extra)]
-        {
-            counts.iter().for_each(|(prefix, keys)| context.say(format!("  {what}: {prefix} {}", thousands(*keys))));
-        }
+        context.say(format!("done: {}", outcome.in_words()));
+        outcome.differences_in_words().iter().for_each(|line| context.say(format!("  {line}")));
         context.say_compaction(self.etcd, revision, outcome.totals).await;
         outcome.header.ended = Ended::Done;
         outcome.verified_revision = Some(revision);
@@ -308,19 +335,6 @@ fn next(context: &Context, target: Option<&Version>) -> Next {
     Next::new(
         Step::StartOld,
         format!("mind the message log ({log}); start {version}, and look whether searches work before you rely on it"),
-    )
-}
-
-fn in_words(outcome: &RollbackOutcome) -> String {
-    let differences = &outcome.differences;
-    format!(
-        "{} keys put back ({} missing, {} different; {}), {} deleted that the backup does not have, {} left as they are",
-        thousands(outcome.totals.puts),
-        thousands(differences.missing.values().sum()),
-        thousands(differences.different.values().sum()),
-        bytes(outcome.totals.put_bytes),
-        thousands(differences.extra.values().sum()),
-        thousands(differences.equal)
     )
 }
 

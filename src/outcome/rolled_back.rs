@@ -8,6 +8,7 @@ use super::backed_up::BackupFile;
 use super::files_checked::FilesFound;
 use super::going_back::Since;
 use super::words::Text;
+use crate::amounts::{bytes, many, thousands};
 use crate::catalog::report::Rebuilt;
 use crate::diff::Counts;
 use crate::plan::Totals;
@@ -38,6 +39,33 @@ pub struct RollbackOutcome {
     pub verified_revision: Option<i64>,
     /// How long it took, in seconds.
     pub seconds: f64,
+}
+
+impl RollbackOutcome {
+    /// What is written, in numbers.
+    pub fn in_words(&self) -> String {
+        let differences = &self.differences;
+        format!(
+            "{} put back ({} missing, {} different; {}), {} deleted that the backup does not have, {} left as they are",
+            many(self.totals.puts, "key", "keys"),
+            thousands(differences.missing.values().sum()),
+            thousands(differences.different.values().sum()),
+            bytes(self.totals.put_bytes),
+            thousands(differences.extra.values().sum()),
+            thousands(differences.equal)
+        )
+    }
+
+    /// How the backup and etcd differed, a line for each prefix.
+    pub fn differences_in_words(&self) -> Vec<String> {
+        let differences = &self.differences;
+        let kinds =
+            [("missing", &differences.missing), ("different", &differences.different), ("extra", &differences.extra)];
+        let lines = kinds.into_iter().flat_map(|(what, counts)| {
+            counts.iter().map(move |(prefix, keys)| format!("{what}: {prefix} {}", thousands(*keys)))
+        });
+        lines.collect()
+    }
 }
 
 /// The backup that a rollback goes back to.

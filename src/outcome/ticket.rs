@@ -1,11 +1,13 @@
 //! What a command found or did, as Markdown for a change ticket: complete in itself, and without secrets.
 
 use super::failed::Failure;
+use super::going_back::index;
 use super::migration::{finding, headline, summary, wrongs};
 use super::planned::PlanOutcome;
 use super::ran::RunOutcome;
+use super::rolled_back::RollbackOutcome;
 use super::verified::VerifyOutcome;
-use super::words::{self, refusals};
+use super::words::{self, Text, refusals};
 use super::{Ended, Next};
 use crate::amounts::{bytes, many, thousands};
 use crate::config::Stated;
@@ -275,11 +277,49 @@ pub fn of_verify(outcome: &VerifyOutcome, surroundings: &Surroundings) -> String
     page.finish()
 }
 
+/// The report of `rollback`.
+pub fn of_rollback(outcome: &RollbackOutcome, surroundings: &Surroundings) -> String {
+    let verdict = match outcome.verified_revision {
+        Some(_) => format!("rolled back: {}", outcome.in_words()),
+        None => "there was nothing to do: the metadata was as in the backup".to_owned(),
+    };
+    let mut page = TicketPage::begin("rollback", &verdict, surroundings);
+    page.title("What was done");
+    let backup = &outcome.backup;
+    let revision = backup.revision.map_or_else(String::new, |revision| format!(" of revision {revision}"));
+    page.text(&format!("the backup {}: {}{revision}", backup.path, many(backup.keys, "key", "keys")));
+    if let Some(copy) = &outcome.copy {
+        page.text(&format!("what was there before: {}, SHA-256 of the data {}", copy.path, copy.stream_sha256));
+    }
+    if let Some(revision) = outcome.verified_revision {
+        let seconds = outcome.seconds;
+        page.text(&format!("everything was read back at revision {revision} and compared, in {seconds:.1} s"));
+        page.text(&outcome.differences_in_words().join("\n"));
+    }
+    page.title("Collections");
+    page.text(&outcome.collection_changes.in_words());
+    page.title("Files");
+    match (&outcome.files, outcome.since.in_words()) {
+        (Some(files), _) => {
+            let mut list = Text::new(true);
+            list.line(files.headline());
+            files.list(&mut list);
+            page.text(&list.finish());
+        }
+        (None, Some(since)) => page.text(&format!("nobody has looked whether they are there (--check-files)\n{since}")),
+        (None, None) => page.text("nobody has looked whether they are there (--check-files)"),
+    }
+    outcome.to_build_again.iter().for_each(|one| page.text(&format!("Milvus 2.1 builds this again: {}", index(one))));
+    page.next(&outcome.header.next);
+    page.finish()
+}
+
 /// The report of a command that failed before it could say more.
-pub fn of_failure(command: &str, failure: &Failure, surroundings: &Surroundings) -> String {
+pub fn of_failure(command: &str, failure: &Failure, next: &Next, surroundings: &Surroundings) -> String {
     let mut page = TicketPage::begin(command, failed(failure), surroundings);
     page.title("What went wrong");
     page.text(&failure.to_string());
+    page.next(next);
     page.finish()
 }
 

@@ -8,7 +8,11 @@ use crate::common::gate::Moment;
 use crate::common::{Etcd, Tool, Version, on_both_versions, said};
 use crate::{running_milvus, says, stopped_milvus};
 
-on_both_versions![plan_run_and_verify_write_what_a_ticket_wants, a_run_that_fails_says_in_its_report_how_far_it_got];
+on_both_versions![
+    plan_run_and_verify_write_what_a_ticket_wants,
+    a_run_that_fails_says_in_its_report_how_far_it_got,
+    a_rollback_says_in_its_report_what_came_back_and_what_went,
+];
 
 fn report(tool: &Tool, name: &str) -> String {
     let text = fs::read_to_string(tool.dir().join(name)).unwrap();
@@ -81,6 +85,35 @@ fn plan_run_and_verify_write_what_a_ticket_wants(version: Version) {
     says(&tool, &["verify", "--backup", "migration.bak", "--report", "verify.md"], 1);
     assert_has(&report(&tool, "verify.md"), &["**NOT what the migration of the backup gives**", "channelwatch/extra"]);
     assert_eq!(names(&tool), ["migration.bak", "migration.yaml", "plan.md", "run.md", "verify.md"]);
+}
+
+fn a_rollback_says_in_its_report_what_came_back_and_what_went(version: Version) {
+    let etcd = stopped_milvus(version);
+    let tool = Tool::new(&etcd);
+    says(&tool, &["run", "--with-backup"], 0);
+    says(&tool, &["rollback", "--report", "back.md", "--no-copy", "--check-files", "--storage-dir", "empty"], 1);
+    assert_has(
+        &report(&tool, "back.md"),
+        &["**refused or failed: no metadata was written (exit code 1)**", "\n## What went wrong\n", "\n## Next\n"],
+    );
+    says(&tool, &["rollback", "--report", "back.md"], 0);
+    let back = report(&tool, "back.md");
+    assert_has(
+        &back,
+        &[
+            "**rolled back: ",
+            "- the backup migration.bak: ",
+            "- what was there before: migration.bak.before-rollback-",
+            "read back at revision ",
+            "- missing: ",
+            "- extra: ",
+            "20 of the 20 collections here are in the backup",
+            "nobody has looked whether they are there (--check-files)",
+            "start Milvus 2.1.4",
+        ],
+    );
+    says(&tool, &["rollback", "--report", "back.md"], 0);
+    assert_has(&report(&tool, "back.md"), &["**there was nothing to do: "]);
 }
 
 fn a_run_that_fails_says_in_its_report_how_far_it_got(version: Version) {

@@ -145,13 +145,9 @@ fn what_is_missing_or_empty_is_told_by_collection() {
     let text = tool.call(&["check-files", &site.flag()]).code(1);
     let text = said(&text);
     assert!(text.starts_with("etcd at") || text.contains("3 of "), "{text}");
-    for expected in [
-        &*binlog,
-        &format!("{statslog} (there, but empty)"),
-        &index,
-        "rows cannot be reached",
-        "has to be built again",
-    ] {
+    for expected in
+        [&*binlog, &format!("{statslog} (there, but empty)"), &index, "rows cannot be reached", "has to be built again"]
+    {
         assert!(text.contains(expected), "{expected}: {text}");
     }
 }

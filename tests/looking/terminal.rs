@@ -28,8 +28,12 @@ struct Session {
 
 impl Session {
     fn start(tool: &Tool, args: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::start_with(tool, args, variables, 200)
+    }
+
+    fn start_with(tool: &Tool, args: &[&str], variables: &[(&str, &str)], columns: u16) -> Self {
         let (terminal, inner) = open().unwrap();
-        terminal.resize(Size::new(50, 200)).unwrap();
+        terminal.resize(Size::new(50, columns)).unwrap();
         let mut command = std::process::Command::new(PROGRAM);
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
@@ -125,6 +129,41 @@ fn run_shows_what_it_will_do_and_asks() {
     assert_eq!(code, Some(0), "{shown}");
     assert!(shown.contains("next: `verify`, then start Milvus 2.2.0"), "{shown}");
     assert!(migrated(&etcd) && etcd.leases().is_empty());
+}
+
+/// Every command of the runbook, and what they refuse.
+#[test]
+fn on_sixty_columns_no_word_is_broken() {
+    const COLUMNS: usize = 60;
+    let etcd = sample(Version::V3_5);
+    let tool = Tool::new(&etcd);
+    for (args, expected) in [
+        (&["status"][..], 0),
+        (&["plan", "--details"], 0),
+        (&["run", "--yes"], 1),
+        (&["backup"], 0),
+        (&["inspect", "migration.bak"], 0),
+        (&["run", "--yes"], 0),
+        (&["verify"], 0),
+        (&["backup"], 1),
+        (&["rollback", "--yes"], 0),
+        (&["--help"], 0),
+    ] {
+        let (code, shown) = Session::start_with(&tool, args, &[], COLUMNS as u16).end();
+        assert_eq!(code, Some(expected), "{args:?}: {shown}");
+        let plain = console::strip_ansi_codes(&shown).replace('\r', "\n");
+        let too_long = |line: &&str| console::measure_text_width(line) > COLUMNS && line.trim().contains(' ');
+        let broken: Vec<_> = plain.lines().filter(too_long).collect();
+        assert!(broken.is_empty(), "{args:?}: {broken:#?}");
+    }
+    // Where there is no progress, which says something else each time, the words are the same at any width.
+    for args in [&["inspect", "migration.bak"][..], &["plan", "--help"]] {
+        let words = |columns| -> Vec<String> {
+            let (_, shown) = Session::start_with(&tool, args, &[], columns).end();
+            shown.split_whitespace().map(str::to_owned).collect()
+        };
+        assert_eq!(words(60), words(400), "{args:?}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! etcd's own speed, without this tool: what the benchmark holds `backup`, `run` and `rollback` against.
 //!
 //! `floors read` reads all keys under by-dev/meta/ in plain pages and drops them, in pages of several sizes: one loop, and two at
-//! a time that read a half each (where the middle is, is known from before).
+//! a time that read a half each (where the middle is, is known from before); and, to be held against these, once with the tool's reader.
 //! `floors write SINCE DELETES` puts the same keys and values that were put under by-dev/meta/ since the revision SINCE, under
 //! another prefix, in batches of several sizes and with several of them under way; then deletes so many of them again, in ranges of
 //! up to 1,000 keys.
@@ -16,6 +16,8 @@ use anyhow::{Context, Result, bail};
 use etcd_client::{Client, DeleteOptions, GetOptions, Txn, TxnOp};
 use futures::future::try_join;
 use futures::stream::{self, StreamExt, TryStreamExt};
+use meta_migration::config::{self, Overrides};
+use meta_migration::etcd::Etcd;
 
 const FIRST: &str = "by-dev/meta/";
 const END: &str = "by-dev/meta0";
@@ -64,7 +66,18 @@ async fn reads(client: &Client) -> Result<BTreeMap<String, f64>> {
         try_join(halves.0, halves.1).await?;
         times.insert(format!("two loops, pages of {page}"), begun.elapsed().as_secs_f64());
     }
+    times.insert("the tool's reader".into(), read_as_the_tool_does().await?);
     Ok(times)
+}
+
+/// The seconds that the tool's reader takes for the same keys; they are dropped, too. Connecting is not counted.
+async fn read_as_the_tool_does() -> Result<f64> {
+    let given = Overrides { endpoints: std::env::var("ETCD_ENDPOINTS").ok(), ..Overrides::default() };
+    let etcd = Etcd::connect(&config::load(None, &given)?.etcd).await?;
+    let begun = Instant::now();
+    let mut snapshot = etcd.snapshot(FIRST).await?;
+    while snapshot.next_page().await?.is_some() {}
+    Ok(begun.elapsed().as_secs_f64())
 }
 
 /// Reads all keys from `start` up to `end`; how many they are, and the one in the middle.

@@ -28,6 +28,7 @@ pub mod history;
 pub mod layout;
 pub mod outcome;
 pub mod pace;
+pub mod parallel;
 pub mod plan;
 pub mod state;
 pub mod stop;

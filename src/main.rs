@@ -12,6 +12,10 @@ use meta_migration::outcome::failed::FailureOutcome;
 use meta_migration::terminal::console::{Console, LogFormat, OutputFormat, Volume};
 use meta_migration::terminal::output;
 
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match cli::parse_from(std::env::args_os()) {
         Ok(cli) => cli,

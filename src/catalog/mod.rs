@@ -36,10 +36,12 @@ use crate::layout::families::{Family, Side};
 use crate::layout::is_tombstone;
 use crate::layout::keys::{Key, KeyError, printable};
 use crate::layout::messages::target::AliasInfo;
+use crate::parallel::both;
 use crate::version::Layout;
+use alias::Aliases;
 use channel::MessageLog;
 use collection::{Collections, Form, Standing};
-use names::Rename;
+use names::{Names, Rename};
 use problem::Problem;
 use records::{Record, Records, Writing};
 use report::{LeftOut, Report};
@@ -96,22 +98,42 @@ pub fn convert(records: &Records, layout: Layout, options: &Options) -> Conversi
     let mut writing = collection::write(records, &collections, layout, &names, options.precedence);
     collections.take_new_names(&names);
     writing.problems.extend(malformed(records));
-    let (segments, positions) = segment::convert(records, &collections, layout);
+    // Segments are half of the work.
+    let ((segments, positions), others) = both(
+        || segment::convert(records, &collections, layout),
+        || {
+            let not_switched = !is_switched(&collections, options.precedence);
+            not_switched.then(|| all_but_segments(records, &collections, &aliases, layout, &names, options))
+        },
+    );
     writing.append(segments);
-    if !is_switched(&collections, options.precedence) {
-        writing.append(alias::write(&aliases, &collections, layout, &names, options.precedence));
-        let (indexes, written) = index::convert(records, &collections, options.precedence);
-        writing.append(written);
-        writing.append(segment_index::convert(records, &collections, &indexes, options));
-        writing.append(load_state::convert(records, &collections, &indexes, layout, options.precedence));
-        let keeps_newer = options.precedence == Precedence::Newer;
-        writing.append(channel::write(records, &collections, positions, options.message_log, keeps_newer));
-        writing.report.warnings.extend(unknown::warnings(records));
-    } else {
+    match others {
+        Some(others) => {
+            writing.append(others);
+            let keeps_newer = options.precedence == Precedence::Newer;
+            writing.append(channel::write(records, &collections, positions, options.message_log, keeps_newer));
+            writing.report.warnings.extend(unknown::warnings(records));
+        }
         // What is left of the 2.1 layout goes, right or wrong: the new records are complete.
-        writing.problems.retain(|problem| !is_of_source(&problem.key));
+        None => writing.problems.retain(|problem| !is_of_source(&problem.key)),
     }
     finish(records, &collections, layout, options, writing, refusals)
+}
+
+fn all_but_segments(
+    records: &Records,
+    collections: &Collections,
+    aliases: &Aliases,
+    layout: Layout,
+    names: &Names,
+    options: &Options,
+) -> Writing {
+    let mut writing = alias::write(aliases, collections, layout, names, options.precedence);
+    let (indexes, written) = index::convert(records, collections, options.precedence);
+    writing.append(written);
+    writing.append(segment_index::convert(records, collections, &indexes, options));
+    writing.append(load_state::convert(records, collections, &indexes, layout, options.precedence));
+    writing
 }
 
 /// Whether an interrupted run had switched all collections: then only the cleaning up is left, and what a newer Milvus has changed
@@ -137,7 +159,7 @@ fn finish(
     let mut should: BTreeMap<Bytes, Bytes> =
         written.into_iter().map(|(key, value)| (Bytes::from(key.to_string()), value)).collect();
     let is_switched = is_switched(collections, options.precedence);
-    for record in records.iter().filter(|record| !should.contains_key(&record.key)).collect::<Vec<_>>() {
+    for record in not_among(records, &should) {
         let stays = match stays(record, records, collections, layout, options.precedence) {
             // Nothing of 2.1 stands against it: a newer Milvus may have been at work, and removes itself what it has dropped.
             Stays::Leftover if is_switched => Stays::Yes,
@@ -162,6 +184,16 @@ fn finish(
     Conversion { should, report, problems: problem::sorted(problems), refusals }
 }
 
+/// The records that nothing was written to. Both are in order, so that a walk through them side by side tells.
+fn not_among<'a>(records: &'a Records, should: &BTreeMap<Bytes, Bytes>) -> Vec<&'a Record> {
+    let mut written = should.keys().peekable();
+    let is_new = |record: &&Record| {
+        while written.next_if(|key| **key < record.key).is_some() {}
+        written.next_if(|key| **key == record.key).is_none()
+    };
+    records.iter().filter(is_new).collect()
+}
+
 /// What becomes of a key that nothing was written to.
 enum Stays {
     Yes,
@@ -179,7 +211,7 @@ fn stays(
 ) -> Stays {
     let Ok(parsed) = Key::parse(&record.key) else {
         // A malformed key of 2.1 or among the collections is a problem; others are not ours to change.
-        let goes = matches!(crate::layout::keys::family_of(&record.key).side(), Side::Source | Side::Both);
+        let goes = matches!(record.family.side(), Side::Source | Side::Both);
         return if goes { Stays::No } else { Stays::Yes };
     };
     match parsed.side() {

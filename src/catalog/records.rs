@@ -19,6 +19,8 @@ pub struct Record {
     pub key: Bytes,
     /// The value.
     pub value: Bytes,
+    /// The family of the key, whether it has the right form or not.
+    pub family: Family,
 }
 
 /// A plain key's value and its snapshots by timestamp; tombstones are values too.
@@ -53,7 +55,7 @@ impl Records {
                 self.users.extend(user.map(str::to_owned));
                 keys::count(&mut self.others, &key);
             }
-            _ => self.all.push(Record { key, value }),
+            family => self.all.push(Record { key, value, family }),
         }
     }
 
@@ -68,10 +70,10 @@ impl Records {
             return self.add(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
         }
         // Keys come in order, so those of a family come one after the other.
-        if self.all.last().is_some_and(|last| last.value.is_empty() && keys::family_of(&last.key) == family) {
+        if self.all.last().is_some_and(|last| last.value.is_empty() && last.family == family) {
             self.left_off += 1;
         } else {
-            self.all.push(Record { key: Bytes::copy_from_slice(key), value: Bytes::new() });
+            self.all.push(Record { key: Bytes::copy_from_slice(key), value: Bytes::new(), family });
         }
     }
 
@@ -153,7 +155,7 @@ impl Records {
     pub fn source_keys(&self) -> BTreeMap<String, u64> {
         let mut counts = BTreeMap::new();
         for record in &self.all {
-            if keys::family_of(&record.key).side() == Side::Source {
+            if record.family.side() == Side::Source {
                 keys::count(&mut counts, &record.key);
             }
         }
@@ -164,7 +166,7 @@ impl Records {
     pub fn target_keys(&self) -> BTreeMap<String, u64> {
         let mut counts = BTreeMap::new();
         for record in &self.all {
-            if keys::family_of(&record.key).side() == Side::Target {
+            if record.family.side() == Side::Target {
                 keys::count(&mut counts, &record.key);
             }
         }

@@ -1,6 +1,7 @@
 //! `run`: from the 2.1 layout to the target's own. `repair`: the same for what another tool migrated.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, bail};
@@ -9,9 +10,11 @@ use semver::Version;
 
 use super::metadata::{Moment, Reading};
 use super::read_back::{ReadBack, cuts};
-use super::{Context, course_of, interrupted, log_changes, refusal, take};
+use super::way_back::record_of;
+use super::{Context, course_of, describe, interrupted, log_changes, refusal, take};
 use crate::amounts::{bytes, thousands};
 use crate::apply::Applier;
+use crate::backup::Backup;
 use crate::backup::write::Written;
 use crate::batches::transactions;
 use crate::catalog::{self, Conversion, check};
@@ -30,6 +33,7 @@ use crate::outcome::ran::RunOutcome;
 use crate::outcome::ticket;
 use crate::outcome::words::{self, refusals};
 use crate::outcome::{Ended, Next, Step};
+use crate::parallel::both;
 use crate::plan::{Change, Plan, opening_of_run};
 use crate::state::{Situation, State};
 use crate::version::{Layout, Way, bad_target, way};
@@ -191,11 +195,16 @@ impl Context {
         conversion.report.warnings.extend(
             bad.map(|bad| format!("Milvus {target} is better not taken: {}. Take {} instead", bad.why, bad.instead)),
         );
-        let mut differ = Differ::new(conversion.should.iter().map(|(key, value)| (key.clone(), value.clone())));
-        reading.records.iter().for_each(|record| differ.add(record.key.clone(), &record.value));
-        let diff = differ.finish();
-        let plan = Plan::of_run(&diff, reading.revision);
-        let checked = check::check(&conversion.should, Some(layout));
+        let (checked, (diff, plan)) = both(
+            || check::check(&conversion.should, Some(layout)),
+            || {
+                let mut differ = Differ::new(conversion.should.iter().map(|(key, value)| (key.clone(), value.clone())));
+                reading.records.iter().for_each(|record| differ.add(record.key.clone(), &record.value));
+                let diff = differ.finish();
+                let plan = Plan::of_run(&diff, reading.revision);
+                (diff, plan)
+            },
+        );
         let mut untouched = diff.equal.clone();
         for (prefix, keys) in reading.records.others() {
             *untouched.entry(prefix.clone()).or_default() += keys;
@@ -237,10 +246,14 @@ impl Migration<'_> {
         if nothing_to_do(context, course, outcome)? {
             return Ok(());
         }
-        let worked = context.work_out(&reading, &situation, self.options, self.operation, self.target);
+        // A backup of a large cluster takes as long to check as the plan to be made.
+        let (fitting, worked) = both(
+            || self.backup_to_lean_on(&situation).map(|file| context.fitting_backup(file, &reading)),
+            || context.work_out(&reading, &situation, self.options, self.operation, self.target),
+        );
         self.check_problems(&worked)?;
         outcome.migration = Some(worked.summary.clone());
-        self.migrate(reading, &situation, worked, choices, outcome).await
+        self.migrate(reading, &situation, (worked, fitting), choices, outcome).await
     }
 
     fn choices(&self) -> Choices {
@@ -277,7 +290,7 @@ impl Migration<'_> {
         &self,
         reading: Reading,
         situation: &Situation,
-        mut worked: Worked,
+        (mut worked, fitting): (Worked, Option<Result<Backup>>),
         choices: Choices,
         outcome: &mut RunOutcome,
     ) -> Result<(), Failure> {
@@ -302,7 +315,7 @@ impl Migration<'_> {
         if self.options.with_backup && !is_resumed {
             context.check_room_for_backup(&context.backup_file()?, &reading)?;
         }
-        let way_back = self.way_back(&reading, situation)?;
+        let way_back = self.way_back(situation, fitting)?;
         if way_back.is_none() && (!self.options.with_backup || is_resumed) {
             context.console.warn("there is no backup: there is no way back from here");
         }
@@ -358,8 +371,18 @@ impl Migration<'_> {
         )
     }
 
+    /// The backup that was made before, where it has to be the way back.
+    fn backup_to_lean_on(&self, situation: &Situation) -> Option<&Path> {
+        let is_made_before = situation.history.is_none() && !self.options.with_backup && !self.options.no_backup;
+        self.context.config.backup_file.as_deref().filter(|_| is_made_before)
+    }
+
     /// The backup that is the way back, where it was made before: it has to fit. None where one is made now, or none is wanted.
-    fn way_back(&self, reading: &Reading, situation: &Situation) -> Result<Option<BackupRecord>> {
+    fn way_back(&self, situation: &Situation, fitting: Option<Result<Backup>>) -> Result<Option<BackupRecord>> {
+        if let Some(backup) = fitting.transpose()? {
+            self.context.say(format!("the way back is {}: {}", backup.path.display(), describe(&backup)));
+            return Ok(Some(record_of(&backup)));
+        }
         let Some(file) = &self.context.config.backup_file else { return Ok(None) };
         match &situation.history {
             Some(history) if !self.options.no_backup => {
@@ -373,9 +396,6 @@ impl Migration<'_> {
                 })?;
                 self.context.say(format!("the way back is {}, made before this was interrupted", file.display()));
                 Ok(Some(recorded))
-            }
-            None if !self.options.with_backup && !self.options.no_backup => {
-                self.context.fitting_backup(file, reading).map(Some)
             }
             _ => Ok(None),
         }

@@ -26,7 +26,7 @@ const REMEDY: &str = "make one with `backup` or `run --with-backup`, correct con
 
 impl Context {
     /// Reads the backup that is to be the way back, and holds it against what was read.
-    pub(super) fn fitting_backup(&self, file: &Path, reading: &Reading) -> Result<BackupRecord> {
+    pub(super) fn fitting_backup(&self, file: &Path, reading: &Reading) -> Result<Backup> {
         let checked = self.read_content(file).and_then(|(backup, content)| {
             self.same_place(&backup, reading.cluster_id)?;
             if content != reading.content {
@@ -42,11 +42,9 @@ impl Context {
             }
             Ok(backup)
         });
-        let backup = checked.map_err(|error| {
+        checked.map_err(|error| {
             refusal(format!("there is no way back from here: {error:#}"), Next::new(Step::Backup, REMEDY))
-        })?;
-        self.say(format!("the way back is {}: {}", file.display(), describe(&backup)));
-        Ok(record_of(&backup))
+        })
     }
 
     /// The backup from before an interrupted run that stands at `file`: the one that is on record.

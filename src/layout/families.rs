@@ -166,6 +166,14 @@ impl Family {
 }
 
 impl Row {
+    /// Whether a plain key has its prefix, or is its one key.
+    pub(super) fn is_of(&self, key: &[u8]) -> bool {
+        match self.parts {
+            [] => key == self.prefix.as_bytes(),
+            _ => key.starts_with(self.prefix.as_bytes()),
+        }
+    }
+
     /// `root-coord/index/<collectionID>/<indexID>`
     pub(super) fn form(&self) -> String {
         let parts: Vec<String> = self.parts.iter().map(|(Id(name) | Name(name))| format!("<{name}>")).collect();

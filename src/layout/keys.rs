@@ -3,6 +3,7 @@
 //! A key that parses is built again byte for byte by its `Display`; so numbers are accepted in their canonical spelling only.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::LazyLock;
@@ -154,18 +155,27 @@ pub fn family_of(key: &[u8]) -> Family {
     .unwrap_or(Family::Other)
 }
 
-/// The row of a plain key. No prefix is the beginning of another, so it can only be the last that does not come after the key.
+/// The row of a plain key. Keys come in order, so it is nearly always the row of the one before.
 fn row_of(key: &[u8]) -> Option<&'static Row> {
+    thread_local! {
+        static LATEST: Cell<&'static Row> = const { Cell::new(&TABLE[0]) };
+    }
+    let latest = LATEST.get();
+    if latest.is_of(key) {
+        return Some(latest);
+    }
+    search_row_of(key).inspect(|row| LATEST.set(row))
+}
+
+/// No prefix is the beginning of another, so it can only be the last that does not come after the key.
+fn search_row_of(key: &[u8]) -> Option<&'static Row> {
     static SORTED: LazyLock<Vec<&Row>> = LazyLock::new(|| {
         let mut rows: Vec<_> = TABLE.iter().collect();
         rows.sort_by_key(|row| row.prefix);
         rows
     });
     let behind = SORTED.partition_point(|row| row.prefix.as_bytes() <= key);
-    SORTED[..behind].last().copied().filter(|row| match row.parts {
-        [] => key == row.prefix.as_bytes(),
-        _ => key.starts_with(row.prefix.as_bytes()),
-    })
+    SORTED[..behind].last().copied().filter(|row| row.is_of(key))
 }
 
 /// Whether a key is part of what is backed up, compared and counted: sessions and our history are not.

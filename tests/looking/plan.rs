@@ -36,6 +36,20 @@ fn the_plan_for_the_sample_tells_everything_by_name() {
     assert_snapshot!("plan_of_the_sample", redacted(&stdout(&plan)));
 }
 
+/// What the README shows is what a person sees.
+#[test]
+fn the_plan_for_the_sample_is_the_one_in_the_readme() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let begin = readme.find("```console\n`run` would").unwrap() + "```console\n".len();
+    let shown = readme[begin..].split("```\n").next().unwrap();
+    let etcd = sample(Version::V3_5);
+    let tool = Tool::configured(&format!("etcd: {{ endpoints: ['{}'] }}\n", etcd.endpoint()));
+    let plan = stdout(&tool.call(&["--source-version", "2.1.0", "--target-version", "2.2.16", "plan"]).code(0));
+    for line in shown.lines().filter(|line| *line != "…") {
+        assert!(plan.lines().any(|other| other == line), "{line:?} is not in:\n{plan}");
+    }
+}
+
 #[test]
 fn the_plan_for_migrated_metadata_has_nothing_to_do() {
     let etcd = sample(Version::V3_5);

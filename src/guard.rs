@@ -84,6 +84,17 @@ impl Guard {
     /// # Errors
     /// A component is registered, the lock is held, or etcd does not answer.
     pub async fn acquire(etcd: &Etcd, root: &str) -> Result<Self, GuardError> {
+        for _ in 1..ATTEMPTS {
+            match Self::try_acquire(etcd, root).await {
+                // The lease ended before it was ever used: etcd, or this machine, stood still for longer. Nothing was held yet.
+                Err(GuardError::Etcd(EtcdError::LeaseNotFound { .. })) => {}
+                outcome => return outcome,
+            }
+        }
+        Self::try_acquire(etcd, root).await
+    }
+
+    async fn try_acquire(etcd: &Etcd, root: &str) -> Result<Self, GuardError> {
         let lease = etcd
             .call("get a lease for the migration lock", async |mut client| {
                 Ok(client.lease_grant(LEASE_SECONDS, None).await?.id())

@@ -15,6 +15,7 @@ on_both_versions![
     of_two_tools_started_together_exactly_one_migrates,
     the_original_tool_at_work_is_told,
     of_this_tool_and_the_original_exactly_one_gets_the_lock,
+    a_lease_that_ends_before_the_lock_is_held_is_asked_for_again,
     a_lock_that_is_gone_stops_the_run,
     a_lock_that_is_somebody_elses_now_stops_the_run,
     the_lock_is_given_back_at_the_end_and_after_a_refusal,
@@ -133,6 +134,20 @@ fn of_this_tool_and_the_original_exactly_one_gets_the_lock(version: Version) {
             assert_same(&scene.before, &scene.dump(), "the original's");
         }
         scene.etcd.revoke(lease);
+    }
+}
+
+/// etcd stands still while the lock is taken, for longer than the lease.
+fn a_lease_that_ends_before_the_lock_is_held_is_asked_for_again(version: Version) {
+    let scene = Scene::on(version);
+    for moment in [Moment::Before, Moment::After] {
+        scene.start_over_for("run");
+        let running = scene.tool.catch_at(&["run"], &scene.etcd, "Lock", 1, moment);
+        scene.etcd.leases().into_iter().for_each(|lease| scene.etcd.revoke(lease));
+        running.go_on();
+        running.wait().code(0);
+        assert_same(&scene.migrated, &scene.dump(), moment);
+        assert_eq!((scene.etcd.get(LOCK), scene.etcd.leases().len()), (None, 0));
     }
 }
 

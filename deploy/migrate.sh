@@ -59,6 +59,7 @@ Usage: migrate.sh -i INSTANCE -s VERSION -t VERSION [OPTIONS]
   -k BOOL     go on without metadata that cannot be migrated, instead of refusing [false]
   -x OPTIONS  options of the tool about the conversion: --rename-collection, --rename-alias, --rename-partition, --rebuild-index,
               --keep-index-files, --keep-newer; as plan says what helps, without quotes [none]
+  --keep-way-back BOOL  refuse unless Milvus's own configuration has the settings that keep the way back open [true]
   -d BOOL     delete our pods after success; the backup stays [false]
 
 Which etcd, which root, TLS and user are taken from the configuration that Milvus's own pods mount. What is given here says it where
@@ -110,7 +111,7 @@ usage_error() {
 # --- Arguments ---------------------------------------------------------------------------------------------------------
 
 namespace=default instance='' source_version='' target_version='' root_path='' meta_sub_path='' milvus_image=''
-tool_image=$DEFAULT_TOOL_IMAGE operation=migrate delete_leftovers=false skip_invalid=false tool_options='' storage_class=''
+tool_image=$DEFAULT_TOOL_IMAGE operation=migrate delete_leftovers=false skip_invalid=false keep_way_back=true tool_options='' storage_class=''
 etcd_endpoints='' auth_secret='' tls_secret='' tls_min_version='' pull_secrets='' context='' service_account='' labels=''
 resources=requests.cpu=100m,requests.memory=256Mi
 # The arguments without -o and -d, quoted for a shell: for the commands that we tell people to run.
@@ -148,6 +149,7 @@ parse_arguments() {
             p) pull_secrets=$OPTARG ;;
             k) skip_invalid=$OPTARG ;;
             x) tool_options=$OPTARG ;;
+            keep-way-back) keep_way_back=$OPTARG ;;
             context) context=$OPTARG ;;
             resources) resources=$OPTARG ;;
             labels) labels=$OPTARG ;;
@@ -217,6 +219,7 @@ check_arguments() {
         *) usage_error "-o '$operation' is none of migrate, rollback, plan, status, complete, cleanup" ;;
     esac
     matches "$skip_invalid" 'true|false' || usage_error "-k '$skip_invalid' is neither true nor false"
+    matches "$keep_way_back" 'true|false' || usage_error "--keep-way-back '$keep_way_back' is neither true nor false"
     # Any word, as the original script takes it.
     case $delete_leftovers in false | False | FALSE | no | 0 | '') delete_leftovers=false ;; *) delete_leftovers=true ;; esac
     local option='(--(rename-collection|rename-alias|rename-partition|rebuild-index)[ =][A-Za-z0-9_$=,/]+|--keep-index-files|--keep-newer)'
@@ -996,6 +999,7 @@ look() {
     local what=$1 script=$2 addresses
     addresses=$(milvus_addresses) || fail "cannot list the pods of Milvus"
     set -- --detailed-exitcode "${conversion[@]}"
+    [ "$operation$keep_way_back" != migratetrue ] || set -- "$@" --require-way-back-settings
     if [ -n "$addresses" ]; then
         note "Milvus's pods are at $addresses: its components have to be registered there, and nobody else"
         set -- "$@" "--expect-address=$addresses"
@@ -1221,7 +1225,7 @@ migrate() {
 "
     case $pod_exit in
         0 | 2) ;;
-        *) fail "it would not go through (exit code $pod_exit), see the log above. If pods of Milvus were replaced within the last minute, run again" ;;
+        *) fail "it would not go through (exit code $pod_exit), see the log above. If pods of Milvus were replaced within the last minute, run again. If nothing but settings for the way back is missing, they come before, or it goes on without them: --keep-way-back false" ;;
     esac
     local plan=$pod_exit
     [ -z "$image_pod" ] || await_image "$image_pod"
@@ -1234,7 +1238,6 @@ migrate() {
         note "nothing is to be migrated ($meta_state): only the images are changed, and nothing is stopped for it"
         record_what_runs
     else
-        tell_settings
         record_what_runs
         step "2/4  Stop Milvus"
         scale_down
@@ -1253,19 +1256,6 @@ migrate() {
     say "               It is open until the new Milvus collects files that only the old metadata names (docs/operating.md)."
     say "Give it up:    $(again '-o complete')"
     tell_helm
-}
-
-# What keeps the way back open, as far as Milvus's own configuration shows.
-tell_settings() {
-    local kept=no
-    case $settings in *'enableAutoCompaction: false'* | *'enableGarbageCollection: false'*) kept=yes ;; esac
-    if [ -n "$settings" ]; then
-        note "in Milvus's configuration:"
-        printf '%s' "$settings" | sed 's/^/      /'
-    fi
-    [ "$kept" = no ] || return 0
-    note "mind: to keep the way back open for longer than some minutes, the new Milvus should not collect files yet: in its user.yaml"
-    note "      dataCoord: {enableGarbageCollection: false, compaction: {enableAutoCompaction: false}}; for 2.2 also indexCoord: {gc: {interval: 604800}}"
 }
 
 tell_helm() {
@@ -1343,7 +1333,6 @@ plan() {
     prepare_pods look
     look look ''
     case $pod_exit in 0 | 2) ;; *) fail "it would not go through (exit code $pod_exit), see the log above" ;; esac
-    tell_settings
 }
 
 # ask: what etcd says, without touching anything.

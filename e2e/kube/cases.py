@@ -6,6 +6,7 @@ may be cut off. Exit codes: 0 all passed, 1 something failed.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -18,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable
 
-from scene import INSTANCE, NEW, OLD, REPOSITORY, TOOL, Scene, counted, hardened, shape
+from scene import INSTANCE, KEEPS_WAY_BACK, NEW, OLD, REPOSITORY, TOOL, Scene, counted, hardened, shape
 from webhook import Webhook
 
 CASES: list[tuple[str, Callable[[], None]]] = []
@@ -266,6 +267,9 @@ CHART = REPOSITORY / "e2e/kube/chart"
 def by_helm(version: int, chart: Path) -> Callable[[Scene], None]:
     values = ["externalEtcd.enabled=true", "externalEtcd.endpoints={my-release-etcd:2379}", "etcd.enabled=false", "minio.enabled=false"]
     values += ["externalS3.enabled=true", "pulsar.enabled=false", "externalPulsar.enabled=true", "externalPulsar.host=nowhere"]
+    # What keeps the way back open: values of charts 3.x, a file from 4.x on.
+    values += ["dataCoordinator.enableGarbageCollection=false", "dataCoordinator.compaction.enableAutoCompaction=false", "indexCoordinator.gc.interval=604800"]
+    values += [f"extraConfigFiles.user\\.yaml={json.dumps(KEEPS_WAY_BACK).replace(',', chr(92) + ',')}"]
     values += ["readinessProbe.initialDelaySeconds=1", "readinessProbe.periodSeconds=2", "image.all.repository=milvusdb/milvus", f"image.all.tag={OLD.partition(':')[2]}"]
 
     def install(scene: Scene) -> None:

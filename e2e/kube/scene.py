@@ -32,10 +32,16 @@ Object = dict[str, Any]
 # --- Objects as charts render them, as far as this is about metadata ---
 
 
+KEEPS_WAY_BACK = {
+    "dataCoord": {"enableGarbageCollection": False, "compaction": {"enableAutoCompaction": False}},
+    "indexCoord": {"gc": {"interval": 604800}},
+}
+
+
 def shape(chart: str, root: str = "by-dev", metastore: str = "etcd", image: str = OLD, mounted: bool = True, standalone: bool = False, node: str = "") -> list[Object]:
     """The ConfigMap, and a Deployment for each component."""
     etcd = {"endpoints": ["my-release-etcd:2379"], "rootPath": root, "metaSubPath": "meta"}
-    whole = {"etcd": etcd, "metastore": {"type": metastore}}
+    whole = {"etcd": etcd, "metastore": {"type": metastore}, **KEEPS_WAY_BACK}
     if chart.startswith("milvus-4"):
         # rootPath goes to user.yaml there, by hand.
         default = {**whole, "etcd": {"endpoints": etcd["endpoints"]}}

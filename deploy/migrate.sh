@@ -267,29 +267,20 @@ check_cluster() {
 
 # A right that is missing is noticed now, not with Milvus down.
 check_rights() {
-    local right reviews='' answers missing='' index=0
-    set -- 'create pods' 'delete pods' 'get pods/log' 'create configmaps' 'patch configmaps' 'create persistentvolumeclaims'
+    local right answer missing=''
+    set -- 'create pods' 'delete pods' 'get pods --subresource=log' 'create configmaps' 'patch configmaps' 'create persistentvolumeclaims'
     case " ${refs[*]}" in *' deployment/'*) set -- "$@" 'patch deployments' ;; esac
     case " ${refs[*]}" in *' statefulset/'*) set -- "$@" 'patch statefulsets' ;; esac
-    for right in "$@"; do reviews="$reviews${reviews:+, }$(review "$right")"; done
-    # As kubectl auth can-i asks, but all at once.
-    answers=$(k create -f - -o go-template='{{.status.allowed}} ' <<<"{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [$reviews]}") ||
-        fail "cannot ask the cluster for the rights that are needed"
-    for right in $answers; do
-        index=$((index + 1))
-        [ "$right" = true ] || missing="$missing, ${!index}"
+    for right in "$@"; do
+        # shellcheck disable=SC2086 # words are wanted
+        answer=$(k auth can-i $right) || true
+        case $answer in
+            yes*) ;;
+            no*) missing="$missing, $right" ;;
+            *) fail "cannot ask the cluster for the rights that are needed" ;;
+        esac
     done
     [ -z "$missing" ] || fail "rights are missing in namespace $namespace: ${missing#, } (docs/kubernetes.md lists them all)"
-}
-
-# review 'VERB RESOURCE[/SUBRESOURCE]'
-review() {
-    local resource=${1#* } group='' subresource=
-    case $resource in deployments* | statefulsets*) group=apps ;; esac
-    case $resource in */*) subresource=${resource#*/} ;; esac
-    printf '{"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": {'
-    printf '"namespace": %s, "verb": "%s", "group": "%s", "resource": "%s", "subresource": "%s"}}}' \
-        "$(quoted "$namespace")" "${1%% *}" "$group" "${resource%/*}" "$subresource"
 }
 
 # --- The record: what Milvus was like before ---------------------------------------------------------------------------
@@ -814,8 +805,8 @@ pod_state() {
     esac
 }
 
-# When something was last said; the process that gets a pod's log.
-heard=0 listener=
+# When something was last said; the process that gets a pod's log, and how many of its lines have been shown.
+heard=0 listener='' shown=0
 sign_of_life() {
     [ $((SECONDS - heard)) -ge "$SIGN_OF_LIFE" ] || return 0
     heard=$SECONDS
@@ -823,10 +814,9 @@ sign_of_life() {
 }
 
 follow_pod() {
-    local state last='' misses=0 begun=$SECONDS waited_since=$SECONDS cut_off_since='' shown=0 partial='' number=0
-    heard=$SECONDS listener=''
+    local state last='' misses=0 begun=$SECONDS waited_since=$SECONDS cut_off_since=''
+    heard=$SECONDS listener='' shown=0
     : >"$scratch/log"
-    exec 3<"$scratch/log"
     while true; do
         if ! state=$(pod_state); then
             misses=$((misses + 1))
@@ -869,13 +859,16 @@ follow_pod() {
                 ;;
         esac
         last=$state
-        if [ "$state" = running ]; then read_on; else sleep "$POLL"; fi
+        # While its log comes, the pod need not be asked as often how it is.
+        if [ "$state" = running ]; then listen 10; else sleep "$POLL"; fi
     done
     stop_listening
 }
 
+is_listening() { [ -n "$listener" ] && kill -0 "$listener" 2>/dev/null; }
+
 stop_listening() {
-    [ -z "$listener" ] || kill "$listener" 2>/dev/null || true
+    ! is_listening || kill "$listener" 2>/dev/null || true
     listener=
 }
 
@@ -892,65 +885,55 @@ gives_up() {
 # The log comes through a file, so that a node that answers neither yes nor no holds nobody up. A broken connection, or a log that is
 # not there yet, is asked for again from its beginning, and what has been shown is passed over.
 show_log() {
-    local line
-    if [ -z "$listener" ] || ! kill -0 "$listener" 2>/dev/null; then
-        read_lines
-        : >"$scratch/log"
-        exec 3<"$scratch/log"
-        number=0 partial=''
-        k logs "$pod" -c meta-migration --follow >"$scratch/log" 2>/dev/null 3<&- &
+    if is_listening; then
+        show_lines
+    else
+        show_lines
+        # exec, so that it is kubectl itself that is ended.
+        { exec kubectl ${context:+"--context=$context"} --namespace "$namespace" logs "$pod" -c meta-migration --follow >"$scratch/log" 2>/dev/null; } &
         listener=$!
     fi
-    read_lines
 }
 
-# While its log comes, the pod need not be asked how it is, or not as often.
-read_on() {
-    local rounds=0
-    sleep 0.3
-    while kill -0 "$listener" 2>/dev/null && [ "$rounds" -lt 10 ]; do
-        rounds=$((rounds + 1))
-        read_lines
-        sleep 0.3
-    done
-}
-
-read_lines() {
+# show_lines [LAST]: those that have come since; LAST: the one without a line end, too.
+show_lines() {
     local line
-    while IFS= read -r line <&3; do
-        show_line "$partial$line"
-        partial=''
+    while IFS= read -r line || [ -n "${1:+$line}" ]; do
+        shown=$((shown + 1)) heard=$SECONDS
+        case $line in
+            '@status '*) status=${line#@status } ;;
+            '@setting '*) settings="$settings${line#@setting }"$'\n' ;;
+            *)
+                case $line in *'does not keep the way back open'*) closes_way_back=true ;; esac
+                printf '    | %s\n' "$line"
+                ;;
+        esac
+    done < <(tail -n "+$((shown + 1))" "$scratch/log")
+}
+
+# listen ROUNDS: as long as the log comes, at most.
+listen() {
+    local rounds=$1
+    while sleep 0.3 && is_listening && [ "$rounds" -gt 0 ]; do
+        rounds=$((rounds - 1))
+        show_lines
     done
-    partial=$partial$line
 }
 
-show_line() {
-    number=$((number + 1))
-    [ "$number" -gt "$shown" ] || return 0
-    shown=$number
-    heard=$SECONDS
-    case $1 in
-        '@status '*) status=${1#@status } ;;
-        '@setting '*) settings="$settings${1#@setting }"$'\n' ;;
-        *) printf '    | %s\n' "$1" ;;
-    esac
-}
-
-# The container has ended, so the log does, too.
+# The container has ended, so the log does, too; its node may need a moment to have it, and a connection may hang.
 finish_log() {
-    local tries=0
-    show_log
-    while kill -0 "$listener" 2>/dev/null && [ "$tries" -lt 50 ]; do
-        tries=$((tries + 1))
-        sleep 0.2
-    done
-    read_lines
-    if [ "$shown" -eq 0 ]; then
+    local _
+    for _ in 1 2 3; do
         show_log
-        wait "$listener" || true
-        read_lines
-    fi
-    [ -z "$partial" ] || show_line "$partial"
+        listen 30
+        if is_listening; then
+            stop_listening
+        else
+            show_lines last
+            [ "$shown" -eq 0 ] || return 0
+        fi
+    done
+    show_lines last
 }
 
 # found KEY: the first text or number of that name in `status`.
@@ -965,8 +948,8 @@ found() {
 
 # What etcd says of the metadata, as `status` names it; empty while it has not been asked, 'unclear' while a pod writes.
 meta_state=
-# Lines of Milvus's configuration about collecting files and about users.
-settings=
+# Lines of Milvus's configuration about collecting files and about users; whether the tool says that it closes the way back.
+settings='' closes_way_back=false
 # The tool's options about the conversion.
 conversion=()
 
@@ -1225,7 +1208,10 @@ migrate() {
 "
     case $pod_exit in
         0 | 2) ;;
-        *) fail "it would not go through (exit code $pod_exit), see the log above. If pods of Milvus were replaced within the last minute, run again. If nothing but settings for the way back is missing, they come before, or it goes on without them: --keep-way-back false" ;;
+        *)
+            [ "$closes_way_back" = false ] || tell_keeping
+            fail "it would not go through (exit code $pod_exit), see the log above. If pods of Milvus were replaced within the last minute, run again"
+            ;;
     esac
     local plan=$pod_exit
     [ -z "$image_pod" ] || await_image "$image_pod"
@@ -1258,14 +1244,38 @@ migrate() {
     tell_helm
 }
 
-tell_helm() {
-    local name=${record_chart:-$chart} version
-    version=${name##*-}
-    [ -n "$name" ] || name=milvus-VERSION version=VERSION
+# The version of the chart that is installed, or VERSION.
+chart_version() {
+    local name=${record_chart:-$chart}
+    printf '%s' "${name:+${name##*-}}"
+    [ -n "$name" ] || printf VERSION
+}
+
+# say_helm_upgrade --set VALUE…: the command for that chart.
+say_helm_upgrade() { say "  helm upgrade $instance milvus/milvus --namespace $namespace --version $(chart_version) --reuse-values $*"; }
+
+# What Helm has to be told first, so that the way back stays open.
+tell_keeping() {
     say
-    say "Tell Helm, too, or its next upgrade brings the old image back (for the chart $name that is installed):"
-    say "  helm upgrade $instance milvus/milvus --namespace $namespace --version $version --reuse-values --set image.all.repository=${milvus_image%:*} --set image.all.tag=${milvus_image##*:}"
-    case $version in
+    case $(chart_version) in
+        [0-3].*)
+            say "What keeps the way back open, told to Helm (Milvus is restarted as it is); then run again. Or go on without, on purpose: --keep-way-back false"
+            say_helm_upgrade --set dataCoordinator.enableGarbageCollection=false --set dataCoordinator.compaction.enableAutoCompaction=false --set indexCoordinator.gc.interval=604800
+            ;;
+        *)
+            say "What keeps the way back open belongs into extraConfigFiles.user.yaml of the Helm values, by helm upgrade with the chart $(chart_version) that is"
+            say "installed (Milvus is restarted as it is); then run again. Or go on without, on purpose: --keep-way-back false"
+            say "  dataCoord: {enableGarbageCollection: false, compaction: {enableAutoCompaction: false}}"
+            case $target_version in 2.2.* | v2.2.*) say "  indexCoord: {gc: {interval: 604800}}" ;; esac
+            ;;
+    esac
+}
+
+tell_helm() {
+    say
+    say "Tell Helm, too, or its next upgrade brings the old image back (for the chart ${record_chart:-${chart:-milvus-VERSION}} that is installed):"
+    say_helm_upgrade --set "image.all.repository=${milvus_image%:*}" --set "image.all.tag=${milvus_image##*:}"
+    case $(chart_version) in
         [0-3].* | VERSION)
             say "Charts from 4.0.0 on ignore metadata.rootPath, authorization.enabled and more without a word: before you take one, put into"
             say "extraConfigFiles.user.yaml what Milvus has now:  etcd.rootPath and etcd.metaSubPath, which come to $(found meta_root)"

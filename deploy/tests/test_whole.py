@@ -255,6 +255,7 @@ class WayBackCloses(Case):
         self.assertIn("dataCoord.enableGarbageCollection: false (now true)", refused.text)
         self.assertIn("indexCoord.gc.interval: 604800 (not set, so 600)", refused.text)
         self.assertIn("in place, in Milvus's own configuration: dataCoord.compaction.enableAutoCompaction is false", refused.text)
+        self.assertIn("--version 3.2.18 --reuse-values --set dataCoordinator.enableGarbageCollection=false", refused.text)
         self.assert_untouched()
         # Looking is not refused.
         self.assertIn("(now true)", self.script("-o", "plan").text)

@@ -649,7 +649,7 @@ TEXT
 
 # --- Pods --------------------------------------------------------------------------------------------------------------
 
-pod=
+pod='' has_log=false
 # What the tool in the pod ended with; 'lost' if the pod vanished or its node did, 'not started' if it never ran.
 pod_exit=
 # What `status --output json` said in the last pod that asked.
@@ -735,8 +735,8 @@ pod_environment() {
 # create_pod WHAT IMAGE SERVICE_ACCOUNT SPEC: SPEC is what its container has beyond image and rights, and what the pod has.
 create_pod() {
     pod=milvus-meta-migration-$instance-$1
-    pod_exit='not started'
-    k create -f - >/dev/null <<TEXT || return 1
+    pod_exit='not started' has_log=true
+    k create -f - >/dev/null 2>"$scratch/refusal" <<TEXT || refused_pod || return 1
 {"apiVersion": "v1", "kind": "Pod",
  "metadata": {"name": $(quoted "$pod"), "labels": $(pod_labels "$1"),
   "annotations": {"sidecar.istio.io/inject": "false", "linkerd.io/inject": "disabled"}},
@@ -748,6 +748,14 @@ create_pod() {
    "command": ["/bin/sh", "-c"], $4}}
 TEXT
     note "pod $pod"
+}
+
+refused_pod() {
+    local why
+    why=$(<"$scratch/refusal")
+    note "$why"
+    case $why in *quota* | *'per Pod'* | *'per Container'*) note "A quota or limit counts what pods take: say it with --resources, like --resources requests.cpu=100m,limits.memory=512Mi" ;; esac
+    return 1
 }
 
 # Looking only must not wait for a volume that another node may hold.
@@ -778,6 +786,7 @@ run_pod() {
 # It must not start after all when nobody expects it any more.
 remove_stillborn() {
     k delete pod "$pod" --ignore-not-found --timeout=60s >/dev/null || note "the pod $pod could not be removed: remove it"
+    has_log=false
 }
 
 # shellcheck disable=SC2016
@@ -1201,7 +1210,7 @@ migrate() {
     make_volume
     case $milvus_image in *"${target_version#v}"*) ;; *) note "mind: the image $milvus_image does not say that it is $target_version" ;; esac
     if ! has_new_image || ! all_ready; then
-        create_pod image "$milvus_image" "$milvus_account" '"args": ["exit 0"]}]' || fail "cannot create the pod $pod, which tries the new image"
+        create_pod image "$milvus_image" "$milvus_account" '"args": ["exit 0"]}]' || { remove_stillborn && fail "cannot create the pod $pod, which tries the new image"; }
         image_pod=$pod
     fi
     look plan "test -w /milvus/data || { echo '/milvus/data cannot be written by the user of this container: does its storage class ignore fsGroup?' >&2; exit 1; }
@@ -1473,7 +1482,7 @@ tell_next() {
             ;;
     esac
     note "look:  $(again '-o status')"
-    [ -z "$pod" ] || note "log:   kubectl --namespace $namespace logs $pod"
+    [ "$has_log" = false ] || note "log:   kubectl --namespace $namespace logs $pod"
 }
 
 at_exit() {
@@ -1524,4 +1533,5 @@ main() {
     "$operation"
 }
 
-main "$@"
+# One line, so that bash has read all of it when it begins: the file may be replaced meanwhile.
+main "$@"; exit

@@ -1531,7 +1531,8 @@ main() {
     find_workloads
     [ "$operation" != migrate ] || choose_image
     "$operation"
+    # Here, not at the end of the file, which may have been replaced meanwhile.
+    exit 0
 }
 
-# One line, so that bash has read all of it when it begins: the file may be replaced meanwhile.
-main "$@"; exit
+main "$@"

@@ -11,6 +11,7 @@
 #
 # Written for bash 3.2, which macOS has: no associative arrays, no mapfile, no empty arrays under set -u.
 # shellcheck disable=SC2128,SC3028,SC3054 # until bash runs it, this is any shell's
+# shellcheck disable=SC2317 # main ends with exit, which shellcheck takes for the end of all that it calls
 if [ -z "${BASH_VERSION:-}" ] || case ":${SHELLOPTS:-}:" in *:posix:*) ;; *) false ;; esac; then
     if [ -f "$0" ] && command -v bash >/dev/null; then
         unset POSIXLY_CORRECT

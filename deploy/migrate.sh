@@ -11,6 +11,7 @@
 #
 # Written for bash 3.2, which macOS has: no associative arrays, no mapfile, no empty arrays under set -u.
 # shellcheck disable=SC2128,SC3028,SC3054 # until bash runs it, this is any shell's
+# shellcheck disable=SC2317 # main ends with exit, which shellcheck takes for the end of all that it calls
 if [ -z "${BASH_VERSION:-}" ] || case ":${SHELLOPTS:-}:" in *:posix:*) ;; *) false ;; esac; then
     if [ -f "$0" ] && command -v bash >/dev/null; then
         unset POSIXLY_CORRECT
@@ -59,6 +60,7 @@ Usage: migrate.sh -i INSTANCE -s VERSION -t VERSION [OPTIONS]
   -k BOOL     go on without metadata that cannot be migrated, instead of refusing [false]
   -x OPTIONS  options of the tool about the conversion: --rename-collection, --rename-alias, --rename-partition, --rebuild-index,
               --keep-index-files, --keep-newer; as plan says what helps, without quotes [none]
+  --keep-way-back BOOL  refuse unless Milvus's own configuration has the settings that keep the way back open [true]
   -d BOOL     delete our pods after success; the backup stays [false]
 
 Which etcd, which root, TLS and user are taken from the configuration that Milvus's own pods mount. What is given here says it where
@@ -110,7 +112,7 @@ usage_error() {
 # --- Arguments ---------------------------------------------------------------------------------------------------------
 
 namespace=default instance='' source_version='' target_version='' root_path='' meta_sub_path='' milvus_image=''
-tool_image=$DEFAULT_TOOL_IMAGE operation=migrate delete_leftovers=false skip_invalid=false tool_options='' storage_class=''
+tool_image=$DEFAULT_TOOL_IMAGE operation=migrate delete_leftovers=false skip_invalid=false keep_way_back=true tool_options='' storage_class=''
 etcd_endpoints='' auth_secret='' tls_secret='' tls_min_version='' pull_secrets='' context='' service_account='' labels=''
 resources=requests.cpu=100m,requests.memory=256Mi
 # The arguments without -o and -d, quoted for a shell: for the commands that we tell people to run.
@@ -148,6 +150,7 @@ parse_arguments() {
             p) pull_secrets=$OPTARG ;;
             k) skip_invalid=$OPTARG ;;
             x) tool_options=$OPTARG ;;
+            keep-way-back) keep_way_back=$OPTARG ;;
             context) context=$OPTARG ;;
             resources) resources=$OPTARG ;;
             labels) labels=$OPTARG ;;
@@ -217,6 +220,7 @@ check_arguments() {
         *) usage_error "-o '$operation' is none of migrate, rollback, plan, status, complete, cleanup" ;;
     esac
     matches "$skip_invalid" 'true|false' || usage_error "-k '$skip_invalid' is neither true nor false"
+    matches "$keep_way_back" 'true|false' || usage_error "--keep-way-back '$keep_way_back' is neither true nor false"
     # Any word, as the original script takes it.
     case $delete_leftovers in false | False | FALSE | no | 0 | '') delete_leftovers=false ;; *) delete_leftovers=true ;; esac
     local option='(--(rename-collection|rename-alias|rename-partition|rebuild-index)[ =][A-Za-z0-9_$=,/]+|--keep-index-files|--keep-newer)'
@@ -264,29 +268,20 @@ check_cluster() {
 
 # A right that is missing is noticed now, not with Milvus down.
 check_rights() {
-    local right reviews='' answers missing='' index=0
-    set -- 'create pods' 'delete pods' 'get pods/log' 'create configmaps' 'patch configmaps' 'create persistentvolumeclaims'
+    local right answer missing=''
+    set -- 'create pods' 'delete pods' 'get pods --subresource=log' 'create configmaps' 'patch configmaps' 'create persistentvolumeclaims'
     case " ${refs[*]}" in *' deployment/'*) set -- "$@" 'patch deployments' ;; esac
     case " ${refs[*]}" in *' statefulset/'*) set -- "$@" 'patch statefulsets' ;; esac
-    for right in "$@"; do reviews="$reviews${reviews:+, }$(review "$right")"; done
-    # As kubectl auth can-i asks, but all at once.
-    answers=$(k create -f - -o go-template='{{.status.allowed}} ' <<<"{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [$reviews]}") ||
-        fail "cannot ask the cluster for the rights that are needed"
-    for right in $answers; do
-        index=$((index + 1))
-        [ "$right" = true ] || missing="$missing, ${!index}"
+    for right in "$@"; do
+        # shellcheck disable=SC2086 # words are wanted
+        answer=$(k auth can-i $right) || true
+        case $answer in
+            yes*) ;;
+            no*) missing="$missing, $right" ;;
+            *) fail "cannot ask the cluster for the rights that are needed" ;;
+        esac
     done
     [ -z "$missing" ] || fail "rights are missing in namespace $namespace: ${missing#, } (docs/kubernetes.md lists them all)"
-}
-
-# review 'VERB RESOURCE[/SUBRESOURCE]'
-review() {
-    local resource=${1#* } group='' subresource=
-    case $resource in deployments* | statefulsets*) group=apps ;; esac
-    case $resource in */*) subresource=${resource#*/} ;; esac
-    printf '{"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": {'
-    printf '"namespace": %s, "verb": "%s", "group": "%s", "resource": "%s", "subresource": "%s"}}}' \
-        "$(quoted "$namespace")" "${1%% *}" "$group" "${resource%/*}" "$subresource"
 }
 
 # --- The record: what Milvus was like before ---------------------------------------------------------------------------
@@ -655,7 +650,7 @@ TEXT
 
 # --- Pods --------------------------------------------------------------------------------------------------------------
 
-pod=
+pod='' has_log=false
 # What the tool in the pod ended with; 'lost' if the pod vanished or its node did, 'not started' if it never ran.
 pod_exit=
 # What `status --output json` said in the last pod that asked.
@@ -741,8 +736,8 @@ pod_environment() {
 # create_pod WHAT IMAGE SERVICE_ACCOUNT SPEC: SPEC is what its container has beyond image and rights, and what the pod has.
 create_pod() {
     pod=milvus-meta-migration-$instance-$1
-    pod_exit='not started'
-    k create -f - >/dev/null <<TEXT || return 1
+    pod_exit='not started' has_log=true
+    k create -f - >/dev/null 2>"$scratch/refusal" <<TEXT || refused_pod || return 1
 {"apiVersion": "v1", "kind": "Pod",
  "metadata": {"name": $(quoted "$pod"), "labels": $(pod_labels "$1"),
   "annotations": {"sidecar.istio.io/inject": "false", "linkerd.io/inject": "disabled"}},
@@ -754,6 +749,14 @@ create_pod() {
    "command": ["/bin/sh", "-c"], $4}}
 TEXT
     note "pod $pod"
+}
+
+refused_pod() {
+    local why
+    why=$(<"$scratch/refusal")
+    note "$why"
+    case $why in *quota* | *'per Pod'* | *'per Container'*) note "A quota or limit counts what pods take: say it with --resources, like --resources requests.cpu=100m,limits.memory=512Mi" ;; esac
+    return 1
 }
 
 # Looking only must not wait for a volume that another node may hold.
@@ -784,6 +787,7 @@ run_pod() {
 # It must not start after all when nobody expects it any more.
 remove_stillborn() {
     k delete pod "$pod" --ignore-not-found --timeout=60s >/dev/null || note "the pod $pod could not be removed: remove it"
+    has_log=false
 }
 
 # shellcheck disable=SC2016
@@ -811,8 +815,8 @@ pod_state() {
     esac
 }
 
-# When something was last said; the process that gets a pod's log.
-heard=0 listener=
+# When something was last said; the process that gets a pod's log, and how many of its lines have been shown.
+heard=0 listener='' shown=0
 sign_of_life() {
     [ $((SECONDS - heard)) -ge "$SIGN_OF_LIFE" ] || return 0
     heard=$SECONDS
@@ -820,10 +824,9 @@ sign_of_life() {
 }
 
 follow_pod() {
-    local state last='' misses=0 begun=$SECONDS waited_since=$SECONDS cut_off_since='' shown=0 partial='' number=0
-    heard=$SECONDS listener=''
+    local state last='' misses=0 begun=$SECONDS waited_since=$SECONDS cut_off_since=''
+    heard=$SECONDS listener='' shown=0
     : >"$scratch/log"
-    exec 3<"$scratch/log"
     while true; do
         if ! state=$(pod_state); then
             misses=$((misses + 1))
@@ -866,13 +869,16 @@ follow_pod() {
                 ;;
         esac
         last=$state
-        if [ "$state" = running ]; then read_on; else sleep "$POLL"; fi
+        # While its log comes, the pod need not be asked as often how it is.
+        if [ "$state" = running ]; then listen 10; else sleep "$POLL"; fi
     done
     stop_listening
 }
 
+is_listening() { [ -n "$listener" ] && kill -0 "$listener" 2>/dev/null; }
+
 stop_listening() {
-    [ -z "$listener" ] || kill "$listener" 2>/dev/null || true
+    ! is_listening || kill "$listener" 2>/dev/null || true
     listener=
 }
 
@@ -889,65 +895,55 @@ gives_up() {
 # The log comes through a file, so that a node that answers neither yes nor no holds nobody up. A broken connection, or a log that is
 # not there yet, is asked for again from its beginning, and what has been shown is passed over.
 show_log() {
-    local line
-    if [ -z "$listener" ] || ! kill -0 "$listener" 2>/dev/null; then
-        read_lines
-        : >"$scratch/log"
-        exec 3<"$scratch/log"
-        number=0 partial=''
-        k logs "$pod" -c meta-migration --follow >"$scratch/log" 2>/dev/null 3<&- &
+    if is_listening; then
+        show_lines
+    else
+        show_lines
+        # exec, so that it is kubectl itself that is ended.
+        { exec kubectl ${context:+"--context=$context"} --namespace "$namespace" logs "$pod" -c meta-migration --follow >"$scratch/log" 2>/dev/null; } &
         listener=$!
     fi
-    read_lines
 }
 
-# While its log comes, the pod need not be asked how it is, or not as often.
-read_on() {
-    local rounds=0
-    sleep 0.3
-    while kill -0 "$listener" 2>/dev/null && [ "$rounds" -lt 10 ]; do
-        rounds=$((rounds + 1))
-        read_lines
-        sleep 0.3
-    done
-}
-
-read_lines() {
+# show_lines [LAST]: those that have come since; LAST: the one without a line end, too.
+show_lines() {
     local line
-    while IFS= read -r line <&3; do
-        show_line "$partial$line"
-        partial=''
+    while IFS= read -r line || [ -n "${1:+$line}" ]; do
+        shown=$((shown + 1)) heard=$SECONDS
+        case $line in
+            '@status '*) status=${line#@status } ;;
+            '@setting '*) settings="$settings${line#@setting }"$'\n' ;;
+            *)
+                case $line in *'does not keep the way back open'*) closes_way_back=true ;; esac
+                printf '    | %s\n' "$line"
+                ;;
+        esac
+    done < <(tail -n "+$((shown + 1))" "$scratch/log")
+}
+
+# listen ROUNDS: as long as the log comes, at most.
+listen() {
+    local rounds=$1
+    while sleep 0.3 && is_listening && [ "$rounds" -gt 0 ]; do
+        rounds=$((rounds - 1))
+        show_lines
     done
-    partial=$partial$line
 }
 
-show_line() {
-    number=$((number + 1))
-    [ "$number" -gt "$shown" ] || return 0
-    shown=$number
-    heard=$SECONDS
-    case $1 in
-        '@status '*) status=${1#@status } ;;
-        '@setting '*) settings="$settings${1#@setting }"$'\n' ;;
-        *) printf '    | %s\n' "$1" ;;
-    esac
-}
-
-# The container has ended, so the log does, too.
+# The container has ended, so the log does, too; its node may need a moment to have it, and a connection may hang.
 finish_log() {
-    local tries=0
-    show_log
-    while kill -0 "$listener" 2>/dev/null && [ "$tries" -lt 50 ]; do
-        tries=$((tries + 1))
-        sleep 0.2
-    done
-    read_lines
-    if [ "$shown" -eq 0 ]; then
+    local _
+    for _ in 1 2 3; do
         show_log
-        wait "$listener" || true
-        read_lines
-    fi
-    [ -z "$partial" ] || show_line "$partial"
+        listen 30
+        if is_listening; then
+            stop_listening
+        else
+            show_lines last
+            [ "$shown" -eq 0 ] || return 0
+        fi
+    done
+    show_lines last
 }
 
 # found KEY: the first text or number of that name in `status`.
@@ -962,8 +958,8 @@ found() {
 
 # What etcd says of the metadata, as `status` names it; empty while it has not been asked, 'unclear' while a pod writes.
 meta_state=
-# Lines of Milvus's configuration about collecting files and about users.
-settings=
+# Lines of Milvus's configuration about collecting files and about users; whether the tool says that it closes the way back.
+settings='' closes_way_back=false
 # The tool's options about the conversion.
 conversion=()
 
@@ -996,6 +992,7 @@ look() {
     local what=$1 script=$2 addresses
     addresses=$(milvus_addresses) || fail "cannot list the pods of Milvus"
     set -- --detailed-exitcode "${conversion[@]}"
+    [ "$operation$keep_way_back" != migratetrue ] || set -- "$@" --require-way-back-settings
     if [ -n "$addresses" ]; then
         note "Milvus's pods are at $addresses: its components have to be registered there, and nobody else"
         set -- "$@" "--expect-address=$addresses"
@@ -1214,14 +1211,17 @@ migrate() {
     make_volume
     case $milvus_image in *"${target_version#v}"*) ;; *) note "mind: the image $milvus_image does not say that it is $target_version" ;; esac
     if ! has_new_image || ! all_ready; then
-        create_pod image "$milvus_image" "$milvus_account" '"args": ["exit 0"]}]' || fail "cannot create the pod $pod, which tries the new image"
+        create_pod image "$milvus_image" "$milvus_account" '"args": ["exit 0"]}]' || { remove_stillborn && fail "cannot create the pod $pod, which tries the new image"; }
         image_pod=$pod
     fi
     look plan "test -w /milvus/data || { echo '/milvus/data cannot be written by the user of this container: does its storage class ignore fsGroup?' >&2; exit 1; }
 "
     case $pod_exit in
         0 | 2) ;;
-        *) fail "it would not go through (exit code $pod_exit), see the log above. If pods of Milvus were replaced within the last minute, run again" ;;
+        *)
+            [ "$closes_way_back" = false ] || tell_keeping
+            fail "it would not go through (exit code $pod_exit), see the log above. If pods of Milvus were replaced within the last minute, run again"
+            ;;
     esac
     local plan=$pod_exit
     [ -z "$image_pod" ] || await_image "$image_pod"
@@ -1234,7 +1234,6 @@ migrate() {
         note "nothing is to be migrated ($meta_state): only the images are changed, and nothing is stopped for it"
         record_what_runs
     else
-        tell_settings
         record_what_runs
         step "2/4  Stop Milvus"
         scale_down
@@ -1255,27 +1254,38 @@ migrate() {
     tell_helm
 }
 
-# What keeps the way back open, as far as Milvus's own configuration shows.
-tell_settings() {
-    local kept=no
-    case $settings in *'enableAutoCompaction: false'* | *'enableGarbageCollection: false'*) kept=yes ;; esac
-    if [ -n "$settings" ]; then
-        note "in Milvus's configuration:"
-        printf '%s' "$settings" | sed 's/^/      /'
-    fi
-    [ "$kept" = no ] || return 0
-    note "mind: to keep the way back open for longer than some minutes, the new Milvus should not collect files yet: in its user.yaml"
-    note "      dataCoord: {enableGarbageCollection: false, compaction: {enableAutoCompaction: false}}; for 2.2 also indexCoord: {gc: {interval: 604800}}"
+# The version of the chart that is installed, or VERSION.
+chart_version() {
+    local name=${record_chart:-$chart}
+    printf '%s' "${name:+${name##*-}}"
+    [ -n "$name" ] || printf VERSION
+}
+
+# say_helm_upgrade --set VALUE…: the command for that chart.
+say_helm_upgrade() { say "  helm upgrade $instance milvus/milvus --namespace $namespace --version $(chart_version) --reuse-values $*"; }
+
+# What Helm has to be told first, so that the way back stays open.
+tell_keeping() {
+    say
+    case $(chart_version) in
+        [0-3].*)
+            say "What keeps the way back open, told to Helm (Milvus is restarted as it is); then run again. Or go on without, on purpose: --keep-way-back false"
+            say_helm_upgrade --set dataCoordinator.enableGarbageCollection=false --set dataCoordinator.compaction.enableAutoCompaction=false --set indexCoordinator.gc.interval=604800
+            ;;
+        *)
+            say "What keeps the way back open belongs into extraConfigFiles.user.yaml of the Helm values, by helm upgrade with the chart $(chart_version) that is"
+            say "installed (Milvus is restarted as it is); then run again. Or go on without, on purpose: --keep-way-back false"
+            say "  dataCoord: {enableGarbageCollection: false, compaction: {enableAutoCompaction: false}}"
+            case $target_version in 2.2.* | v2.2.*) say "  indexCoord: {gc: {interval: 604800}}" ;; esac
+            ;;
+    esac
 }
 
 tell_helm() {
-    local name=${record_chart:-$chart} version
-    version=${name##*-}
-    [ -n "$name" ] || name=milvus-VERSION version=VERSION
     say
-    say "Tell Helm, too, or its next upgrade brings the old image back (for the chart $name that is installed):"
-    say "  helm upgrade $instance milvus/milvus --namespace $namespace --version $version --reuse-values --set image.all.repository=${milvus_image%:*} --set image.all.tag=${milvus_image##*:}"
-    case $version in
+    say "Tell Helm, too, or its next upgrade brings the old image back (for the chart ${record_chart:-${chart:-milvus-VERSION}} that is installed):"
+    say_helm_upgrade --set "image.all.repository=${milvus_image%:*}" --set "image.all.tag=${milvus_image##*:}"
+    case $(chart_version) in
         [0-3].* | VERSION)
             say "Charts from 4.0.0 on ignore metadata.rootPath, authorization.enabled and more without a word: before you take one, put into"
             say "extraConfigFiles.user.yaml what Milvus has now:  etcd.rootPath and etcd.metaSubPath, which come to $(found meta_root)"
@@ -1343,7 +1353,6 @@ plan() {
     prepare_pods look
     look look ''
     case $pod_exit in 0 | 2) ;; *) fail "it would not go through (exit code $pod_exit), see the log above" ;; esac
-    tell_settings
 }
 
 # ask: what etcd says, without touching anything.
@@ -1474,7 +1483,7 @@ tell_next() {
             ;;
     esac
     note "look:  $(again '-o status')"
-    [ -z "$pod" ] || note "log:   kubectl --namespace $namespace logs $pod"
+    [ "$has_log" = false ] || note "log:   kubectl --namespace $namespace logs $pod"
 }
 
 at_exit() {
@@ -1523,6 +1532,8 @@ main() {
     find_workloads
     [ "$operation" != migrate ] || choose_image
     "$operation"
+    # Here, not at the end of the file, which may have been replaced meanwhile.
+    exit 0
 }
 
 main "$@"

@@ -21,6 +21,40 @@ pub struct Keeping {
     pub default: &'static str,
 }
 
+/// Such a setting, and what Milvus's own configuration has in its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Kept {
+    /// The setting.
+    #[serde(flatten)]
+    pub setting: Keeping,
+    /// What Milvus's own configuration says, where it was given and says something.
+    pub configured: Option<String>,
+    /// Whether that keeps the way back open; none where no configuration of Milvus was given.
+    pub holds: Option<bool>,
+}
+
+impl Keeping {
+    /// Whether a value keeps the way back open: the same switch, or at least as long a time.
+    pub fn is_met_by(&self, value: &str) -> bool {
+        match (self.value.parse::<f64>(), value.trim().parse::<f64>()) {
+            (Ok(wanted), Ok(found)) => found >= wanted,
+            _ => value.trim().eq_ignore_ascii_case(self.value),
+        }
+    }
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Keeping { key, value, default } = self.setting;
+        match (self.holds, &self.configured) {
+            (None, _) => self.setting.fmt(f),
+            (Some(true), found) => write!(f, "{key} is {}", found.as_deref().unwrap_or(default)),
+            (Some(false), Some(found)) => write!(f, "{key}: {value} (now {found})"),
+            (Some(false), None) => write!(f, "{key}: {value} (not set, so {default})"),
+        }
+    }
+}
+
 impl fmt::Display for Keeping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} (default {})", self.key, self.value, self.default)
@@ -32,6 +66,9 @@ const COMPACTION: Keeping =
     Keeping { key: "dataCoord.compaction.enableAutoCompaction", value: "false", default: "true" };
 /// Only 2.2 has an index coordinator. Its garbage collection has no switch, so it is put off by a week.
 const INDEX_INTERVAL: Keeping = Keeping { key: "indexCoord.gc.interval", value: "604800", default: "600" };
+
+/// All of them, whatever the target.
+pub const KEEPING: [Keeping; 3] = [INDEX_INTERVAL, COLLECTION, COMPACTION];
 
 /// The settings that keep the way back open while Milvus runs, set before its first start.
 pub fn keeping(target: &Version) -> Vec<Keeping> {
@@ -105,6 +142,15 @@ pub fn in_a_sentence(target: &Version) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_switch_has_to_be_off_and_a_time_long_enough() {
+        assert!(COLLECTION.is_met_by("False") && !COLLECTION.is_met_by("true") && !COLLECTION.is_met_by("0"));
+        assert!(INDEX_INTERVAL.is_met_by("604800") && INDEX_INTERVAL.is_met_by("1e9"));
+        assert!(
+            !INDEX_INTERVAL.is_met_by("600") && !INDEX_INTERVAL.is_met_by("false") && !INDEX_INTERVAL.is_met_by("NaN")
+        );
+    }
 
     #[test]
     fn each_target_has_its_own_names() {

@@ -92,7 +92,9 @@ common:
   security:
     authorizationEnabled: true
 dataCoord:
-  enableGarbageCollection: true
+  enableGarbageCollection: false
+  compaction: {enableAutoCompaction: false}
+indexCoord: {gc: {interval: 604800}}
 """
 CONFIGURATION = "my-release-milvus"
 

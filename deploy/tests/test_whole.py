@@ -243,6 +243,26 @@ class Mysql(Case):
         self.assert_untouched()
 
 
+class WayBackCloses(Case):
+    """A configuration with which the new Milvus would soon collect what only the old metadata names."""
+
+    configuration = {
+        "milvus.yaml": MILVUS_YAML.replace("Collection: false", "Collection: true").replace("indexCoord: {gc: {interval: 604800}}\n", "")
+    }
+
+    def test_it_is_asked_for_before_anything_is_stopped(self) -> None:
+        refused = self.script(code=1)
+        self.assertIn("dataCoord.enableGarbageCollection: false (now true)", refused.text)
+        self.assertIn("indexCoord.gc.interval: 604800 (not set, so 600)", refused.text)
+        self.assertIn("in place, in Milvus's own configuration: dataCoord.compaction.enableAutoCompaction is false", refused.text)
+        self.assertIn("--version 3.2.18 --reuse-values --set dataCoordinator.enableGarbageCollection=false", refused.text)
+        self.assert_untouched()
+        # Looking is not refused.
+        self.assertIn("(now true)", self.script("-o", "plan").text)
+        self.script("--keep-way-back", "false")
+        self.assert_migrated()
+
+
 class Chart4(Case):
     """As chart 4.x mounts it: default.yaml, and user.yaml over it."""
 

@@ -11,12 +11,17 @@ import signal
 import subprocess
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Callable
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SAMPLE = REPOSITORY / "testdata/milvus-2.1.0/keys.jsonl"
+SCRIPT = REPOSITORY / "deploy/migrate.sh"
+# The tool's image, as the script names it.
+[TOOL] = re.findall(r"^readonly DEFAULT_TOOL_IMAGE=(\S+)$", SCRIPT.read_text(), re.MULTILINE)
 OLD, NEW = "milvusdb/milvus:v2.1.4", "milvusdb/milvus:v2.2.16"
 INSTANCE = "my-release"
 LABELS = {"app.kubernetes.io/instance": INSTANCE, "app.kubernetes.io/name": "milvus"}
@@ -27,10 +32,16 @@ Object = dict[str, Any]
 # --- Objects as charts render them, as far as this is about metadata ---
 
 
+KEEPS_WAY_BACK = {
+    "dataCoord": {"enableGarbageCollection": False, "compaction": {"enableAutoCompaction": False}},
+    "indexCoord": {"gc": {"interval": 604800}},
+}
+
+
 def shape(chart: str, root: str = "by-dev", metastore: str = "etcd", image: str = OLD, mounted: bool = True, standalone: bool = False, node: str = "") -> list[Object]:
     """The ConfigMap, and a Deployment for each component."""
     etcd = {"endpoints": ["my-release-etcd:2379"], "rootPath": root, "metaSubPath": "meta"}
-    whole = {"etcd": etcd, "metastore": {"type": metastore}}
+    whole = {"etcd": etcd, "metastore": {"type": metastore}, **KEEPS_WAY_BACK}
     if chart.startswith("milvus-4"):
         # rootPath goes to user.yaml there, by hand.
         default = {**whole, "etcd": {"endpoints": etcd["endpoints"]}}
@@ -90,6 +101,19 @@ def etcd_objects(node: str) -> list[Object]:
     ]
 
 
+def hardened(pod: Object) -> None:
+    """As the level `restricted` of the Pod Security Standards wants a pod."""
+    pod["securityContext"] = {"runAsNonRoot": True, "runAsUser": 4711, "fsGroup": 4711, "seccompProfile": {"type": "RuntimeDefault"}}
+    for container in pod["containers"]:
+        container["securityContext"] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+def counted(pod: Object) -> None:
+    """As a quota wants a pod."""
+    for container in pod["containers"]:
+        container["resources"] = {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "128Mi"}}
+
+
 def documented_role(namespace: str) -> str:
     """The Role of docs/kubernetes.md, for this namespace."""
     text = (REPOSITORY / "docs/kubernetes.md").read_text()
@@ -103,13 +127,38 @@ def documented_role(namespace: str) -> str:
 class Scene:
     """One namespace."""
 
-    def __init__(self, name: str, objects: list[Object], root: str = "by-dev", others: list[str] | None = None, empty: bool = False, etcd_node: str = "") -> None:
-        self.namespace, self.objects, self.root, self.others, self.empty = f"mm-{name}", objects, root, others or [], empty
-        self.etcd = etcd_objects(etcd_node)
+    def __init__(
+        self,
+        name: str,
+        objects: list[Object] | None = None,
+        *,
+        root: str = "by-dev",
+        others: list[str] | None = None,
+        empty: bool = False,
+        etcd_node: str = "",
+        level: str = "privileged",
+        pods: Callable[[Object], None] | None = None,
+        install: Callable[[Scene], None] | None = None,
+    ) -> None:
+        self.namespace, self.objects, self.root, self.others, self.empty = f"mm-{name}", objects or [], root, others or [], empty
+        self.etcd, self.level, self.install = etcd_objects(etcd_node), level, install
+        for item in [*self.objects, *self.etcd]:
+            if pods and "template" in item.get("spec", {}):
+                pods(item["spec"]["template"]["spec"])
 
     def __enter__(self) -> Scene:
+        self.forwarding: subprocess.Popen[str] | None = None
+        try:
+            self.set_up()
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
+        return self
+
+    def set_up(self) -> None:
         self.kubectl("delete", "namespace", self.namespace, "--ignore-not-found", "--timeout=120s", namespaced=False)
         self.kubectl("create", "namespace", self.namespace, namespaced=False)
+        self.kubectl("label", "namespace", self.namespace, f"pod-security.kubernetes.io/enforce={self.level}", namespaced=False)
         for item in self.etcd:
             self.apply(item)
         self.kubectl("rollout", "status", "statefulset/etcd", "--timeout=300s")
@@ -119,13 +168,15 @@ class Scene:
         self.seed(self.root, self.empty)
         for item in self.objects:
             self.apply(item)
+        if self.install:
+            self.install(self)
         self.give_rights()
         self.wait_ready()
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.forwarding.kill()
-        self.forwarding.wait()
+        if self.forwarding:
+            self.forwarding.kill()
+            self.forwarding.wait()
         if kind is None:
             self.kubectl("delete", "namespace", self.namespace, "--wait=false", namespaced=False)
         else:
@@ -146,13 +197,20 @@ class Scene:
         self.kubectl("create", "--field-manager=helm", "-f", "-", text=json.dumps(item))
 
     def apply_file(self, path: Path) -> None:
-        text = path.read_text().replace("image: meta-migration:0.1.0", "image: milvusdb/meta-migration:latest").replace("sourceVersion: 2.1.4", "sourceVersion: 2.1.0")
+        text = path.read_text().replace("sourceVersion: 2.1.4", "sourceVersion: 2.1.0")
         self.kubectl("apply", "-f", "-", text=text)
 
     def wait_ready(self) -> None:
-        for item in self.objects:
-            if item["kind"] == "Deployment":
-                self.kubectl("rollout", "status", f"deployment/{item['metadata']['name']}", "--timeout=300s")
+        for item in self.deployments():
+            self.kubectl("rollout", "status", f"deployment/{item['metadata']['name']}", "--timeout=300s")
+
+    def helm(self, version: int, *arguments: str, text: str | None = None) -> str:
+        """Helm 3 or Helm 4."""
+        program = "helm3" if version == 3 else "helm"
+        words = [program, "--namespace", self.namespace, *arguments]
+        done = subprocess.run(words, input=text, capture_output=True, text=True, timeout=SECONDS)
+        assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}{done.stdout}"
+        return done.stdout
 
     def give_rights(self) -> None:
         """A kubeconfig with the documented Role, and no more."""
@@ -178,6 +236,32 @@ class Scene:
     def managers(self) -> set[str]:
         return {entry["manager"] for item in self.deployments() for entry in item["metadata"]["managedFields"]}
 
+    def generations(self) -> dict[str, int]:
+        return {item["metadata"]["name"]: item["metadata"]["generation"] for item in self.deployments()}
+
+    @contextmanager
+    def cordoned(self, node: str) -> Iterator[None]:
+        self.kubectl("cordon", node, namespaced=False)
+        try:
+            yield
+        finally:
+            self.kubectl("uncordon", node, namespaced=False)
+
+    def wait_until(self, what: str, holds: Callable[[], bool], seconds: float = 300) -> None:
+        end = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < end, f"{what}: not within {seconds} s"
+            time.sleep(0.5)
+
+    def wait_for_restarts(self, component: str, count: int) -> None:
+        """Until a container of this component has ended that often."""
+
+        def restarts() -> int:
+            pods = json.loads(self.kubectl("get", "pods", "-l", f"component={component}", "-o", "json"))["items"]
+            return max((status["restartCount"] for pod in pods for status in pod["status"].get("containerStatuses", [])), default=0)
+
+        self.wait_until(f"{component} ends {count} times", lambda: restarts() >= count)
+
     def scale(self, replicas: int) -> None:
         self.kubectl("scale", "deployments", "--all", f"--replicas={replicas}")
 
@@ -188,7 +272,7 @@ class Scene:
     # --- The script ---
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        words = ["bash", str(REPOSITORY / "deploy/migrate.sh"), "-i", INSTANCE, "-n", self.namespace, "-s", "2.1.0", "-t", "2.2.16", *arguments]
+        words = ["bash", str(SCRIPT), "-i", INSTANCE, "-n", self.namespace, "-s", "2.1.0", "-t", "2.2.16", "--keep-way-back", "false", *arguments]
         own = {**os.environ, "KUBECONFIG": str(self.kubeconfig), **environment}
         return subprocess.Popen(words, env=own, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
 
@@ -213,12 +297,9 @@ class Scene:
         return seen
 
     def kill_at(self, mark: str, *arguments: str) -> None:
-        """Starts it, and kills it when this stands in its output; one that ends before is fine, too."""
+        """Starts it, and kills it when this stands in its output."""
         process = self.start(*arguments)
-        try:
-            self.read_until(process, mark)
-        except AssertionError:
-            pass
+        self.read_until(process, mark)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
@@ -246,6 +327,9 @@ class Scene:
                 time.sleep(1)
                 self.forward()
         raise AssertionError("never here")
+
+    def put(self, key: str, value: str) -> None:
+        self.call("kv/put", key=encoded(key), value=encoded(value))
 
     def seed(self, root: str, empty: bool = False) -> None:
         """What a real Milvus 2.1.0 wrote, or as much as one without collections has."""

@@ -159,6 +159,11 @@ pub struct PlanOptions {
     #[arg(long, value_name = "HOST,…", value_delimiter = ',', conflicts_with_all = ["from_backup", "from_snapshot"])]
     pub expect_address: Vec<ExpectedAddress>,
 
+    /// Refuse where Milvus's own configuration (--milvus-config) lacks a setting that keeps the way back open, unless a migration
+    /// has begun already
+    #[arg(long, conflicts_with_all = ["from_backup", "from_snapshot"])]
+    pub require_way_back_settings: bool,
+
     /// For a change ticket.
     #[command(flatten)]
     pub ticket: TicketOptions,

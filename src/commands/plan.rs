@@ -24,11 +24,13 @@ use crate::guard::{Session, sessions};
 use crate::history::Operation;
 use crate::layout::keys::printable;
 use crate::outcome::failed::Failure;
+use crate::outcome::going_back::WayBack;
 use crate::outcome::planned::{KeyChange, PlanOutcome, text};
 use crate::outcome::surveyed::ConfiguredBackup;
 use crate::outcome::ticket;
 use crate::outcome::{Ended, Next, Step};
 use crate::plan::Plan;
+use crate::state::State;
 
 /// Keys that are read in a second, at the least: measured, see docs/performance.md.
 const KEYS_A_SECOND: f64 = 100_000.0;
@@ -70,6 +72,14 @@ pub(super) async fn execute(context: &Context, options: &PlanOptions) -> Result<
         _ => None,
     };
     let mut outcome = plan(context, &run, Operation::Run, &target, origin, options.diff).await?;
+    if options.require_way_back_settings
+        && outcome.header.state == State::Ready
+        && let Some(lacking) = lacking(&outcome.going_back)
+    {
+        outcome.header.ended = Ended::NotOk;
+        outcome.refusals.push(lacking);
+        outcome.header.next = Next::new(Step::Mend, way_around(false));
+    }
     if let Some(unexpected) = unexpected {
         outcome.header.ended = Ended::NotOk;
         outcome.refusals.insert(0, unexpected);
@@ -166,6 +176,18 @@ async fn plan(
         going_back,
         refusals,
         diff,
+    })
+}
+
+/// What Milvus's own configuration lacks for the way back to stay open.
+fn lacking(going_back: &WayBack) -> Option<String> {
+    let lacking: Vec<String> = going_back.lacking().iter().map(ToString::to_string).collect();
+    (!lacking.is_empty()).then(|| {
+        format!(
+            "Milvus's own configuration does not keep the way back open: the new Milvus would collect files that only the old metadata \
+             names. Set {}; or go on without, on purpose",
+            lacking.join("; ")
+        )
     })
 }
 

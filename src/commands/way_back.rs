@@ -14,7 +14,7 @@ use crate::amounts::{many, span, thousands};
 use crate::backup::content::Content;
 use crate::backup::{Backup, Format};
 use crate::etcd::Etcd;
-use crate::garbage;
+use crate::garbage::{self, Keeping, Kept};
 use crate::history::{BackupRecord, History};
 use crate::outcome::going_back::WayBack;
 use crate::outcome::surveyed::ConfiguredBackup;
@@ -118,8 +118,19 @@ impl Context {
                 .to_owned(),
             message_log: garbage::message_log(target),
             until,
-            keeping: garbage::keeping(target),
+            keeping: self.kept(target),
         }
+    }
+
+    /// The settings that keep the way back open, as Milvus's own configuration has them.
+    fn kept(&self, target: &Version) -> Vec<Kept> {
+        let said = self.config.keeping.as_ref();
+        let kept = |setting: Keeping| {
+            let configured = said.and_then(|said| said.get(setting.key)).cloned();
+            let holds = said.map(|_| setting.is_met_by(configured.as_deref().unwrap_or(setting.default)));
+            Kept { setting, configured, holds }
+        };
+        garbage::keeping(target).into_iter().map(kept).collect()
     }
 
     /// Whether the configured backup is the way back from what is there.

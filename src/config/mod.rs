@@ -2,13 +2,14 @@
 //!
 //! All refusals of bad input happen here; the rooms above get values that make sense.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use semver::Version;
 
+use crate::garbage::KEEPING;
 use crate::layout::join_root;
 use crate::version;
 use layers::Layers;
@@ -59,6 +60,8 @@ pub struct Config {
     pub target_version: Option<Version>,
     /// Where the backup is, or is to be.
     pub backup_file: Option<PathBuf>,
+    /// What Milvus's own configuration says of the settings that keep the way back open, by key; none where none was given.
+    pub keeping: Option<BTreeMap<&'static str, String>>,
     /// Where that which tells clusters apart comes from.
     pub whence: Whence,
     /// What was read otherwise than it was written, for the log.
@@ -200,9 +203,20 @@ fn assemble(layers: &Layers, given: &Overrides) -> Result<Config> {
         source_version: source_version.map(|version| version.value),
         target_version: target_version.map(|version| version.value),
         backup_file: backup_file.map(|file| file.value),
+        keeping: keeping(layers)?,
         whence,
         warnings,
     })
+}
+
+fn keeping(layers: &Layers) -> Result<Option<BTreeMap<&'static str, String>>> {
+    if layers.milvus.is_empty() {
+        return Ok(None);
+    }
+    let said =
+        KEEPING.iter().map(|setting| Ok((setting.key, layers.of_milvus(|document| document.text(setting.key))?)));
+    let said: Vec<_> = said.collect::<Result<_>>()?;
+    Ok(Some(said.into_iter().filter_map(|(key, found)| Some((key, found?.value))).collect()))
 }
 
 fn refuse_other_stores(layers: &Layers, given: &Overrides) -> Result<()> {

@@ -8,7 +8,7 @@ use super::words::Text;
 use crate::amounts::{many, span};
 use crate::catalog::replaced::Replaced;
 use crate::catalog::report::Rebuilt;
-use crate::garbage::Keeping;
+use crate::garbage::Kept;
 
 /// What there is of a way back before a migration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -22,28 +22,45 @@ pub struct WayBack {
     /// Until when it is open, by the defaults of the target.
     pub until: String,
     /// Settings of the target that keep it open, before its first start.
-    pub keeping: Vec<Keeping>,
+    pub keeping: Vec<Kept>,
 }
 
 impl WayBack {
     /// Line by line, with what is known of the backup.
     pub fn lines(&self, backup: Option<&ConfiguredBackup>) -> Vec<String> {
-        let settings: Vec<String> = self.keeping.iter().map(ToString::to_string).collect();
         let backup = match (backup, &self.room) {
             (Some(backup), _) => backup.text.as_str(),
             (None, Some(_)) => "none is configured: `run` refuses without one (--backup-file, or --no-backup)",
             (None, None) => "whether it holds what is in etcd is seen by `plan` with etcd, and by `run`",
         };
-        let mut lines = vec![
-            format!("until: {}", self.until),
-            format!("to keep it open, before the first start: {}", settings.join("; ")),
-            format!("backup: {backup}"),
-        ];
+        let mut lines = vec![format!("until: {}", self.until), self.settings(), format!("backup: {backup}")];
         lines.extend(self.room.as_ref().map(|room| format!("room: {room}")));
         lines.push(format!("files: {}", self.files));
         lines.push(format!("message log: {}", self.message_log));
         lines
     }
+
+    /// What Milvus's own configuration, where it was given, lacks of the settings that keep the way back open.
+    pub fn lacking(&self) -> Vec<&Kept> {
+        self.keeping.iter().filter(|kept| kept.holds == Some(false)).collect()
+    }
+
+    fn settings(&self) -> String {
+        let (in_place, to_set): (Vec<&Kept>, Vec<&Kept>) =
+            self.keeping.iter().partition(|kept| kept.holds == Some(true));
+        let mut parts = Vec::new();
+        if !to_set.is_empty() {
+            parts.push(format!("to keep it open, before the first start: {}", joined(&to_set)));
+        }
+        if !in_place.is_empty() {
+            parts.push(format!("in place, in Milvus's own configuration: {}", joined(&in_place)));
+        }
+        parts.join(". ")
+    }
+}
+
+fn joined(settings: &[&Kept]) -> String {
+    settings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// What happened since the backup that is gone back to.

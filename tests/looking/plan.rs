@@ -36,6 +36,37 @@ fn the_plan_for_the_sample_tells_everything_by_name() {
     assert_snapshot!("plan_of_the_sample", redacted(&stdout(&plan)));
 }
 
+/// Whoever asks for the settings that keep the way back open is refused without them, until something is migrated.
+#[test]
+fn settings_that_keep_the_way_back_open_can_be_required() {
+    let etcd = sample(Version::V3_5);
+    let tool = Tool::new(&etcd);
+    let plan = |settings: &str, code| {
+        std::fs::write(tool.dir().join("milvus.yaml"), settings).unwrap();
+        let args = ["--milvus-config=milvus.yaml", "plan", "--require-way-back-settings"];
+        stdout(&writing_nothing(&etcd, || tool.call(&args).code(code)))
+    };
+    let lacking = plan(
+        "dataCoord: { enableGarbageCollection: false, gc: { interval: 5 } }\nindexCoord: { gc: { interval: 600 } }\n",
+        1,
+    );
+    for words in [
+        "Milvus's own configuration does not keep the way back open",
+        "indexCoord.gc.interval: 604800 (now 600)",
+        "dataCoord.compaction.enableAutoCompaction: false (not set, so true)",
+        "in place, in Milvus's own configuration: dataCoord.enableGarbageCollection is false",
+    ] {
+        assert!(lacking.contains(words), "{words}: {lacking}");
+    }
+    let in_place = "dataCoord: { enableGarbageCollection: false, compaction: { enableAutoCompaction: false } }\n\
+                    indexCoord: { gc: { interval: 604800 } }\n";
+    let plan_with = plan(in_place, 0);
+    assert!(!plan_with.contains("to keep it open, before the first start"), "{plan_with}");
+    // What has been migrated is not refused any more: it has to be finished, or it is done.
+    tool.call(&["run", "--force"]).code(0);
+    plan("dataCoord: { enableGarbageCollection: true }\n", 0);
+}
+
 /// What the README shows is what a person sees.
 #[test]
 fn the_plan_for_the_sample_is_the_one_in_the_readme() {

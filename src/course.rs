@@ -27,7 +27,7 @@ pub fn of_run(situation: &Situation, source: Option<&Version>, target: &Version,
     }
     match (situation.state, &situation.history) {
         (State::RunInterrupted, Some(history)) => of_interrupted(history, target, choices),
-        (State::Migrated, Some(history)) => of_migrated(situation, history, target),
+        (State::Migrated, Some(history)) => of_migrated(situation, history, target, choices),
         (State::Ready, _) => match source.filter(|source| !has_21_layout(source)) {
             Some(source) => refuse(format!(
                 "the source version is {source}, but what is here is metadata of Milvus 2.1: it has not been migrated"
@@ -54,7 +54,7 @@ fn of_one_layout(situation: &Situation, source: &Version, target: &Version) -> C
     if is_here {
         let next = match situation.state {
             // Not that of metadata which is to be migrated.
-            State::Ready => Next::new(Step::Nothing, format!("nothing: change the image of Milvus to {target}")),
+            State::Ready => Next::new(Step::Nothing, format!("change the image of Milvus to {target}")),
             _ => next(situation),
         };
         return Course::Nothing(format!("Milvus {source} and {target} read the same layout"), next);
@@ -71,7 +71,7 @@ pub fn of_repair(situation: &Situation, target: &Version, choices: &Choices) -> 
     match (situation.state, &situation.history) {
         (State::RepairInterrupted, Some(history)) => of_interrupted(history, target, choices),
         (State::MigratedByOriginalTool | State::MigratedWithoutHistory | State::Newer, _) => Course::Convert,
-        (State::Migrated, Some(history)) => of_migrated(situation, history, target),
+        (State::Migrated, Some(history)) => of_migrated(situation, history, target, choices),
         (State::NothingToMigrate, _) => Course::Nothing("no collections: nothing to repair".into(), next(situation)),
         _ => Course::Refuse(
             format!(
@@ -134,8 +134,19 @@ fn of_interrupted(history: &History, target: &Version, choices: &Choices) -> Cou
     Course::Convert
 }
 
-fn of_migrated(situation: &Situation, history: &History, target: &Version) -> Course {
+/// What was migrated for another layout, or without the names and rebuilds that are asked for now, is not done because something is.
+pub fn of_migrated(situation: &Situation, history: &History, target: &Version, choices: &Choices) -> Course {
     let was = history.target();
+    let missing = choices.conversion_beyond(&history.options);
+    if !missing.is_empty() {
+        let why = format!("this was migrated already, without {missing}");
+        let next = format!(
+            "if Milvus was not started on it since: go back with {}, and run again with these options. If it was: rename or build anew with \
+             Milvus itself",
+            history.way_back()
+        );
+        return Course::Refuse(why, Next::new(Step::Rollback, next));
+    }
     if was.as_ref().is_some_and(|was| Layout::of(was) == Layout::of(target)) {
         let when = history.ended.as_deref().unwrap_or(&history.started);
         let why = format!("everything is in the layout of Milvus {target} already (migrated on {when})");

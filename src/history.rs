@@ -4,6 +4,8 @@
 //! Milvus that was started first, or another tool's work, and each wants something else. `run`, `repair` and `rollback` write this
 //! key in their first transaction and at their end; every transaction in between depends on its value.
 
+use std::fmt;
+
 use bytes::Bytes;
 use schemars::JsonSchema;
 use semver::Version;
@@ -82,6 +84,22 @@ impl Choices {
         }
     }
 
+    /// The options that change what a conversion comes to and that others do not have, as they are typed; empty if there are none.
+    pub fn conversion_beyond(&self, others: &Self) -> String {
+        let beyond = |own: &[String], others: &[String]| -> Vec<String> {
+            own.iter().filter(|one| !others.contains(one)).cloned().collect()
+        };
+        let beyond = Self {
+            keep_index_files: self.keep_index_files && !others.keep_index_files,
+            rebuild_index: beyond(&self.rebuild_index, &others.rebuild_index),
+            rename_collection: beyond(&self.rename_collection, &others.rename_collection),
+            rename_alias: beyond(&self.rename_alias, &others.rename_alias),
+            rename_partition: beyond(&self.rename_partition, &others.rename_partition),
+            ..Self::default()
+        };
+        beyond.flags()
+    }
+
     /// The command line that chooses this.
     pub fn flags(&self) -> String {
         let mut flags = Vec::new();
@@ -101,6 +119,16 @@ impl Choices {
             flags.extend(values.iter().map(|value| format!("{flag} '{}'", value.replace('\'', r"'\''"))));
         }
         flags.join(" ")
+    }
+}
+
+impl fmt::Display for BackupRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        let sha256 = self.sha256.iter().map(|sum| format!("SHA-256 of the data {sum}"));
+        let revision = self.revision.iter().map(|revision| format!("revision {revision}"));
+        let details: Vec<String> = sha256.chain(revision).collect();
+        if details.is_empty() { Ok(()) } else { write!(f, " ({})", details.join(", ")) }
     }
 }
 

@@ -102,6 +102,12 @@ pub fn bad_target(target: &Version) -> Vec<BadTarget> {
     reasons
 }
 
+/// That a target is better not taken, in short; none if it may be, or is no version.
+pub fn bad_target_in_words(target: &str) -> Option<String> {
+    let bad = bad_target(&parse(target).ok()?).into_iter().next()?;
+    Some(format!("Milvus {target} is better not taken ({}): take {}", bad.why, bad.instead))
+}
+
 /// Reads a version; a leading `v` is accepted (`v2.1.4`, as image tags are written).
 ///
 /// # Errors

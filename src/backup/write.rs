@@ -180,7 +180,8 @@ impl Partial {
     /// Creates the file, anew: what a killed process left may have another owner, or still be written to.
     fn create(path: PathBuf) -> Result<(Self, File), BackupError> {
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            // What is not there needs no removing, whatever the error (a file system that cannot be written to).
+            Err(error) if error.kind() != io::ErrorKind::NotFound && fs::symlink_metadata(&path).is_ok() => {
                 return Err(BackupError::io("remove what an earlier run left at", &path)(error));
             }
             Ok(()) | Err(_) => {}

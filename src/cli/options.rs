@@ -201,6 +201,11 @@ pub struct RollbackOptions {
     #[arg(long)]
     pub restore_backup_of_running_milvus: bool,
 
+    /// Restore a file of metadata that is migrated already (a copy that an earlier rollback made of what it overwrote): afterwards the
+    /// newer Milvus is the one to start, not 2.1
+    #[arg(long)]
+    pub restore_migrated: bool,
+
     /// Do not save what is there now before it is overwritten
     #[arg(long)]
     pub no_copy: bool,
@@ -302,6 +307,19 @@ impl ConversionOptions {
             message_log: MessageLog::Unknown,
             precedence,
             restore_schemas,
+        }
+    }
+
+    /// As they are on record.
+    pub fn of(choices: &Choices) -> Self {
+        // They were read from a command line once; a history key that somebody wrote by hand may hold anything, which then is none.
+        let read = |renames: &[String]| renames.iter().filter_map(|one| one.parse().ok()).collect();
+        Self {
+            rebuild_index: choices.rebuild_index.clone(),
+            keep_index_files: choices.keep_index_files,
+            rename_collection: read(&choices.rename_collection),
+            rename_alias: read(&choices.rename_alias),
+            rename_partition: read(&choices.rename_partition),
         }
     }
 

@@ -151,14 +151,18 @@ async fn execute_job(context: &Context, job: Job, command: &'static str) -> Resu
     if let Some(report) = report {
         let said = context.report.lock().ok().and_then(|mut text| text.take());
         let failed = || {
-            done.as_ref().err().map(|failure| {
-                let next = failure.next.clone().unwrap_or_else(|| way_out::next_after(failure));
-                ticket::of_failure(command, failure, &next, &context.surroundings())
-            })
+            done.as_ref()
+                .err()
+                .map(|failure| ticket::of_failure(command, failure, &next_of(failure), &context.surroundings()))
         };
         report.finish(context, &said.or_else(failed).unwrap_or_default());
     }
     done
+}
+
+/// What to do after a failure: as it says itself, or by its cause.
+fn next_of(failure: &Failure) -> Next {
+    failure.next.clone().unwrap_or_else(|| way_out::next_after(failure))
 }
 
 async fn carry_out(context: &Context, job: Job) -> Result<Exit, Failure> {

@@ -15,7 +15,7 @@ use super::{Context, course_of};
 use crate::backup::{Backup, Format};
 use crate::catalog::records::Records;
 use crate::cli::{PlanOptions, RunOptions};
-use crate::course::Course;
+use crate::course::{self, Course};
 use crate::diff::Diff;
 use crate::etcd::Etcd;
 use crate::exit::Exit;
@@ -120,7 +120,9 @@ async fn plan(
     let mut ended = Ended::Done;
     let history = situation.history.as_ref();
     let backup = etcd.as_ref().and_then(|_| context.configured_backup(&reading, history));
-    let mut next = next(backup.as_ref(), target);
+    // What was interrupted is finished as it was begun: `backup` would refuse, and 2.1 cannot be started any more.
+    let is_resumed = matches!(situation.state, State::RunInterrupted | State::RepairInterrupted);
+    let mut next = if is_resumed { course::next(&situation) } else { next(backup.as_ref(), target) };
     match course {
         Course::Convert => {
             if let Some(etcd) = &etcd
@@ -144,7 +146,8 @@ async fn plan(
         }
         Course::Nothing(why, then) => {
             ended = Ended::NothingToDo;
-            next = Next { text: why, ..then };
+            refusals.clear();
+            next = Next { text: format!("{why}; {}", then.text), ..then };
         }
         Course::Refuse(why, way_on) => {
             ended = Ended::NotOk;
@@ -169,7 +172,7 @@ async fn plan(
         found: situation.headline(),
         keys: reading.records.keys(),
         sessions,
-        advice: notes.into_iter().chain(advice(&reading.records)).collect(),
+        advice: notes.into_iter().chain(advice(&reading.records, is_resumed)).collect(),
         estimated_seconds: estimate(reading.records.keys(), &worked.plan, worked.summary.transactions),
         migration: worked.summary,
         backup,
@@ -208,11 +211,12 @@ fn next(backup: Option<&ConfiguredBackup>, target: &Version) -> Next {
 }
 
 /// What a person has to do that metadata cannot.
-fn advice(records: &Records) -> Vec<String> {
-    let mut advice = vec![
-        "flush all collections before Milvus 2.1 is stopped: what is only in the message log has to be read from there again".to_owned(),
+fn advice(records: &Records, is_resumed: bool) -> Vec<String> {
+    let flush = "flush all collections before Milvus 2.1 is stopped: what is only in the message log has to be read from there again";
+    let mut advice: Vec<String> = (!is_resumed).then(|| flush.to_owned()).into_iter().collect();
+    advice.push(
         "2.1 clients ask for indexes by the name _default_idx, which newer versions do not have: upgrade clients with the servers".to_owned(),
-    ];
+    );
     let users = users(records);
     if !users.is_empty() {
         advice.push(format!(

@@ -36,6 +36,7 @@ use crate::outcome::rolled_back::{CollectionChanges, RestoredBackup, RollbackOut
 use crate::outcome::{Ended, Next, Step, ticket};
 use crate::plan::{Change, Plan, closing_of_rollback};
 use crate::state::{Situation, State};
+use crate::version::has_21_layout;
 
 type Entries = Vec<(Bytes, Bytes)>;
 
@@ -64,7 +65,8 @@ pub(super) async fn execute(context: &Context, options: &RollbackOptions) -> Res
 fn read_backup(context: &Context, options: &RollbackOptions) -> Result<(Backup, Entries)> {
     let file = context.backup_file()?;
     let mut entries = Vec::new();
-    let backup = Backup::read(&file, |key, value| entries.push((Bytes::from(key), Bytes::from(value))))?;
+    let backup = Backup::read(&file, |key, value| entries.push((Bytes::from(key), Bytes::from(value))))
+        .context("nothing can be restored (`status` names the backup that is on record)")?;
     // Neither sessions nor our history are restored.
     entries.retain(|(key, _)| is_metadata(key));
     entries.sort();
@@ -136,10 +138,11 @@ impl Restoring<'_> {
         self.same_cluster(reading.cluster_id)?;
         let target = recorded.as_ref().and_then(History::target);
         let situation = context.situation(&reading.records).ok();
-        self.is_a_way_back(&reading.records)?;
+        let state = state_of(&backup);
+        self.is_a_way_back(&reading.records, state)?;
         let plan = Plan::of_rollback(&diff, reading.revision);
         let outcome = RollbackOutcome {
-            header: context.header("rollback", Ended::NothingToDo, state_of(&backup), next(context, target.as_ref())),
+            header: context.header("rollback", Ended::NothingToDo, state, next(context, state, target.as_ref())),
             backup: RestoredBackup {
                 path: self.backup.path.display().to_string(),
                 keys: self.entries.len() as u64,
@@ -234,8 +237,10 @@ impl Restoring<'_> {
 
     /// A backup that was made while Milvus was running is restored only on purpose; or where it is on record as the way back, because
     /// `run` found that it held just what was there with Milvus stopped, or because this goes on with such a rollback.
-    fn is_a_way_back(&self, records: &Records) -> Result<()> {
-        if !self.backup.while_running {
+    fn is_a_way_back(&self, records: &Records, state: State) -> Result<()> {
+        let expects_21 = self.context.config.source_version.as_ref().is_none_or(has_21_layout);
+        let is_migrated = expects_21 && is_migrated(state);
+        if !self.backup.while_running && !is_migrated {
             return Ok(());
         }
         let on_record =
@@ -245,6 +250,16 @@ impl Restoring<'_> {
             return Ok(());
         }
         let file = self.backup.path.display();
+        if is_migrated && !self.options.restore_migrated {
+            bail!(
+                "{file} holds metadata that is migrated already, as the copies that a rollback makes of what it overwrites: it is no way \
+                 back to Milvus 2.1. Take the backup from before the migration; or, if just this is to come back, --restore-migrated. \
+                 Nothing was written"
+            );
+        }
+        if !self.backup.while_running {
+            return Ok(());
+        }
         let danger = "was made while Milvus was running: what Milvus has changed since (collections, segments, indexes) would be lost, files \
                       that only the newer metadata names with it, and something that was under way then may come back half done";
         if !self.options.restore_backup_of_running_milvus {
@@ -309,6 +324,11 @@ impl Restoring<'_> {
     }
 }
 
+/// Whether a newer Milvus is to be started on it.
+fn is_migrated(state: State) -> bool {
+    matches!(state, State::Migrated | State::MigratedByOriginalTool | State::MigratedWithoutHistory | State::Newer)
+}
+
 /// The state that the metadata is in afterwards.
 fn state_of(backup: &Records) -> State {
     Situation::of(backup).map_or(State::Unknown, |situation| situation.state)
@@ -326,7 +346,12 @@ fn collections(records: &Records, backup: &Records) -> CollectionChanges {
     }
 }
 
-fn next(context: &Context, target: Option<&Version>) -> Next {
+fn next(context: &Context, state: State, target: Option<&Version>) -> Next {
+    if is_migrated(state) {
+        let text = "this is migrated metadata: start the newer Milvus that it was migrated for, NOT 2.1; `verify --target-version` tells \
+                    whether it is what that version demands";
+        return Next::new(Step::Verify, text);
+    }
     let version = context.source_version().map_or_else(
         || "the Milvus version that the backup was made with".to_owned(),
         |version| format!("Milvus {version}"),

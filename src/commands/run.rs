@@ -11,7 +11,7 @@ use semver::Version;
 use super::metadata::{Moment, Reading};
 use super::read_back::{ReadBack, cuts};
 use super::way_back::record_of;
-use super::{Context, course_of, describe, interrupted, log_changes, refusal, take};
+use super::{Context, course_of, describe, interrupted, log_changes, next_of, refusal, take};
 use crate::amounts::{bytes, thousands};
 use crate::apply::Applier;
 use crate::backup::Backup;
@@ -25,7 +25,7 @@ use crate::etcd::Etcd;
 use crate::exit::Exit;
 use crate::garbage;
 use crate::guard::Guard;
-use crate::history::{BackupRecord, Choices, History, Operation};
+use crate::history::{BackupRecord, Choices, Completion, History, Operation};
 use crate::outcome::backed_up::BackupFile;
 use crate::outcome::failed::Failure;
 use crate::outcome::migration::{MigrationSummary, headline, summary, wrongs};
@@ -36,7 +36,7 @@ use crate::outcome::{Ended, Next, Step};
 use crate::parallel::both;
 use crate::plan::{Change, Plan, opening_of_run};
 use crate::state::{Situation, State};
-use crate::version::{Layout, Way, bad_target, way};
+use crate::version::{Layout, Way, bad_target, bad_target_in_words, way};
 
 /// What a conversion comes to: worked out alike by `plan` and `run`.
 pub(super) struct Worked {
@@ -53,7 +53,11 @@ pub(super) async fn execute(context: &Context, options: &RunOptions, operation: 
     let done =
         carry_out(context, options, (operation, operation.command()), &target, &mut outcome, async |_, _| Ok(())).await;
     outcome.seconds = begun.elapsed().as_secs_f64();
-    done.inspect_err(|failure| context.report(|surroundings| ticket::of_run(&outcome, Some(failure), surroundings)))?;
+    done.inspect_err(|failure| {
+        // What the terminal says is what stays in the ticket.
+        outcome.header.next = next_of(failure);
+        context.report(|surroundings| ticket::of_run(&outcome, Some(failure), surroundings));
+    })?;
     if let Some(revision) = outcome.verified_revision {
         context.say(format!("done at revision {revision} in {:.1} s", outcome.seconds));
         let text = format!("`verify`, then start Milvus {target}; {}", garbage::in_a_sentence(&target));
@@ -222,10 +226,6 @@ impl Context {
     }
 }
 
-fn mend(text: &str) -> Next {
-    Next::new(Step::Mend, text)
-}
-
 /// A run or repair under the lock.
 struct Migration<'a> {
     context: &'a Context,
@@ -251,7 +251,7 @@ impl Migration<'_> {
             || self.backup_to_lean_on(&situation).map(|file| context.fitting_backup(file, &reading)),
             || context.work_out(&reading, &situation, self.options, self.operation, self.target),
         );
-        self.check_problems(&worked)?;
+        self.check_problems(&worked, &situation)?;
         outcome.migration = Some(worked.summary.clone());
         self.migrate(reading, &situation, (worked, fitting), choices, outcome).await
     }
@@ -261,7 +261,15 @@ impl Migration<'_> {
     }
 
     /// Whatever is wrong stops the migration before the first write, unless the user goes on without exactly that.
-    fn check_problems(&self, worked: &Worked) -> Result<()> {
+    fn check_problems(&self, worked: &Worked, situation: &Situation) -> Result<()> {
+        let mend = |text: &str| match &situation.history {
+            // Neither a backup nor other options nor Milvus 2.1 can be had in the middle.
+            Some(history) if history.state == Completion::Running => Next::new(
+                Step::Rollback,
+                format!("go back with {}, mend these records with Milvus 2.1, and begin again", history.way_back()),
+            ),
+            _ => Next::new(Step::Mend, text),
+        };
         let conversion = &worked.conversion;
         if !conversion.refusals.is_empty() {
             return Err(refusal(refusals(&conversion.refusals), mend("choose another way, as named above")));
@@ -318,6 +326,9 @@ impl Migration<'_> {
         let way_back = self.way_back(situation, fitting)?;
         if way_back.is_none() && (!self.options.with_backup || is_resumed) {
             context.console.warn("there is no backup: there is no way back from here");
+        }
+        if let Some(bad) = bad_target_in_words(&self.target.to_string()) {
+            context.console.warn(&bad);
         }
         let report = summary(&worked.summary, context.details);
         let question = self.question(&reading, situation, way_back.as_ref());

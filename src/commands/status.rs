@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::guard::{Session, sessions};
 use crate::layout::keys::MIGRATION_SESSION;
 use crate::outcome::failed::Failure;
-use crate::outcome::surveyed::{StatusOutcome, text};
+use crate::outcome::surveyed::{ConfiguredBackup, StatusOutcome, text};
 use crate::outcome::{Ended, Next, Step};
 use crate::state::{Situation, State};
 
@@ -32,7 +32,8 @@ pub(super) async fn execute(context: &Context) -> Result<Exit, Failure> {
     });
     let members = members.ok();
     let first = first_of_all(lock.as_ref(), alarms.as_deref().unwrap_or_default(), members.as_ref());
-    let next = first.unwrap_or_else(|| next(context, &situation, &sessions));
+    let backup = context.configured_backup(&reading, situation.history.as_ref());
+    let next = first.unwrap_or_else(|| next(backup.as_ref(), &situation, &sessions));
     let outcome = StatusOutcome {
         header: context.header("status", Ended::Done, situation.state, next),
         endpoints: health.endpoints,
@@ -44,7 +45,7 @@ pub(super) async fn execute(context: &Context) -> Result<Exit, Failure> {
         collections: situation.collections,
         layout: (reading.records.keys() > 0).then_some(situation.found),
         found: situation.headline(),
-        backup: context.configured_backup(&reading, situation.history.as_ref()),
+        backup,
         history: situation.history,
         made_by_newer: situation.made,
         sessions,
@@ -62,21 +63,34 @@ async fn registered(context: &Context, etcd: &Etcd) -> Result<(Vec<Session>, Opt
 }
 
 /// The next sensible step.
-fn next(context: &Context, situation: &Situation, sessions: &[Session]) -> Next {
+fn next(backup: Option<&ConfiguredBackup>, situation: &Situation, sessions: &[Session]) -> Next {
     let next = course::next(situation);
     match situation.state {
         State::Ready => {
             let stop = stop_first(sessions);
-            match context.config.backup_file.as_ref().filter(|file| file.exists()) {
+            match backup.filter(|backup| backup.is_way_back) {
                 Some(_) => Next::new(Step::Run, format!("look first with `plan`; {stop}`run`")),
                 None => Next::new(Step::Backup, format!("look first with `plan`; {stop}`backup`, then `run`")),
             }
         }
+        State::Migrated if sessions.is_empty() && is_way_back_lost(backup, situation) => Next::new(
+            next.code,
+            format!(
+                "find the backup that is on record before the new Milvus is started: it is the way back. Then {}",
+                next.text
+            ),
+        ),
         State::Migrated if !sessions.is_empty() => {
             Next::new(Step::Nothing, format!("Milvus runs on it; {}", next.text))
         }
         _ => next,
     }
+}
+
+/// Whether the file that is configured is not the backup on record.
+fn is_way_back_lost(backup: Option<&ConfiguredBackup>, situation: &Situation) -> bool {
+    let on_record = situation.history.as_ref().is_some_and(|history| history.backup.is_some());
+    on_record && backup.is_some_and(|backup| !backup.is_way_back)
 }
 
 /// What keeps every other step from being one.

@@ -14,13 +14,13 @@ use crate::catalog::problem::Problem;
 use crate::catalog::records::Records;
 use crate::catalog::{self, Conversion, Precedence};
 use crate::cli::{ConversionOptions, VerifyOptions};
-use crate::course;
+use crate::course::{self, Course};
 use crate::diff::{Diff, Differ};
 use crate::etcd::Etcd;
 use crate::exit::Exit;
 use crate::garbage;
 use crate::guard::{Session, sessions};
-use crate::history::{History, Operation};
+use crate::history::{Choices, History, Operation};
 use crate::layout::families::Family;
 use crate::layout::keys::{MIGRATION_SESSION, family_of, is_metadata, printable};
 use crate::outcome::failed::Failure;
@@ -77,7 +77,8 @@ pub(super) async fn examine(
     let layout = target.as_ref().map(Layout::of);
     let checked = check::check(all.iter().map(|(key, value)| (key, value)), layout);
     let kept_newer = situation.history.as_ref().is_some_and(keeps_newer);
-    let expected = backup.map(|backup| work_out(options, kept_newer, backup, target.as_ref())).transpose()?;
+    let conversion = conversion_of(options, situation.history.as_ref());
+    let expected = backup.map(|backup| work_out(&conversion, kept_newer, backup, target.as_ref())).transpose()?;
     let comparison = expected.map(|expected| compared(expected, &all));
     Ok(judge(context, &situation, target.as_ref(), checked, comparison, sessions, revision))
 }
@@ -101,8 +102,13 @@ fn judge(
             | State::NoMilvus
             | State::InMysql
     );
-    let consistent = errors == 0 && !differs && is_whole;
+    let other = other_target(context, situation);
+    let consistent = errors == 0 && !differs && is_whole && other.is_none();
     let verdict = match (consistent, target) {
+        (false, _) if other.is_some() => {
+            let why = other.as_ref().map_or("", |(why, _)| why);
+            format!("NOT for the target version that was given: {why}")
+        }
         (true, _) if checked.collections == 0 => "no collections: nothing to migrate, and nothing to verify".to_owned(),
         (true, Some(target)) if sessions.is_empty() => {
             format!("complete and consistent: Milvus {target} can be started on it")
@@ -117,7 +123,9 @@ fn judge(
         (false, _) if errors > 0 => format!("NOT to be started on: {}", many(errors, "error", "errors")),
         (false, _) => "NOT what the migration of the backup gives".to_owned(),
     };
+    let of_other = other.map(|(_, next)| next);
     let next = match (consistent, target) {
+        (false, _) if of_other.is_some() => of_other.unwrap_or_else(|| course::next(situation)),
         (true, Some(target)) if sessions.is_empty() && checked.collections > 0 => {
             Next::new(Step::StartNew, format!("start Milvus {target}; {}", garbage::in_a_sentence(target)))
         }
@@ -150,6 +158,16 @@ fn judge(
     }
 }
 
+/// Why what was migrated is not for the target version that was given, if so; with the way on.
+fn other_target(context: &Context, situation: &Situation) -> Option<(String, Next)> {
+    let given = context.config.target_version.as_ref()?;
+    let history = situation.history.as_ref().filter(|_| situation.state == State::Migrated)?;
+    match course::of_migrated(situation, history, given, &Choices::default()) {
+        Course::Refuse(why, next) => Some((why, next)),
+        Course::Convert | Course::Nothing(..) => None,
+    }
+}
+
 /// A backup's file name, and its keys with their values in ascending order.
 pub(super) type Entries = (String, Vec<(Bytes, Bytes)>);
 
@@ -176,9 +194,17 @@ fn keeps_newer(history: &History) -> bool {
     history.options.keep_newer || history.operation == Operation::Repair
 }
 
+/// The options that the migration is worked out with: as given; where none are, as they are on record.
+fn conversion_of(options: &VerifyOptions, history: Option<&History>) -> ConversionOptions {
+    match history {
+        Some(history) if options.conversion == ConversionOptions::default() => ConversionOptions::of(&history.options),
+        _ => options.conversion.clone(),
+    }
+}
+
 /// Works the migration out again from the backup.
 fn work_out(
-    options: &VerifyOptions,
+    conversion: &ConversionOptions,
     kept_newer: bool,
     (file, entries): Entries,
     target: Option<&Version>,
@@ -188,7 +214,7 @@ fn work_out(
     })?;
     let records: Records = entries.iter().cloned().collect();
     let precedence = if kept_newer { Precedence::Newer } else { Precedence::Source };
-    let chosen = options.conversion.options(precedence, kept_newer);
+    let chosen = conversion.options(precedence, kept_newer);
     let Conversion { should, problems, refusals: refused, .. } =
         catalog::convert(&records, Layout::of(target), &chosen);
     if !refused.is_empty() {

@@ -143,7 +143,12 @@ impl Context {
     fn judge_backup(&self, file: &Path, reading: &Reading, history: Option<&History>) -> (bool, String) {
         let shown = file.display();
         if !file.exists() {
-            return (false, format!("{shown} does not exist yet"));
+            let recorded = history.and_then(|history| history.backup.as_ref());
+            let text = recorded.map_or_else(
+                || format!("{shown} does not exist yet"),
+                |recorded| format!("{shown} is NOT THERE; the way back on record is {recorded}"),
+            );
+            return (false, text);
         }
         if let Some(history) = history {
             return match self.recorded_backup(file, history) {

@@ -182,7 +182,7 @@ fn assemble(layers: &Layers, given: &Overrides) -> Result<Config> {
         "config.targetVersion",
         given.setting(given.target_version.as_ref(), "--target-version", "META_MIGRATION_TARGET_VERSION"),
     )?;
-    let backup_file = match given.setting(given.backup_file.as_ref(), "--backup", "META_MIGRATION_BACKUP_FILE") {
+    let backup_file = match given.setting(given.backup_file.as_ref(), "--backup-file", "META_MIGRATION_BACKUP_FILE") {
         Some(path) => Some(path),
         None => own.text("config.backupFilePath")?.map(|text| text.map(PathBuf::from)),
     };

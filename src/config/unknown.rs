@@ -13,6 +13,8 @@ const KNOWN: [&str; 6] = [
     "config.targetVersion",
     "config.backupFilePath",
 ];
+/// The sections that tell which cluster is meant and what is done. Milvus has no other whose name is a letter away from one of these.
+const SECTIONS: [&str; 4] = ["cmd", "config", "etcd", "metastore"];
 /// How alike two names must be for one to be a slip of the other; 1 is the same.
 const ALIKE: f64 = 0.75;
 
@@ -24,6 +26,14 @@ pub(super) fn refuse_unknown_keys(document: &Document) -> Result<()> {
     for (key, place) in document.keys_under(&["cmd", "config"])? {
         if !KNOWN.iter().any(|known| known.eq_ignore_ascii_case(&key)) {
             bail!("{place}: this key is not known, so it would do nothing: {}", advice(&key, &KNOWN));
+        }
+    }
+    for (key, place) in document.sections() {
+        let slip = |section: &&&str| strsim::osa_distance(&key.to_lowercase(), section) == 1;
+        if let Some(section) = SECTIONS.iter().find(slip) {
+            bail!(
+                "{place}: this section is not known, so nothing in it would hold: did you mean {section}? Correct it or take it out"
+            );
         }
     }
     Ok(())
@@ -72,6 +82,19 @@ mod tests {
     }
 
     #[test]
+    fn a_slip_in_the_name_of_a_section_is_refused() {
+        for (yaml, section) in
+            [("etc: {endpoints: x}", "etcd"), ("Etdc.rootPath: x", "etcd"), ("configs: {}", "config")]
+        {
+            let refusal = refusal(yaml).unwrap();
+            assert!(refusal.contains(&format!("did you mean {section}?")), "{refusal}");
+        }
+        // Of Milvus's own.
+        let milvus = "mq: {}\nlog: {}\nproxy: {}\ncommon: {}\nminio: {}\nnatsmq: {}\nrocksmq: {}\ngpu: {}\ngrpc: {}\ntrace: {}\ntikv: {}";
+        assert_eq!(refusal(milvus), None);
+    }
+
+    #[test]
     fn all_keys_of_the_original_tool_and_those_of_milvus_are_taken() {
         for yaml in [
             "cmd: {type: run, runWithBackup: true, skipInvalid: true}",
@@ -79,7 +102,7 @@ mod tests {
             "CMD: {TYPE: run}\nConfig: {sourceversion: 2.1.4}",
             "cmd.type: run\nconfig.backupFilePath: /b",
             "cmd:\nconfig: ~",
-            "common: {config: 1}\nconfigs: {x: 1}\netcd: {anything: 1}\nrootCoord.cmd: 1",
+            "common: {config: 1}\nconfigurations: {x: 1}\netcd: {anything: 1}\nrootCoord.cmd: 1",
         ] {
             assert_eq!(refusal(yaml), None, "{yaml}");
         }

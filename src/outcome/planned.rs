@@ -12,6 +12,7 @@ use super::words::{Text, refusals};
 use super::{Ended, Header, Step};
 use crate::amounts::{bytes, thousands};
 use crate::guard::Session;
+use crate::version::bad_target_in_words;
 
 /// What `plan` found.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -121,7 +122,9 @@ impl PlanOutcome {
             Ended::NothingToDo => "`run` would find nothing to do".to_owned(),
             _ => {
                 let when = if self.sessions.is_empty() { "" } else { " once Milvus has stopped" };
-                format!("`run` would go through{when}: {}; {}", headline(report), way_back(self.backup.as_ref()))
+                let bad =
+                    bad_target_in_words(&self.target_version).map_or_else(String::new, |bad| format!("; BUT {bad}"));
+                format!("`run` would go through{when}: {}{bad}; {}", headline(report), way_back(self.backup.as_ref()))
             }
         }
     }

@@ -59,8 +59,11 @@ impl RollbackOutcome {
     /// How the backup and etcd differed, a line for each prefix.
     pub fn differences_in_words(&self) -> Vec<String> {
         let differences = &self.differences;
-        let kinds =
-            [("missing", &differences.missing), ("different", &differences.different), ("extra", &differences.extra)];
+        let kinds = [
+            ("put back, was missing", &differences.missing),
+            ("put back, was different", &differences.different),
+            ("deleted, is not in the backup", &differences.extra),
+        ];
         let lines = kinds.into_iter().flat_map(|(what, counts)| {
             counts.iter().map(move |(prefix, keys)| format!("{what}: {prefix} {}", thousands(*keys)))
         });

@@ -12,6 +12,7 @@ use super::{Ended, Next};
 use crate::amounts::{bytes, many, thousands};
 use crate::config::Stated;
 use crate::exit::Exit;
+use crate::state::State;
 
 /// What every report begins with: a file that does not is none, and is not overwritten by one.
 pub const TITLE: &str = "# meta-migration: ";
@@ -235,7 +236,10 @@ pub fn of_run(outcome: &RunOutcome, failure: Option<&Failure>, surroundings: &Su
     page.text(match &outcome.way_back {
         Some(way_back) => way_back,
         None if outcome.verified_revision.is_some() => "there is none: it was run without a backup, on purpose",
-        None => "none is needed as long as nothing was written; what was written before is on record: `status` tells",
+        None if matches!(outcome.header.state, State::Ready | State::NothingToMigrate) => {
+            "none is needed: nothing was written, now or before"
+        }
+        None => "this command wrote nothing; an EARLIER one may have: `status` tells, and names the way back on record",
     });
     page.next(&outcome.header.next);
     page.finish()

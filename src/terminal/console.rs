@@ -152,7 +152,11 @@ impl Console {
 
     /// Tells of something that a person should look at.
     pub fn warn(&self, text: &str) {
-        text.lines().for_each(|line| tracing::warn!("{line}"));
+        if self.terminal {
+            self.show(&format!("warning: {text}"));
+        } else {
+            text.lines().for_each(|line| tracing::warn!("{line}"));
+        }
     }
 
     /// Tells why the process fails.

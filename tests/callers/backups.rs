@@ -154,7 +154,9 @@ fn migrated_metadata_is_backed_up_only_by_force(version: Version) {
 
     scene.tool.call(&["rollback", "--backup-file=migration.bak.1"]).code(0);
     assert_same(&scene.before, &scene.etcd.dump(), "back to 2.1");
-    scene.tool.call(&["rollback"]).code(0);
+    scene.tool.call(&["rollback"]).code(1).stderr(contains("holds metadata that is migrated already"));
+    assert_same(&scene.before, &scene.etcd.dump(), "nothing was written");
+    scene.tool.call(&["rollback", "--restore-migrated"]).code(0);
     let mut expected = migrated;
     // What was done is in no backup.
     expected.retain(|key, _| !key.ends_with(b"meta-migration/history"));

@@ -1,5 +1,5 @@
 //! Rehearsing with Milvus up: backups of a running Milvus, plans from etcd's own snapshots, two backups held against each other, reports
-//! for a change ticket; and that there is room, before anything is begun.
+//! for a change ticket; that there is room, before anything is begun; and what is said after a slip.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -8,6 +8,7 @@ mod against;
 mod reports;
 mod room;
 mod running;
+mod slips;
 mod snapshots;
 
 use common::{Etcd, Tool, Version, said, testdata};

@@ -105,8 +105,8 @@ fn a_rollback_says_in_its_report_what_came_back_and_what_went(version: Version) 
             "- the backup migration.bak: ",
             "- what was there before: migration.bak.before-rollback-",
             "read back at revision ",
-            "- missing: ",
-            "- extra: ",
+            "- put back, was missing: ",
+            "- deleted, is not in the backup: ",
             "20 of the 20 collections here are in the backup",
             "nobody has looked whether they are there (--check-files)",
             "start Milvus 2.1.4",
@@ -130,6 +130,7 @@ fn a_run_that_fails_says_in_its_report_how_far_it_got(version: Version) {
             "FAILED after a backup",
             "our migration lock is gone",
             "what was begun did not get to its end",
+            "\n## Next\n\n- run again with ",
             "`rollback --backup-file",
         ],
     );

@@ -38,7 +38,7 @@ fn every_setting_carries_its_source() {
     );
     assert_eq!(
         (whence.meta_sub_path.in_words(), whence.backup_file),
-        ("default".into(), Some(Source::Flag("--backup")))
+        ("default".into(), Some(Source::Flag("--backup-file")))
     );
     assert_eq!((whence.source_version, whence.target_version), (None, None));
 }

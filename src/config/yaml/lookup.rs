@@ -124,6 +124,17 @@ impl Document {
         Ok(keys)
     }
 
+    /// The names of all sections, as they are spelt, with where they stand.
+    pub fn sections(&self) -> Vec<(String, Source)> {
+        let YamlContent::Mapping(pairs) = &self.node(self.root).content else { return Vec::new() };
+        let section = |&(key, _): &(_, _)| {
+            let key = self.node(key);
+            let name = key.as_text()?.split('.').next().unwrap_or_default();
+            Some((name.to_owned(), self.origin(name, key.line)))
+        };
+        pairs.iter().filter_map(section).collect()
+    }
+
     /// How errors name a key.
     fn origin(&self, key: &str, line: usize) -> Source {
         Source::File { file: self.file.clone(), line, key: key.to_owned() }

@@ -1,0 +1,127 @@
+//! Slips of a person in a hurry: the wrong file, other options, another target than before, a backup that went away. What is said then is
+//! what is done next.
+
+use std::fs;
+
+use predicates::str::contains;
+
+use crate::common::{Tool, Version, on_both_versions, said};
+use crate::{says, stopped_milvus};
+
+on_both_versions![
+    a_copy_of_migrated_metadata_is_no_way_back,
+    verify_holds_the_target_that_is_given_against_the_one_on_record,
+    options_that_come_too_late_are_refused,
+    status_counts_a_backup_only_if_it_fits,
+    what_was_interrupted_is_finished_or_rolled_back,
+];
+
+/// The copy that a rollback makes of what it overwrites.
+fn copy_of(tool: &Tool) -> String {
+    let mut names = fs::read_dir(tool.dir()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.find(|name| name.starts_with("migration.bak.before-rollback-")).expect("a rollback made a copy")
+}
+
+fn a_copy_of_migrated_metadata_is_no_way_back(version: Version) {
+    let etcd = stopped_milvus(version);
+    let tool = Tool::new(&etcd);
+    let before = etcd.dump();
+    says(&tool, &["run", "--with-backup"], 0);
+    says(&tool, &["rollback"], 0);
+    assert_eq!(etcd.dump(), before);
+    let copy = copy_of(&tool);
+    let refused = says(&tool, &["rollback", "--backup-file", &copy], 1);
+    assert!(refused.contains("holds metadata that is migrated already"), "{refused}");
+    assert!(refused.contains("--restore-migrated"), "{refused}");
+    assert_eq!(etcd.dump(), before, "nothing was written");
+    let restored = says(&tool, &["rollback", "--backup-file", &copy, "--restore-migrated"], 0);
+    assert!(restored.contains("start the newer Milvus that it was migrated for, NOT 2.1"), "{restored}");
+    assert!(!restored.contains("start Milvus 2.1.4"), "{restored}");
+    says(&tool, &["verify", "--target-version", "2.2.0"], 0);
+    // And the true way back is as open as before.
+    says(&tool, &["rollback"], 0);
+    assert_eq!(etcd.dump(), before);
+}
+
+fn verify_holds_the_target_that_is_given_against_the_one_on_record(version: Version) {
+    let etcd = stopped_milvus(version);
+    let tool = Tool::new(&etcd);
+    says(&tool, &["run", "--with-backup", "--target-version", "2.4.23"], 0);
+    let other = says(&tool, &["verify", "--target-version", "2.2.16"], 1);
+    assert!(
+        other.contains("NOT for the target version that was given: this was migrated for Milvus 2.4.23"),
+        "{other}"
+    );
+    assert!(other.contains("rollback --backup-file"), "{other}");
+    // Of the same layout.
+    says(&tool, &["verify", "--target-version", "2.4.24"], 0);
+}
+
+fn options_that_come_too_late_are_refused(version: Version) {
+    let etcd = stopped_milvus(version);
+    let tool = Tool::new(&etcd);
+    let rename = ["--rename-alias", "a_$pecial=a__pecial"];
+    says(&tool, &["run", "--with-backup"], 0);
+    let migrated = etcd.dump();
+    for command in ["run", "plan"] {
+        let late = says(&tool, &[&[command][..], &rename].concat(), 1);
+        assert!(late.contains("this was migrated already, without --rename-alias 'a_$pecial=a__pecial'"), "{late}");
+        assert!(late.contains("go back with `rollback --backup-file migration.bak`"), "{late}");
+        assert!(!late.contains("there is no alias"), "{late}");
+    }
+    assert_eq!(etcd.dump(), migrated);
+    says(&tool, &["rollback"], 0);
+    says(&tool, &[&["run"][..], &rename].concat(), 0);
+    // The same once more is done, and so is a run that does not ask for it.
+    says(&tool, &[&["run"][..], &rename].concat(), 0);
+    says(&tool, &["run"], 0);
+    // What is on record counts where nothing is given.
+    says(&tool, &["verify", "--against-backup"], 0);
+}
+
+fn status_counts_a_backup_only_if_it_fits(version: Version) {
+    let etcd = stopped_milvus(version);
+    let tool = Tool::new(&etcd);
+    says(&tool, &["backup"], 0);
+    let fits = says(&tool, &["status"], 0);
+    assert!(fits.contains("next: look first with `plan`; `run`"), "{fits}");
+    etcd.put("by-dev/meta/queryCoord-unknown", "later");
+    let outdated = says(&tool, &["status"], 0);
+    assert!(outdated.contains("does NOT hold what is here now"), "{outdated}");
+    assert!(outdated.contains("next: look first with `plan`; `backup`, then `run`"), "{outdated}");
+    says(&tool, &["run", "--with-backup"], 0);
+    fs::rename(tool.dir().join("migration.bak"), tool.dir().join("elsewhere")).unwrap();
+    let lost = says(&tool, &["status"], 0);
+    for words in [
+        "migration.bak is NOT THERE; the way back on record is migration.bak (SHA-256 of the data ",
+        "next: find the backup that is on record before the new Milvus is started",
+    ] {
+        assert!(lost.contains(words), "{words}: {lost}");
+    }
+    let refused = says(&tool, &["rollback"], 1);
+    assert!(refused.contains("`status` names the backup that is on record"), "{refused}");
+}
+
+fn what_was_interrupted_is_finished_or_rolled_back(version: Version) {
+    let etcd = stopped_milvus(version);
+    let before = etcd.dump();
+    let tool = Tool::new(&etcd);
+    let running = tool.catch(&["run", "--with-backup"], &etcd, 12, || etcd.start_over(&before));
+    running.kill();
+    etcd.end_lock();
+    let plan = says(&tool, &["plan"], 0);
+    assert!(plan.contains("next: finish it with `run"), "{plan}");
+    assert!(!plan.contains("flush all collections"), "{plan}");
+    // A record that is damaged meanwhile: there is one way, and it is named.
+    let key = "by-dev/meta/root-coord/collection/";
+    let (collection, _) = etcd.dump_prefix(key).into_iter().next().unwrap();
+    etcd.put(String::from_utf8(collection).unwrap(), "damaged");
+    let stuck =
+        tool.call(&["run", "--report", "run.md"]).code(1).stderr(contains("go back with `rollback --backup-file"));
+    assert!(!said(&stuck).contains("--skip-invalid"), "{}", said(&stuck));
+    let report = fs::read_to_string(tool.dir().join("run.md")).unwrap();
+    assert!(report.contains("this command wrote nothing; an EARLIER one may have"), "{report}");
+    assert!(report.split("## Next").nth(1).unwrap().contains("go back with `rollback --backup-file"), "{report}");
+    says(&tool, &["rollback"], 0);
+    assert_eq!(etcd.dump(), before);
+}

@@ -20,7 +20,8 @@ from data import ALIASES, BY_NAME, NAMES, NEW_NAMES, USERS, case_of
 from settings import CLUSTER
 
 TIMEOUT = 60
-SETTLE = 240
+SETTLE = 600
+"""2.3.0 loads no more than ten files per core at a time, and tries again a while later: minutes, on a busy machine."""
 QUESTIONS = 500
 """in one search"""
 NEAR = 1e-3

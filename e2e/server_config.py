@@ -58,6 +58,9 @@ LATER = {
     # What is deleted gets to the segments within seconds: a change of each of them.
     "dataNode.segment.syncPeriod": "10",
 }
+MANY_LOADS = {"common.threadCoreCoefficient.highPriority": "100"}
+"""2.3 refuses to load more than so many files per core at a time, and tries the segment again later: on two busy cores a
+collection of many partitions does not get ready within the time that 2.3 gives it."""
 HASTY_SOURCE = {
     "dataCoord.gc.interval": "10",
     "dataCoord.gc.dropTolerance": "10",
@@ -106,4 +109,5 @@ def for_later(version: Version, template: Path, site: Path, settings: dict[str, 
         "system_log_path": f"{site}/logs",
     }
     # rootCoord.dmlChannelNum stays at its default of 16 on purpose, though 2.1.0 had 64: so it is for those who upgrade.
-    return set_values(fill_placeholders(template.read_text(), placeholders), COMMON | LATER | settings)
+    values = COMMON | LATER | (MANY_LOADS if version.limits_loads else {}) | settings
+    return set_values(fill_placeholders(template.read_text(), placeholders), values)

@@ -50,6 +50,11 @@ class Version:
         return self.numbers >= (2, 3, 0)
 
     @property
+    def limits_loads(self) -> bool:
+        """Refuses to load many files at a time."""
+        return self.series == "2.3"
+
+    @property
     def has_index_coordinator(self) -> bool:
         """A coordinator of its own for indexes, with settings of its own."""
         return self.series in ("2.1", "2.2")

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from server_config import PORTS, fill_placeholders, set_values
+from server_config import MANY_LOADS, PORTS, fill_placeholders, set_values
 from versions import Version
 
 ADDRESS = "10.99.0.1"
@@ -65,6 +65,8 @@ def configuration(version: Version, home: Path, port_of: tuple[str, int], settin
         text, values = (home / "configs/embedded-milvus.yaml").read_text(), COMMON | OLD
     else:
         text, values = fill_placeholders((home / "config.yaml.template").read_text(), PORTS), COMMON | LATER
+        if version.limits_loads:
+            values |= MANY_LOADS
     for name in OTHER_LOGS:
         text = without_section(text, name)
     of_consumer = {name.removeprefix("kafka.consumer."): value for name, value in settings.items()

@@ -54,7 +54,13 @@ COMMON = {
     "log.level": "info",
 }
 
-LATER = {
+CALM = {
+    # A tick for each of many channels is most of what an idle server does: on few cores nothing else gets its turn.
+    "proxy.timeTickInterval": "600",
+    # By default 0.2 s: late calls are taken for failed ones and made again.
+    "grpc.client.dialTimeout": "5000",
+}
+LATER = CALM | {
     # What is deleted gets to the segments within seconds: a change of each of them.
     "dataNode.segment.syncPeriod": "10",
 }

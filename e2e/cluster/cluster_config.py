@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from server_config import MANY_LOADS, PORTS, fill_placeholders, set_values
+from server_config import CALM, MANY_LOADS, PORTS, fill_placeholders, set_values
 from versions import Version
 
 ADDRESS = "10.99.0.1"
@@ -31,7 +31,7 @@ OLD = {
     # As newer versions have it: collections share channels.
     "rootCoord.dmlChannelNum": "16",
 }
-LATER = {
+LATER = CALM | {
     "mq.type": "kafka",
     "log.stdout": "true",
     # What is deleted gets to the segments within seconds: a change of each of them.

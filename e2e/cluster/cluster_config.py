@@ -28,6 +28,7 @@ COMMON = {
 }
 OLD = {
     "queryNode.cacheSize": "4",
+    "proxy.timeTickInterval": CALM["proxy.timeTickInterval"],
     # As newer versions have it: collections share channels.
     "rootCoord.dmlChannelNum": "16",
 }

@@ -202,10 +202,16 @@ fn migrated_it_says_what_the_server_said_and_goes_back_exactly(version: Version)
         for (name, fact) in &facts {
             assert_eq!(told[name], *fact, "{target}: {name}");
         }
-        let channels: BTreeSet<_> =
-            facts.values().flat_map(|fact| fact["channels"].as_array().unwrap()).map(|name| name.as_str().unwrap()).collect();
+        let channels: BTreeSet<_> = facts
+            .values()
+            .flat_map(|fact| fact["channels"].as_array().unwrap())
+            .map(|name| name.as_str().unwrap())
+            .collect();
         let checkpoints = records::<MsgPosition>(&after, Family::ChannelCheckpoint);
-        assert!(checkpoints.iter().all(|(_, position)| !position.msg_id.is_empty() && position.timestamp > 0), "{target}");
+        assert!(
+            checkpoints.iter().all(|(_, position)| !position.msg_id.is_empty() && position.timestamp > 0),
+            "{target}"
+        );
         let named: BTreeSet<_> = checkpoints.iter().map(|(_, position)| &*position.channel_name).collect();
         assert_eq!(named, channels, "{target}");
         scene.roll_back();

@@ -133,7 +133,6 @@ def use(site: Path, version: Version, settings: dict[str, str], taking: bool) ->
         before = metadata()
         migrate(site, version.text)
         with Target(version, site, settings) as target:
-            target.observe("first")
             steps = target.use("use_lived.py", "compact", "before the way back: ")
             if taking:
                 wait_for("garbage collection to take files that 2.1 needs",

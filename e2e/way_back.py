@@ -104,7 +104,7 @@ def handed_over_is_built_again(source: Path, site: Path, version: Version) -> di
 
         def missing() -> list[str]:
             found = check_files(site, version)[1]
-            return [index["index"] for one in found["collections"] for index in one["indexes"]]
+            return [f"{one['name']} / {index['index']}" for one in found["collections"] for index in one["indexes"]]
 
         before = missing()
         with Server(SOURCE, site):

@@ -15,11 +15,15 @@ from settings import CLUSTER
 HOST, PORT = "127.0.0.1", "19530"
 ROOT = ("root", "Milvus")
 """As every Milvus makes it."""
+PATIENCE = 180
+"""On a busy machine a server that says it is well may take longer than the clients wait until it listens."""
 
 
-def connect(user: tuple[str, str] = ROOT, **more: Any) -> None:
+def connect(user: tuple[str, str] = ROOT) -> None:
+    with grpc.insecure_channel(f"{HOST}:{PORT}") as channel:
+        grpc.channel_ready_future(channel).result(timeout=PATIENCE)
     login = {"user": user[0], "password": user[1]} if CLUSTER else {}
-    connections.connect(host=HOST, port=PORT, **login, **more)
+    connections.connect(host=HOST, port=PORT, timeout=PATIENCE, **login)
 
 
 class Call(namedtuple("Call", ("method", "timeout", "metadata", "credentials")), grpc.ClientCallDetails):

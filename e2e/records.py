@@ -95,6 +95,18 @@ def positions() -> dict[str, tuple[int, int]]:
             if state(value) == GROWING}
 
 
+def listed_twice() -> list[str]:
+    """Segments that name a file of rows or of deletes more than once: its rows are read as often."""
+    found = set()
+    for kind in ("binlog", "deltalog"):
+        prefix = f"{META}datacoord-meta/{kind}/"
+        for key, value in dump(prefix).items():
+            logs = [number_in(log, 6) for field, log in wire(value) if field == 2 and isinstance(log, bytes)]
+            if len(logs) != len(set(logs)):
+                found.add(key.removeprefix(prefix).rpartition("/")[0])
+    return sorted(found)
+
+
 def sessions() -> dict[str, bytes]:
     """Of components that are up, or died a moment ago."""
     return {key: value for key, value in dump(f"{META}session/").items() if key != f"{META}session/id"}

@@ -54,10 +54,19 @@ COMMON = {
     "log.level": "info",
 }
 
-LATER = {
+CALM = {
+    # A tick for each of many channels is most of what an idle server does: on few cores nothing else gets its turn.
+    "proxy.timeTickInterval": "600",
+    # By default 0.2 s: late calls are taken for failed ones and made again.
+    "grpc.client.dialTimeout": "5000",
+}
+LATER = CALM | {
     # What is deleted gets to the segments within seconds: a change of each of them.
     "dataNode.segment.syncPeriod": "10",
 }
+MANY_LOADS = {"common.threadCoreCoefficient.highPriority": "100"}
+"""2.3 refuses to load more than so many files per core at a time, and tries the segment again later: on two busy cores a
+collection of many partitions does not get ready within the time that 2.3 gives it."""
 HASTY_SOURCE = {
     "dataCoord.gc.interval": "10",
     "dataCoord.gc.dropTolerance": "10",
@@ -70,8 +79,9 @@ LESS_BUFFER = {"dataNode.flush.insertBufSize": "16384"}
 
 
 def hasty(version: Version) -> dict[str, str]:
-    """Garbage collection after seconds instead of hours: what is dropped goes, what nothing refers to goes."""
-    settings = {"dataCoord.gc.interval": "5", "dataCoord.gc.missingTolerance": "5", "dataCoord.gc.dropTolerance": "5"}
+    """Garbage collection after seconds instead of hours: what is dropped goes. Not so what nothing refers to yet: on a busy
+    machine files wait longer than seconds for the record that names them, and the segment could never be loaded again."""
+    settings = {"dataCoord.gc.interval": "5", "dataCoord.gc.dropTolerance": "5"}
     return settings | ({"indexCoord.gc.interval": "5"} if version.has_index_coordinator else {})
 
 
@@ -106,4 +116,5 @@ def for_later(version: Version, template: Path, site: Path, settings: dict[str, 
         "system_log_path": f"{site}/logs",
     }
     # rootCoord.dmlChannelNum stays at its default of 16 on purpose, though 2.1.0 had 64: so it is for those who upgrade.
-    return set_values(fill_placeholders(template.read_text(), placeholders), COMMON | LATER | settings)
+    values = COMMON | LATER | (MANY_LOADS if version.limits_loads else {}) | settings
+    return set_values(fill_placeholders(template.read_text(), placeholders), values)

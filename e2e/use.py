@@ -333,7 +333,7 @@ CHECKS = {
 
 
 def main() -> None:
-    connect(timeout=TIMEOUT)
+    connect()
     wait_loaded()
     for name, what in (CHANGES if sys.argv[1] == "change" else CHECKS).items():
         step(name, what)

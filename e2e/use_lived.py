@@ -209,7 +209,7 @@ STEPS = {
 
 
 def main() -> None:
-    connect(timeout=TIMEOUT)
+    connect()
     unloaded = [name for name, percent in wait_loaded().items() if percent != 100]
     step("everything loads", lambda: expect("collections that do not load", [], unloaded))
     for name, what in STEPS[sys.argv[1]].items():

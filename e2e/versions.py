@@ -45,6 +45,16 @@ class Version:
         return common if self.numbers < (2, 2, 3) else (*common, "datacoord-meta/statslog/0/0/0/0")
 
     @property
+    def changes_rocksmq(self) -> bool:
+        """Writes the message log of a standalone server in a form that 2.1 cannot open."""
+        return self.numbers >= (2, 3, 0)
+
+    @property
+    def limits_loads(self) -> bool:
+        """Refuses to load many files at a time."""
+        return self.series == "2.3"
+
+    @property
     def has_index_coordinator(self) -> bool:
         """A coordinator of its own for indexes, with settings of its own."""
         return self.series in ("2.1", "2.2")

@@ -9,9 +9,10 @@ from typing import Any
 
 from server_config import hasty, keeping
 from servers import copy_site, wait_for
+from settings import CLUSTER
 from tool import ask, meta_migration
 from topology import LOG_FOLDERS, STORAGE, Around, Server, storage
-from tripwire import changes, files, metadata
+from tripwire import changes, files, metadata, starts
 from upgrade import migrate, roll_back
 from versions import SOURCE, Version
 
@@ -20,6 +21,7 @@ from target import Target, say
 PATIENCE = 240
 LINGER = 60
 """That nothing goes can only be seen by waiting: garbage collection, where it runs, does so every 5 seconds."""
+CANNOT_OPEN = "Column families not opened"
 TAKEN = {"files of an index that is built again": "/index_files/", "rows of a compacted segment": "/insert_log/"}
 
 
@@ -41,6 +43,8 @@ def way_back(source: Path, work: Path, version: Version, old: dict[str, Any]) ->
              for what, part in TAKEN.items()}
     say(f"{text}, without the settings: {len(without.lost)} files of 2.1 are gone; 2.1.0 has to differ after a rollback")
     again_site = copy_site(open_site, work / f"site-{text}-built-again")
+    if not CLUSTER:
+        steps |= log_is_left_as_it_is(copy_site(open_site, work / f"site-{text}-log-left"), version)
     steps |= what_is_missing_is_told(open_site, version, without)
     steps |= handed_over_is_built_again(source, again_site, version)
     rows, _ = roll_back(source, open_site, version, old, without.before)
@@ -79,6 +83,17 @@ def what_is_missing_is_told(site: Path, version: Version, used: Used) -> dict[st
     }
 
 
+def log_is_left_as_it_is(site: Path, version: Version) -> dict[str, str]:
+    """Rolled back without the message log of before: whether 2.1.0 opens what the newer server has opened."""
+    with Around(site):
+        meta_migration(site, version.text, "rollback")
+        outcome = starts(site)
+    say(f"{SOURCE} on the message log of {version.text}: {outcome}")
+    if version.changes_rocksmq:
+        return {f"{SOURCE} does not open the message log of this version": "ok" if CANNOT_OPEN in outcome else outcome}
+    return {f"{SOURCE} opens the message log of this version": "ok" if outcome == "up" else outcome}
+
+
 def handed_over_is_built_again(source: Path, site: Path, version: Version) -> dict[str, str]:
     for folder in LOG_FOLDERS:
         copy_site(source / folder, site / folder)
@@ -89,7 +104,7 @@ def handed_over_is_built_again(source: Path, site: Path, version: Version) -> di
 
         def missing() -> list[str]:
             found = check_files(site, version)[1]
-            return [index["index"] for one in found["collections"] for index in one["indexes"]]
+            return [f"{one['name']} / {index['index']}" for one in found["collections"] for index in one["indexes"]]
 
         before = missing()
         with Server(SOURCE, site):
@@ -118,7 +133,6 @@ def use(site: Path, version: Version, settings: dict[str, str], taking: bool) ->
         before = metadata()
         migrate(site, version.text)
         with Target(version, site, settings) as target:
-            target.observe("first")
             steps = target.use("use_lived.py", "compact", "before the way back: ")
             if taking:
                 wait_for("garbage collection to take files that 2.1 needs",

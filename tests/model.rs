@@ -3,6 +3,8 @@
 //! `MODEL_CASES` sets the number of random clusters of each test (400), `PYTHON` the interpreter (`python3`), and
 //! `MODEL_CONTESTED` names shapes to generate that are not settled yet (tests/model/README.md).
 
+mod common;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::io::{BufRead, BufReader, Read};
@@ -17,7 +19,7 @@ use meta_migration::diff::{Diff, Differ};
 use meta_migration::history::{History, Operation};
 use meta_migration::layout::families::{Family, Side};
 use meta_migration::layout::keys::{HISTORY, family_of, printable};
-use meta_migration::layout::messages::common::KeyValuePair;
+use meta_migration::layout::messages::common::{FieldBinlog, KeyValuePair};
 use meta_migration::layout::messages::target::FieldIndex;
 use meta_migration::layout::wire;
 use meta_migration::plan::{Change, Phase, Plan, opening_of_run};
@@ -68,6 +70,39 @@ fn real_metadata_becomes_what_the_model_makes_of_it() {
     }
 }
 
+#[test]
+fn metadata_of_a_milvus_that_has_lived_becomes_what_the_model_makes_of_it() {
+    let exported = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&exported, common::lived()).unwrap();
+    let file = exported.path().to_str().unwrap();
+    for target in ["2.2.0", "2.2.16", "2.3.5", "2.4.23"] {
+        let cases = Cases::start(&[target, "--root", "by-dev/meta/", "--file", file]).map(with_shares_of_the_tool);
+        check_all(cases, 1, becomes_what_the_model_says);
+    }
+}
+
+/// Which field's sizes share the rows of a compacted segment out is not settled (tests/model/README.md, `sizes-differ-by-field`), and both
+/// are estimates: the tool's count, where all of them come to as many rows as the model's.
+fn with_shares_of_the_tool(mut case: Case) -> Case {
+    let conversion = case.converted();
+    let converted = carry_out(&case, &conversion).expect("a conversion that can be carried out");
+    let rows = |value: &Bytes| {
+        let logs = FieldBinlog::decode(value.clone()).expect("a message").binlogs;
+        logs.iter().map(|log| log.entries_num).sum::<i64>()
+    };
+    let is_shared = |key: &Bytes| {
+        let ids = printable(key);
+        family_of(key) == Family::Binlog
+            && conversion.report.segments.rows_shared.iter().any(|id| ids.split('/').any(|part| part == id.to_string()))
+    };
+    for (key, model) in case.result.iter_mut().filter(|(key, _)| is_shared(key)) {
+        if let Some(tool) = converted.get(key).filter(|tool| rows(tool) == rows(model)) {
+            *model = tool.clone();
+        }
+    }
+    case
+}
+
 fn number_of_cases() -> usize {
     env::var("MODEL_CASES").map_or(DEFAULT_CASES, |number| number.parse().expect("MODEL_CASES is a number"))
 }
@@ -76,7 +111,7 @@ fn manifest_dir() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn check_all(cases: Cases, number: usize, check: impl Fn(&Case) -> Result<(), String>) {
+fn check_all(cases: impl Iterator<Item = Case>, number: usize, check: impl Fn(&Case) -> Result<(), String>) {
     let (mut seen, mut failures) = (0, Vec::new());
     for case in cases {
         seen += 1;

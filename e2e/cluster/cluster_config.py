@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from server_config import PORTS, fill_placeholders, set_values
+from server_config import CALM, MANY_LOADS, PORTS, fill_placeholders, set_values
 from versions import Version
 
 ADDRESS = "10.99.0.1"
@@ -28,10 +28,11 @@ COMMON = {
 }
 OLD = {
     "queryNode.cacheSize": "4",
+    "proxy.timeTickInterval": CALM["proxy.timeTickInterval"],
     # As newer versions have it: collections share channels.
     "rootCoord.dmlChannelNum": "16",
 }
-LATER = {
+LATER = CALM | {
     "mq.type": "kafka",
     "log.stdout": "true",
     # What is deleted gets to the segments within seconds: a change of each of them.
@@ -65,6 +66,8 @@ def configuration(version: Version, home: Path, port_of: tuple[str, int], settin
         text, values = (home / "configs/embedded-milvus.yaml").read_text(), COMMON | OLD
     else:
         text, values = fill_placeholders((home / "config.yaml.template").read_text(), PORTS), COMMON | LATER
+        if version.limits_loads:
+            values |= MANY_LOADS
     for name in OTHER_LOGS:
         text = without_section(text, name)
     of_consumer = {name.removeprefix("kafka.consumer."): value for name, value in settings.items()

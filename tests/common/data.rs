@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use etcd_client::{GetOptions, LeaseGrantOptions, PutOptions, Txn, TxnOp};
 use serde_json::Value;
 
 use super::etcd::Etcd;
+use super::tool::PROGRAM;
 
 /// etcd takes 128 operations in a transaction, unless told otherwise.
 const OPS_IN_A_TXN: usize = 128;
@@ -20,6 +22,14 @@ pub fn testdata(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(path)
 }
 
+/// What is in the backup of a Milvus 2.1.0 that had lived (testdata/README.md), as JSON lines.
+pub fn lived() -> String {
+    let backup = testdata("milvus-2.1.0-lived/metadata.bak");
+    let exported = Command::new(PROGRAM).arg("inspect").arg(backup).args(["--export", "-"]).output().unwrap();
+    assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+    String::from_utf8(exported.stdout).unwrap()
+}
+
 impl Etcd {
     /// Puts in what a Milvus 2.1.0 left behind after it was stopped.
     pub fn load_milvus(&self) {
@@ -30,7 +40,11 @@ impl Etcd {
     ///
     /// A key that had a lease gets one again, with the same id.
     pub fn load(&self, file: &Path) {
-        let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        self.load_lines(&std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display())));
+    }
+
+    /// The same of text.
+    pub fn load_lines(&self, text: &str) {
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let entries: Vec<_> = lines.iter().filter_map(entry).collect();
         let leases: BTreeSet<_> = entries.iter().map(|(_, _, lease)| *lease).filter(|lease| *lease != 0).collect();

@@ -39,7 +39,7 @@ mod wire;
 
 pub use bucket::Bucket;
 pub use cluster::{Cluster, free_ports};
-pub use data::{testdata, unbase64};
+pub use data::{lived, testdata, unbase64};
 pub use etcd::{Builder, Etcd, Version, block_on};
 pub use gate::Gate;
 pub use process::{wait_until, wait_until_for};

@@ -21,7 +21,7 @@ use common::readable::{self, decode};
 use common::state::{Dump, assert_same, below, value};
 use common::{Etcd, Tool, Version, on_both_versions, said, testdata};
 
-/// Keys under the meta root of the migrated sample, the session counter among them (testdata/README).
+/// Keys under the meta root of the migrated sample, the session counter among them (testdata/README.md).
 const MIGRATED_KEYS: usize = 1_068;
 /// What stands there besides: our history.
 const HISTORY_KEYS: usize = 1;

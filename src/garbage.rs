@@ -147,7 +147,9 @@ mod tests {
     fn a_switch_has_to_be_off_and_a_time_long_enough() {
         assert!(COLLECTION.is_met_by("False") && !COLLECTION.is_met_by("true") && !COLLECTION.is_met_by("0"));
         assert!(INDEX_INTERVAL.is_met_by("604800") && INDEX_INTERVAL.is_met_by("1e9"));
-        assert!(!INDEX_INTERVAL.is_met_by("600") && !INDEX_INTERVAL.is_met_by("false") && !INDEX_INTERVAL.is_met_by("NaN"));
+        assert!(
+            !INDEX_INTERVAL.is_met_by("600") && !INDEX_INTERVAL.is_met_by("false") && !INDEX_INTERVAL.is_met_by("NaN")
+        );
     }
 
     #[test]

@@ -213,7 +213,8 @@ fn keeping(layers: &Layers) -> Result<Option<BTreeMap<&'static str, String>>> {
     if layers.milvus.is_empty() {
         return Ok(None);
     }
-    let said = KEEPING.iter().map(|setting| Ok((setting.key, layers.of_milvus(|document| document.text(setting.key))?)));
+    let said =
+        KEEPING.iter().map(|setting| Ok((setting.key, layers.of_milvus(|document| document.text(setting.key))?)));
     let said: Vec<_> = said.collect::<Result<_>>()?;
     Ok(Some(said.into_iter().filter_map(|(key, found)| Some((key, found?.value))).collect()))
 }

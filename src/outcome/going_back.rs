@@ -32,11 +32,7 @@ impl WayBack {
             (None, Some(_)) => "none is configured: `run` refuses without one (--backup-file, or --no-backup)",
             (None, None) => "whether it holds what is in etcd is seen by `plan` with etcd, and by `run`",
         };
-        let mut lines = vec![
-            format!("until: {}", self.until),
-            self.settings(),
-            format!("backup: {backup}"),
-        ];
+        let mut lines = vec![format!("until: {}", self.until), self.settings(), format!("backup: {backup}")];
         lines.extend(self.room.as_ref().map(|room| format!("room: {room}")));
         lines.push(format!("files: {}", self.files));
         lines.push(format!("message log: {}", self.message_log));
@@ -49,7 +45,8 @@ impl WayBack {
     }
 
     fn settings(&self) -> String {
-        let (in_place, to_set): (Vec<&Kept>, Vec<&Kept>) = self.keeping.iter().partition(|kept| kept.holds == Some(true));
+        let (in_place, to_set): (Vec<&Kept>, Vec<&Kept>) =
+            self.keeping.iter().partition(|kept| kept.holds == Some(true));
         let mut parts = Vec::new();
         if !to_set.is_empty() {
             parts.push(format!("to keep it open, before the first start: {}", joined(&to_set)));

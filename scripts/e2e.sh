@@ -46,7 +46,7 @@ for argument in "$@"; do
         --log) log=next ;;
         --update-docs) update_docs=yes ;;
         --again) options+=("$argument") ;;
-        --way-back) way=way-back ;;
+        --way-back) way="way-back" ;;
         --retention | --faults) way=${argument#--} ;;
         --small) export E2E_SMALL=yes ;;
         --cluster) export E2E_CLUSTER=yes ;;

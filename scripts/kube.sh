@@ -28,7 +28,7 @@ needs() {
 }
 
 setup() {
-    needs go python3 pip apt-get dpkg-deb unzip openssl
+    needs go gcc python3 pip apt-get dpkg-deb unzip openssl
     local tool=${META_MIGRATION_BIN:-${CARGO_TARGET_DIR:-target}/debug/meta-migration}
     [ -x "$tool" ] || cargo build --locked
     ./e2e/kube/setup.sh "$folder" "$tool"

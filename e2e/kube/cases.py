@@ -226,6 +226,19 @@ def old_by_helm() -> None:
 
 
 @case
+def way_back_closes() -> None:
+    """Milvus's configuration would close the way back: refused, with what Helm has to be told; then it is not."""
+    with Scene("closes", install=by_helm(3, CHART, dataCoordinator={}, indexCoordinator={})) as scene:
+        refused = scene.migrate(code=1)
+        assert "dataCoord.enableGarbageCollection: false (now true)" in refused and "SCALED DOWN" not in refused, refused
+        assert scene.state() == "none" and scene.images() == {OLD}
+        scene.helm(3, *told_to_helm(refused, CHART), "--wait")
+        scene.wait_ready()
+        scene.migrate()
+        assert scene.state() == "run done" and scene.images() == {NEW}
+
+
+@case
 def helm_3_afterwards() -> None:
     helm_afterwards(3, CHART)
 
@@ -276,9 +289,9 @@ VALUES = {
 }
 
 
-def by_helm(version: int, chart: Path) -> Callable[[Scene], None]:
+def by_helm(version: int, chart: Path, **values: object) -> Callable[[Scene], None]:
     def install(scene: Scene) -> None:
-        scene.helm(version, "install", INSTANCE, str(chart), "--values", "-", text=json.dumps(VALUES))
+        scene.helm(version, "install", INSTANCE, str(chart), "--values", "-", text=json.dumps({**VALUES, **values}))
 
     return install
 

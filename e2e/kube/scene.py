@@ -272,7 +272,7 @@ class Scene:
     # --- The script ---
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        words = ["bash", str(SCRIPT), "-i", INSTANCE, "-n", self.namespace, "-s", "2.1.0", "-t", "2.2.16", "--keep-way-back", "false", *arguments]
+        words = ["bash", str(SCRIPT), "-i", INSTANCE, "-n", self.namespace, "-s", "2.1.0", "-t", "2.2.16", *arguments]
         own = {**os.environ, "KUBECONFIG": str(self.kubeconfig), **environment}
         return subprocess.Popen(words, env=own, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
 

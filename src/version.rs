@@ -73,6 +73,11 @@ pub struct BadTarget {
 pub fn bad_target(target: &Version) -> Vec<BadTarget> {
     let mut reasons = Vec::new();
     let mut add = |why, instead| reasons.push(BadTarget { why, instead });
+    for (minor, last, instead) in [(2, 16, "2.2.16"), (3, 22, "2.3.22"), (4, 24, "2.4.24")] {
+        if target.minor == minor && target.patch > last {
+            add("no such release is known to this tool: is it a slip?", instead);
+        }
+    }
     match (target.minor, target.patch) {
         (2, patch) => {
             if patch <= 2 {
@@ -237,6 +242,7 @@ mod tests {
             ("2.2.10", 1),
             ("2.2.11", 0),
             ("2.2.16", 0),
+            ("2.2.160", 1),
             ("2.3.11", 0),
             ("2.3.12", 1),
             ("2.3.18", 0),
@@ -244,6 +250,7 @@ mod tests {
             ("2.4.4", 1),
             ("2.4.5", 0),
             ("2.4.24", 0),
+            ("2.4.25", 1),
         ] {
             assert_eq!(bad_target(&parse(target).unwrap()).len(), reasons, "{target}");
         }

@@ -22,7 +22,7 @@ use crate::exit::Exit;
 use crate::expect;
 use crate::guard::{Session, sessions};
 use crate::history::Operation;
-use crate::layout::keys::printable;
+use crate::layout::keys::{MIGRATION_SESSION, printable};
 use crate::outcome::failed::Failure;
 use crate::outcome::going_back::WayBack;
 use crate::outcome::planned::{KeyChange, PlanOutcome, text};
@@ -234,14 +234,19 @@ fn users(records: &Records) -> Vec<String> {
 
 async fn from_etcd(context: &Context) -> Result<PlannedFrom> {
     let etcd = context.connect().await?;
-    let sessions = sessions(&etcd, &context.root).await?;
+    let is_lock = |session: &Session| session.key.ends_with(MIGRATION_SESSION);
+    let (locks, sessions): (Vec<_>, Vec<_>) = sessions(&etcd, &context.root).await?.into_iter().partition(is_lock);
+    let notes = locks.iter().map(|lock| {
+        format!("another migration holds the lock ({lock}): `run` is refused until it has ended, or its lease has if it was killed")
+    });
+    let notes = notes.collect();
     let reading = context.read_records(&etcd).await?;
     if reading.records.keys() == 0 {
         bail!("{}", context.nothing_here(&etcd).await);
     }
     let name = format!("etcd at {}", etcd.endpoint());
     let meta_root = context.config.meta_root.to_string();
-    Ok(PlannedFrom { name, meta_root, reading, sessions, etcd: Some(etcd), notes: Vec::new() })
+    Ok(PlannedFrom { name, meta_root, reading, sessions, etcd: Some(etcd), notes })
 }
 
 fn from_backup(file: &Path) -> Result<PlannedFrom> {

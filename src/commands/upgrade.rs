@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::{Context, run, verify};
+use super::{Context, next_of, run, verify};
 use crate::amounts::thousands;
 use crate::cli::{RunOptions, VerifyOptions};
 use crate::etcd::Etcd;
 use crate::exit::Exit;
+use crate::garbage;
 use crate::history::Operation;
 use crate::outcome::failed::Failure;
 use crate::outcome::migration::finding as finding_in_words;
@@ -38,11 +39,11 @@ pub(super) async fn execute(context: &Context, options: &RunOptions) -> Result<E
     let done = run::carry_out(context, options, (Operation::Run, "upgrade"), &target, run, verify).await;
     outcome.run.seconds = begun.elapsed().as_secs_f64();
     done.inspect_err(|failure| {
+        outcome.run.header.next = next_of(failure);
         context.report(|surroundings| ticket::of_run(&outcome.run, Some(failure), surroundings));
     })?;
     if outcome.verification.is_some() {
-        let next =
-            format!("start Milvus {target}; before that, see docs/operating.md for how long the way back is open");
+        let next = format!("start Milvus {target}; {}", garbage::in_a_sentence(&target));
         outcome.run.header.next = Next::new(Step::StartNew, next);
     }
     context.say(format!("next: {}", outcome.run.header.next.text));

@@ -10,7 +10,7 @@ use super::migration::{MigrationSummary, headline, summary, wrongs};
 use super::surveyed::ConfiguredBackup;
 use super::words::{Text, refusals};
 use super::{Ended, Header, Step};
-use crate::amounts::{bytes, thousands};
+use crate::amounts::{bytes, many, thousands};
 use crate::guard::Session;
 use crate::version::bad_target_in_words;
 
@@ -124,7 +124,17 @@ impl PlanOutcome {
                 let when = if self.sessions.is_empty() { "" } else { " once Milvus has stopped" };
                 let bad =
                     bad_target_in_words(&self.target_version).map_or_else(String::new, |bad| format!("; BUT {bad}"));
-                format!("`run` would go through{when}: {}{bad}; {}", headline(report), way_back(self.backup.as_ref()))
+                let limits = match report.limits.len() {
+                    0 => String::new(),
+                    number => {
+                        format!(
+                            "; {} that newer versions of Milvus cannot do with this",
+                            many(number, "thing", "things")
+                        )
+                    }
+                };
+                let way_back = way_back(self.backup.as_ref());
+                format!("`run` would go through{when}: {}{limits}{bad}; {way_back}", headline(report))
             }
         }
     }

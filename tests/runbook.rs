@@ -76,6 +76,9 @@ fn every_block_from_the_days_before_to_going_back_works_and_brings_everything_ba
     let programs = programs(version);
     let endpoint = etcd.endpoint();
     let ports = free_ports(REHEARSAL.len());
+    for folder in ["rdb_data", "rdb_data_meta_kv"] {
+        fs::create_dir_all(tool.dir().join("var/lib/milvus").join(folder)).unwrap();
+    }
     let commands = blocks(&text, "sh");
     let last = commands.iter().rposition(|block| block.contains("meta-migration ")).expect("a call of the tool");
     let mut was_migrated = false;
@@ -84,6 +87,11 @@ fn every_block_from_the_days_before_to_going_back_works_and_brings_everything_ba
             .iter()
             .zip(&ports)
             .fold(block.clone(), |block, (documented, free)| block.replace(documented, &free.to_string()));
+        // Folders of a Milvus with rocksmq, under a root of its own.
+        let here = |folder: &str| format!("{}{folder}", tool.dir().display());
+        let block = ["/var/lib/milvus", "/backup/rocksmq"]
+            .iter()
+            .fold(block, |block, folder| block.replace(folder, &here(folder)));
         run(&tool, &block, programs.path(), &[("ETCDCTL_ENDPOINTS", &endpoint)]);
         was_migrated |= etcd.dump() != before;
         if number == last {

@@ -243,7 +243,7 @@ fn segments_keep_their_state_and_every_file_and_row(version: Version) {
                 }
             }
         }
-        let states: BTreeSet<_> = was.values().map(|segment| segment.state()).collect();
+        let states: BTreeSet<_> = was.values().map(SegmentInfo::state).collect();
         let all = [SegmentState::Growing, SegmentState::Sealed, SegmentState::Flushed, SegmentState::Flushing];
         assert!(all.iter().chain([&SegmentState::SegmentDropped]).all(|state| states.contains(state)), "{states:?}");
         assert!(files > 1_000, "{files} files are too few to tell anything");

@@ -101,7 +101,7 @@ impl Restoring<'_> {
         let next = format!(
             "{rebuild}bring the files back from a copy of the storage; or go back without them on purpose with --accept-missing-files"
         );
-        let why = format!("{list}\nMilvus 2.1 cannot read what is not there. Nothing was written");
+        let why = format!("{list}\nMilvus 2.1 cannot read what is not there");
         Err(refusal(why, Next::new(Step::Mend, next)))
     }
 

@@ -250,6 +250,23 @@ pub fn next(situation: &Situation) -> Next {
     }
 }
 
+/// The way on where records do not fit together, or options do not fit them: `otherwise`, unless it is found in the middle of a run.
+pub fn mend(situation: &Situation, otherwise: &str) -> Next {
+    match &situation.history {
+        // Neither a backup nor other options nor Milvus 2.1 can be had there.
+        Some(history) if is_interrupted(situation.state) => Next::new(
+            Step::Rollback,
+            format!("go back with {}, mend these records with Milvus 2.1, and begin again", history.way_back()),
+        ),
+        _ => Next::new(Step::Mend, otherwise),
+    }
+}
+
+/// Whether a run or repair has not ended.
+pub fn is_interrupted(state: State) -> bool {
+    matches!(state, State::RunInterrupted | State::RepairInterrupted)
+}
+
 /// The history of an operation that begins.
 pub fn begin(operation: Operation, source: Option<&Version>, target: &Version, choices: Choices) -> History {
     let layout = Layout::of(target);

@@ -23,7 +23,7 @@ pub struct Keeping {
 
 /// Such a setting, and what Milvus's own configuration has in its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Kept {
+pub struct KeepingFound {
     /// The setting.
     #[serde(flatten)]
     pub setting: Keeping,
@@ -43,7 +43,7 @@ impl Keeping {
     }
 }
 
-impl fmt::Display for Kept {
+impl fmt::Display for KeepingFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Keeping { key, value, default } = self.setting;
         match (self.holds, &self.configured) {

@@ -69,6 +69,13 @@ pub struct BadTarget {
     pub instead: &'static str,
 }
 
+impl BadTarget {
+    /// The same of a target, as a sentence without its full stop.
+    pub fn in_words(&self, target: &Version) -> String {
+        format!("Milvus {target} is better not taken: {}. Take {} instead", self.why, self.instead)
+    }
+}
+
 /// Why this target is better not taken, if so (docs/layouts.md, Targets).
 pub fn bad_target(target: &Version) -> Vec<BadTarget> {
     let mut reasons = Vec::new();
@@ -105,12 +112,6 @@ pub fn bad_target(target: &Version) -> Vec<BadTarget> {
         _ => {}
     }
     reasons
-}
-
-/// That a target is better not taken, in short; none if it may be, or is no version.
-pub fn bad_target_in_words(target: &str) -> Option<String> {
-    let bad = bad_target(&parse(target).ok()?).into_iter().next()?;
-    Some(format!("Milvus {target} is better not taken ({}): take {}", bad.why, bad.instead))
 }
 
 /// Reads a version; a leading `v` is accepted (`v2.1.4`, as image tags are written).

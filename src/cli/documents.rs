@@ -31,7 +31,7 @@ impl Command {
 }
 
 /// A page with the name of its file, without `.1`.
-struct Page {
+struct ManPage {
     /// The command; empty for the tool itself.
     command: String,
     file: String,
@@ -50,13 +50,13 @@ fn man(options: &ManOptions) -> Result<Vec<u8>> {
     Ok(page.ok_or_else(|| anyhow!("there is no command {command:?}, only {}", names.join(", ")))?.text)
 }
 
-fn write(folder: &Path, page: &Page) -> Result<()> {
+fn write(folder: &Path, page: &ManPage) -> Result<()> {
     let path = folder.join(format!("{}.1", page.file));
     fs::write(&path, &page.text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The page of the tool, followed by those of its commands.
-fn pages() -> io::Result<Vec<Page>> {
+fn pages() -> io::Result<Vec<ManPage>> {
     let mut declaration = declaration();
     // Now each command has the flags of all.
     declaration.build();
@@ -70,7 +70,7 @@ fn pages() -> io::Result<Vec<Page>> {
     Ok(pages)
 }
 
-fn page(name: &str, command: clap::Command) -> io::Result<Page> {
+fn page(name: &str, command: clap::Command) -> io::Result<ManPage> {
     let dash = if name.is_empty() { "" } else { "-" };
     let file = format!("meta-migration{dash}{name}");
     let typed = format!("meta-migration {name}");
@@ -91,5 +91,5 @@ fn page(name: &str, command: clap::Command) -> io::Result<Page> {
     if name.is_empty() {
         man.render_version_section(&mut text)?;
     }
-    Ok(Page { command: name.to_owned(), file, text })
+    Ok(ManPage { command: name.to_owned(), file, text })
 }

@@ -52,6 +52,7 @@ use crate::stop::Stop;
 use crate::terminal::console::Console;
 use crate::terminal::progress::Progress;
 use report_file::ReportFile;
+use way_out::next_of;
 
 /// What every command works with.
 struct Context {
@@ -108,13 +109,13 @@ async fn prepare_and_execute(cli: &Cli, console: &Console) -> Result<Exit, Box<F
     execute_job(&context, job, command).await.map_err(|failure| {
         let state = context.state.get().copied().unwrap_or(State::Unknown);
         let root = context.config.meta_root.to_string();
-        Box::new(FailureOutcome::of_command(command, Some(root), state, &failure, way_out::next_after))
+        Box::new(FailureOutcome::of_command(command, Some(root), state, &failure, next_of(&failure)))
     })
 }
 
 /// A failure before anything was looked at.
 fn failed(command: &'static str, failure: Failure) -> Box<FailureOutcome> {
-    Box::new(FailureOutcome::of_command(command, None, State::Unknown, &failure, way_out::next_after))
+    Box::new(FailureOutcome::of_command(command, None, State::Unknown, &failure, next_of(&failure)))
 }
 
 fn prepare(cli: &Cli, console: &Console) -> Result<(Context, Job)> {
@@ -158,11 +159,6 @@ async fn execute_job(context: &Context, job: Job, command: &'static str) -> Resu
         report.finish(context, &said.or_else(failed).unwrap_or_default());
     }
     done
-}
-
-/// What to do after a failure: as it says itself, or by its cause.
-fn next_of(failure: &Failure) -> Next {
-    failure.next.clone().unwrap_or_else(|| way_out::next_after(failure))
 }
 
 async fn carry_out(context: &Context, job: Job) -> Result<Exit, Failure> {

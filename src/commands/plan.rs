@@ -121,7 +121,7 @@ async fn plan(
     let history = situation.history.as_ref();
     let backup = etcd.as_ref().and_then(|_| context.configured_backup(&reading, history));
     // What was interrupted is finished as it was begun: `backup` would refuse, and 2.1 cannot be started any more.
-    let is_resumed = matches!(situation.state, State::RunInterrupted | State::RepairInterrupted);
+    let is_resumed = course::is_interrupted(situation.state);
     let mut next = if is_resumed { course::next(&situation) } else { next(backup.as_ref(), target) };
     match course {
         Course::Convert => {
@@ -141,7 +141,7 @@ async fn plan(
             let problems = !worked.conversion.problems.is_empty() && !options.skip_invalid;
             if problems || !refusals.is_empty() || !worked.summary.findings.is_empty() {
                 ended = Ended::NotOk;
-                next = Next::new(Step::Mend, way_around(problems));
+                next = course::mend(&situation, way_around(problems));
             }
         }
         Course::Nothing(why, then) => {

@@ -25,7 +25,7 @@ use crate::etcd::Etcd;
 use crate::exit::Exit;
 use crate::garbage;
 use crate::guard::Guard;
-use crate::history::{BackupRecord, Choices, Completion, History, Operation};
+use crate::history::{BackupRecord, Choices, History, Operation};
 use crate::outcome::backed_up::BackupFile;
 use crate::outcome::failed::Failure;
 use crate::outcome::migration::{MigrationSummary, headline, summary, wrongs};
@@ -36,7 +36,7 @@ use crate::outcome::{Ended, Next, Step};
 use crate::parallel::both;
 use crate::plan::{Change, Plan, opening_of_run};
 use crate::state::{Situation, State};
-use crate::version::{Layout, Way, bad_target, bad_target_in_words, way};
+use crate::version::{Layout, Way, bad_target, way};
 
 /// What a conversion comes to: worked out alike by `plan` and `run`.
 pub(super) struct Worked {
@@ -195,10 +195,7 @@ impl Context {
         let restore_schemas = options.keep_newer || operation == Operation::Repair;
         let chosen = options.conversion.options(situation.precedence(), restore_schemas);
         let mut conversion = catalog::convert(&reading.records, layout, &chosen);
-        let bad = bad_target(target).into_iter();
-        conversion.report.warnings.extend(
-            bad.map(|bad| format!("Milvus {target} is better not taken: {}. Take {} instead", bad.why, bad.instead)),
-        );
+        conversion.report.warnings.extend(bad_target(target).iter().map(|bad| bad.in_words(target)));
         let (checked, (diff, plan)) = both(
             || check::check(&conversion.should, Some(layout)),
             || {
@@ -262,14 +259,7 @@ impl Migration<'_> {
 
     /// Whatever is wrong stops the migration before the first write, unless the user goes on without exactly that.
     fn check_problems(&self, worked: &Worked, situation: &Situation) -> Result<()> {
-        let mend = |text: &str| match &situation.history {
-            // Neither a backup nor other options nor Milvus 2.1 can be had in the middle.
-            Some(history) if history.state == Completion::Running => Next::new(
-                Step::Rollback,
-                format!("go back with {}, mend these records with Milvus 2.1, and begin again", history.way_back()),
-            ),
-            _ => Next::new(Step::Mend, text),
-        };
+        let mend = |text| course::mend(situation, text);
         let conversion = &worked.conversion;
         if !conversion.refusals.is_empty() {
             return Err(refusal(refusals(&conversion.refusals), mend("choose another way, as named above")));
@@ -327,9 +317,7 @@ impl Migration<'_> {
         if way_back.is_none() && (!self.options.with_backup || is_resumed) {
             context.console.warn("there is no backup: there is no way back from here");
         }
-        if let Some(bad) = bad_target_in_words(&self.target.to_string()) {
-            context.console.warn(&bad);
-        }
+        bad_target(self.target).iter().for_each(|bad| context.console.warn(&bad.in_words(self.target)));
         let report = summary(&worked.summary, context.details);
         let question = self.question(&reading, situation, way_back.as_ref());
         let is_shown = context.ask(self.options.yes, &report, &question).await?;

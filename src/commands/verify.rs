@@ -102,13 +102,8 @@ fn judge(
             | State::NoMilvus
             | State::InMysql
     );
-    let other = other_target(context, situation);
-    let consistent = errors == 0 && !differs && is_whole && other.is_none();
+    let consistent = errors == 0 && !differs && is_whole;
     let verdict = match (consistent, target) {
-        (false, _) if other.is_some() => {
-            let why = other.as_ref().map_or("", |(why, _)| why);
-            format!("NOT for the target version that was given: {why}")
-        }
         (true, _) if checked.collections == 0 => "no collections: nothing to migrate, and nothing to verify".to_owned(),
         (true, Some(target)) if sessions.is_empty() => {
             format!("complete and consistent: Milvus {target} can be started on it")
@@ -123,9 +118,7 @@ fn judge(
         (false, _) if errors > 0 => format!("NOT to be started on: {}", many(errors, "error", "errors")),
         (false, _) => "NOT what the migration of the backup gives".to_owned(),
     };
-    let of_other = other.map(|(_, next)| next);
     let next = match (consistent, target) {
-        (false, _) if of_other.is_some() => of_other.unwrap_or_else(|| course::next(situation)),
         (true, Some(target)) if sessions.is_empty() && checked.collections > 0 => {
             Next::new(Step::StartNew, format!("start Milvus {target}; {}", garbage::in_a_sentence(target)))
         }
@@ -141,6 +134,10 @@ fn judge(
                     .map_or_else(|| "`rollback`".into(), super::super::history::History::way_back)
             ),
         ),
+    };
+    let (consistent, verdict, next) = match other_target(context, situation) {
+        Some((why, way_on)) => (false, format!("NOT for the target version that was given: {why}"), way_on),
+        None => (consistent, verdict, next),
     };
     VerifyOutcome {
         header: context.header("verify", ended(consistent), situation.state, next),

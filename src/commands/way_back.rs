@@ -14,7 +14,7 @@ use crate::amounts::{many, span, thousands};
 use crate::backup::content::Content;
 use crate::backup::{Backup, Format};
 use crate::etcd::Etcd;
-use crate::garbage::{self, Keeping, Kept};
+use crate::garbage::{self, Keeping, KeepingFound};
 use crate::history::{BackupRecord, History};
 use crate::outcome::going_back::WayBack;
 use crate::outcome::surveyed::ConfiguredBackup;
@@ -123,12 +123,12 @@ impl Context {
     }
 
     /// The settings that keep the way back open, as Milvus's own configuration has them.
-    fn kept(&self, target: &Version) -> Vec<Kept> {
+    fn kept(&self, target: &Version) -> Vec<KeepingFound> {
         let said = self.config.keeping.as_ref();
         let kept = |setting: Keeping| {
             let configured = said.and_then(|said| said.get(setting.key)).cloned();
             let holds = said.map(|_| setting.is_met_by(configured.as_deref().unwrap_or(setting.default)));
-            Kept { setting, configured, holds }
+            KeepingFound { setting, configured, holds }
         };
         garbage::keeping(target).into_iter().map(kept).collect()
     }

@@ -1,4 +1,4 @@
-//! What to do after a failure, where the failure itself does not say: as a code for scripts and in words.
+//! What to do after a failure: as a code for scripts and in words.
 
 use crate::apply::ApplyError;
 use crate::etcd::{ConnectError, EtcdError};
@@ -9,8 +9,11 @@ use crate::outcome::failed::Failure;
 use crate::outcome::{Next, Step};
 use crate::stop::Stopped;
 
-/// The way on after a failure: by its innermost cause that is known here.
-pub(super) fn next_after(failure: &Failure) -> Next {
+/// The way on after a failure: as it says itself, or by its innermost cause that is known here.
+pub(super) fn next_of(failure: &Failure) -> Next {
+    if let Some(next) = &failure.next {
+        return next.clone();
+    }
     let known = failure.error.chain().filter_map(of_cause).next_back();
     match (known, failure.exit) {
         (Some(next), _) => next,

@@ -153,7 +153,7 @@ impl<'a> RunOfBytes<'a> {
 
     fn fits(&self, field: Option<&'static FieldShape>, place: &FieldPlace) -> bool {
         let label = field.map_or(4, |field| field.name.len());
-        let mut line = Room { left: WIDTH.saturating_sub(place.indent + label) };
+        let mut line = LineRoom { left: WIDTH.saturating_sub(place.indent + label) };
         self.inline(&mut line, field, place.depth).is_ok()
     }
 
@@ -175,7 +175,7 @@ impl<'a> RunOfBytes<'a> {
         self.values(field).try_for_each(|value| {
             new_line(out, indent)?;
             out.write_str("- ")?;
-            let mut line = Room { left: WIDTH.saturating_sub(indent) };
+            let mut line = LineRoom { left: WIDTH.saturating_sub(indent) };
             match value.message(field, place.depth) {
                 Some((message, names)) if value.inline(&mut line, field, place.depth).is_err() => {
                     lines(out, message, names, &FieldPlace { indent: indent + 2, depth: place.depth + 1 })
@@ -300,11 +300,11 @@ impl Iterator for Numbers<'_> {
 }
 
 /// A line with room for so many bytes; writing more fails.
-struct Room {
+struct LineRoom {
     left: usize,
 }
 
-impl Write for Room {
+impl Write for LineRoom {
     fn write_str(&mut self, text: &str) -> Result {
         self.left = self.left.checked_sub(text.len()).ok_or(fmt::Error)?;
         Ok(())

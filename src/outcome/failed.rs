@@ -41,21 +41,19 @@ impl FailureOutcome {
         Self { header, exit_code: Exit::Unexpected as u8, error: error.to_owned(), says_it_all: false }
     }
 
-    /// The failure of a command. `meta_root` and `state` are what was known when it came; `next` is what to do where the failure itself
-    /// does not say.
+    /// The failure of a command. `meta_root` and `state` are what was known when it came; `next` is what to do now.
     pub fn of_command(
         command: &'static str,
         meta_root: Option<String>,
         state: State,
         failure: &Failure,
-        next: impl FnOnce(&Failure) -> Next,
+        next: Next,
     ) -> Self {
         let ended = match failure.exit {
             Exit::Interrupted => Ended::Interrupted,
             Exit::Unexpected => Ended::Defect,
             _ => Ended::Failed,
         };
-        let next = failure.next.clone().unwrap_or_else(|| next(failure));
         let header = Header::new(command, ended, failure.state.unwrap_or(state), next);
         Self {
             header: Header { meta_root, ..header },

@@ -8,7 +8,7 @@ use super::words::Text;
 use crate::amounts::{many, span};
 use crate::catalog::replaced::Replaced;
 use crate::catalog::report::Rebuilt;
-use crate::garbage::Kept;
+use crate::garbage::KeepingFound;
 
 /// What there is of a way back before a migration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -22,7 +22,7 @@ pub struct WayBack {
     /// Until when it is open, by the defaults of the target.
     pub until: String,
     /// Settings of the target that keep it open, before its first start.
-    pub keeping: Vec<Kept>,
+    pub keeping: Vec<KeepingFound>,
 }
 
 impl WayBack {
@@ -41,12 +41,12 @@ impl WayBack {
     }
 
     /// What Milvus's own configuration, where it was given, lacks of the settings that keep the way back open.
-    pub fn lacking(&self) -> Vec<&Kept> {
+    pub fn lacking(&self) -> Vec<&KeepingFound> {
         self.keeping.iter().filter(|kept| kept.holds == Some(false)).collect()
     }
 
     fn settings(&self) -> String {
-        let (in_place, to_set): (Vec<&Kept>, Vec<&Kept>) =
+        let (in_place, to_set): (Vec<&KeepingFound>, Vec<&KeepingFound>) =
             self.keeping.iter().partition(|kept| kept.holds == Some(true));
         let mut parts = Vec::new();
         if !to_set.is_empty() {
@@ -59,7 +59,7 @@ impl WayBack {
     }
 }
 
-fn joined(settings: &[&Kept]) -> String {
+fn joined(settings: &[&KeepingFound]) -> String {
     settings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 

@@ -12,7 +12,7 @@ use super::words::{Text, refusals};
 use super::{Ended, Header, Step};
 use crate::amounts::{bytes, many, thousands};
 use crate::guard::Session;
-use crate::version::bad_target_in_words;
+use crate::version::{self, bad_target};
 
 /// What `plan` found.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -122,8 +122,9 @@ impl PlanOutcome {
             Ended::NothingToDo => "`run` would find nothing to do".to_owned(),
             _ => {
                 let when = if self.sessions.is_empty() { "" } else { " once Milvus has stopped" };
-                let bad =
-                    bad_target_in_words(&self.target_version).map_or_else(String::new, |bad| format!("; BUT {bad}"));
+                let target = version::parse(&self.target_version).ok();
+                let bad = target.and_then(|target| bad_target(&target).first().map(|bad| bad.in_words(&target)));
+                let bad = bad.map_or_else(String::new, |bad| format!("; BUT {bad}"));
                 let limits = match report.limits.len() {
                     0 => String::new(),
                     number => {

@@ -235,7 +235,11 @@ pub fn of_run(outcome: &RunOutcome, failure: Option<&Failure>, surroundings: &Su
     page.title("Way back");
     page.text(match &outcome.way_back {
         Some(way_back) => way_back,
-        None if outcome.verified_revision.is_some() => "there is none: it was run without a backup, on purpose",
+        None if outcome.verified_revision.is_some()
+            || failure.is_some_and(|failure| failure.exit != Exit::NothingWritten) =>
+        {
+            "there is none: it was run without a backup, on purpose"
+        }
         None if matches!(outcome.header.state, State::Ready | State::NothingToMigrate) => {
             "none is needed: nothing was written, now or before"
         }

@@ -135,6 +135,18 @@ fn a_run_that_fails_says_in_its_report_how_far_it_got(version: Version) {
         ],
     );
 
+    // What was written is not called nothing where there is no backup.
+    let etcd = stopped_milvus(version);
+    let before = etcd.dump();
+    let tool = Tool::new(&etcd);
+    let running = tool.catch(&["run", "--no-backup", "--report", "run.md"], &etcd, 3, || etcd.start_over(&before));
+    etcd.end_lock();
+    running.go_on();
+    running.wait().code(2);
+    let alone = report(&tool, "run.md");
+    assert_has(&alone, &["there is none: it was run without a backup, on purpose"]);
+    assert!(!alone.contains("nothing was written"), "{alone}");
+
     let etcd = running_milvus(version);
     let tool = Tool::new(&etcd);
     says(&tool, &["run", "--force", "--report", "run.md"], 1);

@@ -116,6 +116,9 @@ fn what_was_interrupted_is_finished_or_rolled_back(version: Version) {
     let key = "by-dev/meta/root-coord/collection/";
     let (collection, _) = etcd.dump_prefix(key).into_iter().next().unwrap();
     etcd.put(String::from_utf8(collection).unwrap(), "damaged");
+    let plan = says(&tool, &["plan"], 1);
+    assert!(plan.contains("next: go back with `rollback --backup-file"), "{plan}");
+    assert!(!plan.contains("--skip-invalid"), "{plan}");
     let stuck =
         tool.call(&["run", "--report", "run.md"]).code(1).stderr(contains("go back with `rollback --backup-file"));
     assert!(!said(&stuck).contains("--skip-invalid"), "{}", said(&stuck));

@@ -998,17 +998,19 @@ take_state() {
 
 # look POD SCRIPT: shows the plan; afterwards pod_exit is 0 (nothing to do), 2 (something to do), or anything else.
 look() {
-    local what=$1 script=$2 addresses
+    local what=$1 script=$2 addresses ask=''
     addresses=$(milvus_addresses) || fail "cannot list the pods of Milvus"
     set -- --detailed-exitcode "${conversion[@]}"
-    [ "$operation$keep_way_back" != migratetrue ] || set -- "$@" --require-way-back-settings
+    # Only the pod knows whether there is a configuration to look into.
+    # shellcheck disable=SC2016
+    [ "$operation$keep_way_back" != migratetrue ] || ask='${META_MIGRATION_MILVUS_CONFIG:+--require-way-back-settings} '
     if [ -n "$addresses" ]; then
         note "Milvus's pods are at $addresses: its components have to be registered there, and nobody else"
         set -- "$@" "--expect-address=$addresses"
     elif [ "$sees_configuration" = false ] && [ -z "$root_path$record_root" ]; then
         fail "nothing tells which metadata is that of $instance: none of its pods is ready, and they mount no configuration. Give -r, or start it"
     fi
-    run_pod "$what" 0 "$script$TELL_STATE${TELL_SETTINGS}exec \$tool plan \"\$@\"" "$@" || true
+    run_pod "$what" 0 "$script$TELL_STATE${TELL_SETTINGS}exec \$tool plan $ask\"\$@\"" "$@" || true
     take_state
 }
 

@@ -11,7 +11,7 @@ use super::from_snapshot::from_snapshot;
 use super::metadata::Reading;
 use super::roots::registered;
 use super::run::{is_needless, versions};
-use super::{Context, course_of};
+use super::{Context, course_of, refusal};
 use crate::backup::{Backup, Format};
 use crate::catalog::records::Records;
 use crate::cli::{PlanOptions, RunOptions};
@@ -59,6 +59,12 @@ pub(super) async fn execute(context: &Context, options: &PlanOptions) -> Result<
     let target = versions(context, Operation::Run)?;
     // A target that there is no way to is refused before anything is asked.
     is_needless(context, Operation::Run, &target)?;
+    if options.require_way_back_settings && context.config.keeping.is_none() {
+        let next = "give Milvus's own configuration with --milvus-config (META_MIGRATION_MILVUS_CONFIG), or leave the option out";
+        return Err(
+            refusal("--require-way-back-settings has nothing to look into", Next::new(Step::Correct, next)).into()
+        );
+    }
     let origin = match (&options.from_backup, &options.from_snapshot) {
         (Some(file), _) => from_backup(&context.named_backup(file)?)?,
         (None, Some(file)) => from_snapshot(context, file)?,

@@ -41,6 +41,8 @@ fn the_plan_for_the_sample_tells_everything_by_name() {
 fn settings_that_keep_the_way_back_open_can_be_required() {
     let etcd = sample(Version::V3_5);
     let tool = Tool::new(&etcd);
+    let blind = tool.call(&["plan", "--require-way-back-settings"]).code(1);
+    assert!(said(&blind).contains("give Milvus's own configuration with --milvus-config"), "{}", said(&blind));
     let plan = |settings: &str, code| {
         std::fs::write(tool.dir().join("milvus.yaml"), settings).unwrap();
         let args = ["--milvus-config=milvus.yaml", "plan", "--require-way-back-settings"];

@@ -63,7 +63,6 @@ pub fn free(file: &Path) -> Option<u64> {
 /// A backup does not fill a disk to its last byte while it is written: etcd may have its own files there.
 #[derive(Debug, Clone, Copy)]
 pub struct Room {
-    /// So many bytes stay free.
     reserve: u64,
 }
 
@@ -74,6 +73,11 @@ impl Room {
     /// As the folder of this file is before it is begun.
     pub fn of(file: &Path) -> Self {
         Self { reserve: (free(file).unwrap_or(0) / 4).min(MOST_RESERVED_BYTES) }
+    }
+
+    /// So many bytes stay free.
+    pub fn reserve(self) -> u64 {
+        self.reserve
     }
 
     /// Looks once more, with so many keys of all written.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
 
-use super::metadata::Moment;
+use super::copy_out::Moment;
 use super::{Context, take, while_running};
 use crate::amounts::thousands;
 use crate::backup::write::Written;

@@ -2,6 +2,7 @@
 
 mod backup;
 mod check_files;
+mod copy_out;
 mod from_snapshot;
 mod gone;
 mod inspect;
@@ -319,7 +320,7 @@ fn describe(backup: &Backup) -> String {
     match &backup.format {
         crate::backup::Format::Ours(manifest) => format!(
             "{} of {}, made {}{} at revision {}, layout {}",
-            metadata::keys_in_words(&backup.counts),
+            copy_out::keys_in_words(&backup.counts),
             backup.meta_root,
             manifest.created,
             if backup.while_running { " WHILE MILVUS WAS RUNNING (a look at that moment, no way back)" } else { "" },
@@ -336,7 +337,7 @@ fn describe(backup: &Backup) -> String {
             } else {
                 "made by the original tool"
             };
-            let keys = metadata::keys_in_words(&backup.counts);
+            let keys = copy_out::keys_in_words(&backup.counts);
             format!("{keys} of {}, {made}{left_out}", backup.meta_root)
         }
     }

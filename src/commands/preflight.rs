@@ -10,7 +10,7 @@ use etcd_client::{Compare, CompareOp, Txn, TxnOp};
 use super::Context;
 use super::metadata::Reading;
 use crate::amounts::bytes;
-use crate::backup::room;
+use crate::backup::room::{self, Room};
 use crate::catalog::records::{Record, Records};
 use crate::etcd::Etcd;
 use crate::etcd::health::{Alarm, Health};
@@ -53,18 +53,19 @@ impl Context {
         }
     }
 
-    /// Makes sure that there is room for a backup of what was read, as far as can be told.
+    /// Foresees whether there is room for a backup of what was read, as far as can be told.
     pub(super) fn check_room_for_backup(&self, file: &Path, reading: &Reading) -> Result<()> {
         let Some(free) = room::free(file) else { return Ok(()) };
         let records = reading.records.iter().map(|record| (&*record.key, &*record.value));
-        let needed = room::estimate(reading.load, records);
-        if needed > free {
+        let (needed, reserve) = (room::estimate(reading.load, records), Room::of(file).reserve());
+        if needed + reserve > free {
             bail!(
-                "there is not enough room for the backup {}: it takes about {}, and {} are free there. Make room, or use another \
-                 --backup-file. Nothing was written",
+                "there is not enough room for the backup {}: it takes about {}, and {} are free there, of which a backup leaves {}. Make \
+                 room, or use another --backup-file. Nothing was written",
                 file.display(),
                 bytes(needed),
-                bytes(free)
+                bytes(free),
+                bytes(reserve)
             );
         }
         Ok(())

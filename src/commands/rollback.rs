@@ -10,7 +10,7 @@ use semver::Version;
 use time::OffsetDateTime;
 
 use super::gone::since;
-use super::metadata::{Moment, Reading};
+use super::metadata::Reading;
 use super::read_back::{ReadBack, cuts};
 use super::way_back::{other_cluster, record_of};
 use super::{Context, describe, interrupted, log_changes, refusal};
@@ -118,8 +118,10 @@ impl Restoring<'_> {
             self.context.say(format!("nothing to do: all {keys} metadata keys are as in the backup"));
             return Ok(found.outcome);
         }
+        let checked = self.context.check_copy(&mut found.reading);
+        checked.context("the copy of what is there now (--no-copy: none)")?;
         self.confirm(&found).await?;
-        found.outcome.copy = self.save_what_is_there(&found).await?;
+        found.outcome.copy = self.save_what_is_there(&mut found).await?;
         self.restore(found).await
     }
 
@@ -134,7 +136,8 @@ impl Restoring<'_> {
                 .map_err(|(key, what)| anyhow!("{}: {key}: {what}. Nothing was written", self.backup.path.display()))?;
         }
         let expected = || self.entries.iter().cloned();
-        let (reading, diff) = context.read_records_against(self.etcd, expected).await?;
+        let copy_to = self.copy_to(recorded.as_ref());
+        let (reading, diff) = context.read_records_against(self.etcd, copy_to.as_deref(), expected).await?;
         self.same_cluster(reading.cluster_id)?;
         let target = recorded.as_ref().and_then(History::target);
         let situation = context.situation(&reading.records).ok();
@@ -181,22 +184,22 @@ impl Restoring<'_> {
         Ok(())
     }
 
-    /// Copies what is there beside the backup. Half a restored backup is worth no copy: it was made when that rollback began.
-    async fn save_what_is_there(&self, found: &BeforeRollback) -> Result<Option<BackupFile>> {
-        let context = self.context;
-        let history = found.situation.as_ref().and_then(|situation| situation.history.as_ref());
-        let is_resumed = history
+    /// Where what is there is copied to, beside the backup, while it is read. Half a restored backup is worth no copy: it was made when
+    /// that rollback began.
+    fn copy_to(&self, recorded: Option<&History>) -> Option<PathBuf> {
+        let is_resumed = recorded
             .is_some_and(|history| history.operation == Operation::Rollback && history.state == Completion::Running);
-        if self.options.no_copy || is_resumed || found.reading.records.keys() == 0 {
+        (!self.options.no_copy && !is_resumed).then(|| copy_name(&self.backup.path))
+    }
+
+    async fn save_what_is_there(&self, found: &mut BeforeRollback) -> Result<Option<BackupFile>> {
+        let context = self.context;
+        if found.reading.records.keys() == 0 {
             return Ok(None);
         }
         let layout = found.situation.as_ref().map_or(Found::Mixed, |situation| situation.found);
-        let file = copy_name(&self.backup.path);
-        let check = context.check_room_for_backup(&file, &found.reading);
-        check.context("the copy of what is there now (--no-copy: none)")?;
-        let of = Moment { revision: None, while_running: false };
-        let written = context.write_backup(self.etcd, &file, of, |_, _| Ok(layout)).await?;
-        context.say(format!("what was there before is saved in {}", file.display()));
+        let Some(written) = context.finish_copy(self.etcd, &mut found.reading, layout).await? else { return Ok(None) };
+        context.say(format!("what was there before is saved in {}", written.path.display()));
         Ok(Some(BackupFile::from(&written)))
     }
 

@@ -1,14 +1,14 @@
 //! `run`: from the 2.1 layout to the target's own. `repair`: the same for what another tool migrated.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, bail};
 use bytes::Bytes;
 use semver::Version;
 
-use super::metadata::{Moment, Reading};
+use super::metadata::Reading;
 use super::read_back::{ReadBack, cuts};
 use super::way_back::record_of;
 use super::{Context, course_of, describe, interrupted, log_changes, next_of, refusal, take};
@@ -81,7 +81,7 @@ pub(super) async fn carry_out(
     if is_needless(context, operation, target)? {
         // Nothing is written, so nothing is locked. But it is looked at: whoever is told that there is nothing to do starts the target.
         let etcd = context.connect().await?;
-        let (_, situation) = look(context, &etcd, outcome).await?;
+        let (_, situation) = look(context, &etcd, None, outcome).await?;
         let course = course_of(context, &situation, operation, target, options);
         return nothing_to_do(context, course, outcome).map(drop);
     }
@@ -127,9 +127,14 @@ pub(super) fn versions(context: &Context, operation: Operation) -> Result<Versio
     }
 }
 
-/// Reads everything, and says what state it is in.
-async fn look(context: &Context, etcd: &Etcd, outcome: &mut RunOutcome) -> Result<(Reading, Situation), Failure> {
-    let reading = context.read_records(etcd).await?;
+/// Reads everything, with a backup of it if there is to be one, and says what state it is in.
+async fn look(
+    context: &Context,
+    etcd: &Etcd,
+    copy_to: Option<&Path>,
+    outcome: &mut RunOutcome,
+) -> Result<(Reading, Situation), Failure> {
+    let reading = context.read_and_copy(etcd, copy_to).await?;
     let situation = context.situation(&reading.records)?;
     outcome.header.state = situation.state;
     context.say(format!(
@@ -237,12 +242,14 @@ impl Migration<'_> {
     /// Everything that is done under the lock; `outcome` tells what it came to.
     async fn guarded(&self, outcome: &mut RunOutcome) -> Result<(), Failure> {
         let context = self.context;
-        let (reading, situation) = look(context, self.etcd, outcome).await?;
+        let copy_to = self.copy_to().await?;
+        let (mut reading, situation) = look(context, self.etcd, copy_to.as_deref(), outcome).await?;
         let choices = self.choices();
         let course = course_of(context, &situation, self.operation, self.target, self.options);
         if nothing_to_do(context, course, outcome)? {
             return Ok(());
         }
+        context.check_copy(&mut reading)?;
         // A backup of a large cluster takes as long to check as the plan to be made.
         let (fitting, worked) = both(
             || self.backup_to_lean_on(&situation).map(|file| context.fitting_backup(file, &reading)),
@@ -286,7 +293,7 @@ impl Migration<'_> {
 
     async fn migrate(
         &self,
-        reading: Reading,
+        mut reading: Reading,
         situation: &Situation,
         (mut worked, fitting): (Worked, Option<Result<Backup>>),
         choices: Choices,
@@ -310,9 +317,6 @@ impl Migration<'_> {
             thousands(worked.summary.transactions as u64)
         ));
         context.check_room_and_rights(self.etcd, &worked.plan, &reading.records).await?;
-        if self.options.with_backup && !is_resumed {
-            context.check_room_for_backup(&context.backup_file()?, &reading)?;
-        }
         let way_back = self.way_back(situation, fitting)?;
         if way_back.is_none() && (!self.options.with_backup || is_resumed) {
             context.console.warn("there is no backup: there is no way back from here");
@@ -321,7 +325,7 @@ impl Migration<'_> {
         let report = summary(&worked.summary, context.details);
         let question = self.question(&reading, situation, way_back.as_ref());
         let is_shown = context.ask(self.options.yes, &report, &question).await?;
-        let (written, record) = self.back_up(&reading, situation, way_back).await?;
+        let (written, record) = self.back_up(&mut reading, situation, way_back).await?;
         outcome.backup = written.as_ref().map(BackupFile::from);
         let source = context.config.source_version.as_ref();
         let history = match &situation.history {
@@ -400,22 +404,27 @@ impl Migration<'_> {
         }
     }
 
-    /// Writes the backup of the very revision that the plan was made from, if one is to be made now.
+    /// Where a backup is written to while everything is read, if one is to be made: not where a run was interrupted, which has one.
+    async fn copy_to(&self) -> Result<Option<PathBuf>> {
+        if !self.options.with_backup || self.context.recorded_history(self.etcd).await?.is_some() {
+            return Ok(None);
+        }
+        self.context.backup_file().map(Some)
+    }
+
+    /// Puts the backup of what was read in its place, if one is to be made now.
     async fn back_up(
         &self,
-        reading: &Reading,
+        reading: &mut Reading,
         situation: &Situation,
         way_back: Option<BackupRecord>,
     ) -> Result<(Option<Written>, Option<BackupRecord>)> {
-        if !self.options.with_backup || situation.history.is_some() {
+        let Some(written) = self.context.finish_copy(self.etcd, reading, situation.found).await? else {
             return Ok((None, way_back));
-        }
-        let file = self.context.backup_file()?;
-        let of = Moment { revision: Some(reading.revision), while_running: false };
-        let written = self.context.write_backup(self.etcd, &file, of, |_, _| Ok(situation.found)).await?;
+        };
         self.context.say_backup(&written);
         let record = BackupRecord {
-            file: file.display().to_string(),
+            file: written.path.display().to_string(),
             sha256: Some(written.manifest.stream_sha256.clone()),
             revision: Some(reading.revision),
             cluster_id: Some(written.manifest.etcd_cluster_id.clone()),

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::Context;
 use super::backup::write;
-use super::metadata::Moment;
+use super::copy_out::Moment;
 use crate::amounts::many;
 use crate::backup::{Backup, Format, folder_of};
 use crate::cli::BackupOptions;

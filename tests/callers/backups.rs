@@ -13,6 +13,7 @@ use crate::{by_operator, migrate_sh_config, migrated_keys};
 
 on_both_versions![
     a_run_with_backup_backs_up_the_revision_that_it_migrates,
+    what_others_keep_there_with_a_lease_is_in_no_backup,
     a_run_that_fails_after_its_backup_is_exit_2,
     a_second_backup_moves_the_first_one_aside_unchanged,
     migrated_metadata_is_backed_up_only_by_force,
@@ -94,6 +95,21 @@ fn a_run_with_backup_backs_up_the_revision_that_it_migrates(version: Version) {
     assert_eq!((scene.backup(), scene.backups()), (backup, vec!["migration.bak".to_owned()]));
     scene.tool.call(&["rollback"]).code(0);
     assert_same(&scene.before, &scene.etcd.dump(), "rollback");
+}
+
+/// The number of keys stands at the beginning of the file, and sessions alone are taken off it.
+fn what_others_keep_there_with_a_lease_is_in_no_backup(version: Version) {
+    let scene = scene(version);
+    scene.etcd.put_with_lease("by-dev/meta/somebody/else", "1", 3600);
+    scene.run_with_backup();
+    by_operator(&scene.tool).wait().code(0);
+    assert_eq!(manifest(scene.tool.backup_file()).keys, 393);
+    // The copy that a rollback makes is written while it reads, too.
+    scene.tool.call(&["rollback"]).code(0);
+    let copy = scene.backups().into_iter().find(|name| name.contains("before-rollback")).unwrap();
+    let copied = manifest(scene.tool.dir().join(copy));
+    assert_eq!(copied.layout, Found::Target);
+    assert!(!copied.counts.keys().any(|prefix| prefix.contains("somebody")), "{copied:?}");
 }
 
 fn a_run_that_fails_after_its_backup_is_exit_2(version: Version) {

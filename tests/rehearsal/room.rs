@@ -1,4 +1,4 @@
-//! Room for the backup, and what etcd takes of the largest values: foreseen before anything is begun.
+//! Room for the backup, and what etcd takes of the largest values: found out before anything is written into etcd.
 
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
@@ -9,14 +9,14 @@ use crate::common::tool::PROGRAM;
 use crate::common::{Etcd, Tool, Version, said};
 use crate::{says, stopped_milvus};
 
-/// Runs `meta-migration --config FILE … --backup-file small/…`, where `small` is a file system of 32 KiB that ends with the process.
+/// Runs `meta-migration --config FILE … --backup-file small/…`, where `small` is a file system of 16 KiB that ends with the process.
 fn on_a_small_disk(tool: &Tool, args: &str) -> Option<Assert> {
     if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
         println!("skipped: only root may mount a file system");
         return None;
     }
     let script = format!(
-        "mkdir -p small && mount -t tmpfs -o size=32k tmpfs small && \"$0\" --config \"$1\" {args} --backup-file small/b; code=$?; \
+        "mkdir -p small && mount -t tmpfs -o size=16k tmpfs small && \"$0\" --config \"$1\" {args} --backup-file small/b; code=$?; \
          ls -A small; exit $code"
     );
     let mut command = Command::new("unshare");
@@ -25,17 +25,25 @@ fn on_a_small_disk(tool: &Tool, args: &str) -> Option<Assert> {
 }
 
 #[test]
-fn a_disk_that_is_too_small_is_found_out_before_a_run_begins() {
+fn a_disk_that_is_too_small_for_the_backup_is_found_out_before_a_run_writes() {
     let etcd = stopped_milvus(Version::V3_5);
     let tool = Tool::new(&etcd);
     let before = etcd.dump();
     let Some(ended) = on_a_small_disk(&tool, "run --with-backup") else { return };
     let text = said(&ended);
     assert_eq!(ended.get_output().status.code(), Some(1), "{text}");
-    assert!(text.contains("there is not enough room for the backup small/b: it takes about "), "{text}");
-    assert!(text.contains("32.0 KiB are free there") && text.contains("Nothing was written"), "{text}");
-    // Nothing was even begun.
+    assert!(
+        text.contains("there is not enough room for the backup small/b: with ") && text.contains("Make room"),
+        "{text}"
+    );
+    // Nothing is left there.
     assert!(ended.get_output().stdout.is_empty(), "{text}");
+    // A rehearsal foresees it.
+    let config = std::fs::read_to_string(tool.config_file()).unwrap();
+    tool.configure(&format!("{config}\ncmd: {{runWithBackup: true}}"));
+    let Some(rehearsed) = on_a_small_disk(&tool, "plan") else { return };
+    let text = said(&rehearsed);
+    assert!(text.contains("there is not enough room for the backup small/b: it takes about "), "{text}");
     assert_eq!(etcd.dump(), before);
 }
 

@@ -33,6 +33,7 @@ REFUSED = "invalid param"
 LATE = ("Deadline Exceeded", "deadline exceeded", "Retry timeout")
 """On a busy machine, query nodes of a cluster can be minutes behind the message log when they come up: until then nothing
 that wants the latest state gets an answer."""
+NO_MEASURE = "a server that does not get up to date is no measure"
 PATIENT_UNTIL = time.monotonic() + (2 * SETTLE if CLUSTER else SETTLE)
 
 SETTLED = "Bounded"
@@ -166,6 +167,8 @@ def answer(ask_for: Callable[[], Any]) -> Any:
     try:
         return patiently(ask_for)
     except Exception as error:  # noqa: BLE001
+        if "promptly" in sys.argv[2:] and any(words in str(error) for words in LATE):
+            sys.exit(f"{NO_MEASURE}: {error}")
         return f"error: {error}"[:300]
 
 
@@ -275,7 +278,8 @@ def let_in(name: str, password: str) -> bool:
 
 
 def main() -> None:
-    """observe.py FILE [renamed] [counts]: `renamed` asks for the names that the migration gave, `counts` for count(*)."""
+    """observe.py FILE [renamed] [counts] [promptly]: `renamed` asks for the names that the migration gave, `counts` for count(*),
+    `promptly` fails at the first answer that comes too late."""
     new_names = NEW_NAMES if "renamed" in sys.argv[2:] else {}
     counts = "counts" in sys.argv[2:]
     names = {new_names.get(name, name) for name in NAMES}

@@ -195,11 +195,20 @@ pub async fn sessions(etcd: &Etcd, root: &str) -> Result<Vec<Session>, EtcdError
     Ok(sessions)
 }
 
+/// The components that are registered under the meta root, and the migration lock, if somebody holds it.
+///
+/// # Errors
+/// etcd does not answer.
+pub async fn components_and_lock(etcd: &Etcd, root: &str) -> Result<(Vec<Session>, Option<Session>), EtcdError> {
+    let lock = format!("{root}{MIGRATION_SESSION}");
+    let (mut locks, components): (Vec<_>, Vec<_>) =
+        sessions(etcd, root).await?.into_iter().partition(|session| session.key == lock);
+    Ok((components, locks.pop()))
+}
+
 /// Fails if any component but the migration itself is registered.
 async fn components(etcd: &Etcd, root: &str) -> Result<(), GuardError> {
-    let lock = format!("{root}{MIGRATION_SESSION}");
-    let components: Vec<Session> =
-        sessions(etcd, root).await?.into_iter().filter(|session| session.key != lock).collect();
+    let (components, _) = components_and_lock(etcd, root).await?;
     if components.is_empty() { Ok(()) } else { Err(GuardError::Sessions(components)) }
 }
 

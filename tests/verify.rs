@@ -5,6 +5,7 @@ mod common;
 use std::path::Path;
 use std::process::Output;
 
+use common::state::LOCK;
 use common::{Etcd, Version, on_both_versions};
 use predicates::prelude::*;
 use predicates::str::contains;
@@ -118,6 +119,18 @@ fn it_works_while_milvus_runs_and_says_so() {
     let (code, text) = verify(&etcd, &[]);
     assert_eq!(code, 0, "{text}");
     assert_says(&text, contains("Milvus is running (rootcoord): this is about that one revision"));
+}
+
+#[test]
+fn whoever_holds_the_migration_lock_is_no_milvus_but_may_still_change_what_was_found() {
+    let etcd = Etcd::start(Version::V3_5);
+    etcd.load_milvus();
+    migrate(&etcd, &tempfile::tempdir().unwrap().path().join("backup"));
+    etcd.put_with_lease(LOCK, r#"{"ServerName":"migration","Address":"jump-host:4711"}"#, 60);
+    let (code, text) = verify(&etcd, &[]);
+    assert_eq!(code, 0, "{text}");
+    assert_says(&text, contains("the migration lock is held (migration").and(contains("at jump-host:4711")));
+    assert_says(&text, contains("can be started on it").not().and(contains("Milvus is running").not()));
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub fn of(report: &Report) -> Vec<Limit> {
         versions: FROM_2_2,
         what: format!("alias {alias}"),
         effect: "its name is refused by everything but a search",
-        remedy: format!("--rename-alias {}", renaming(alias, &taken)),
+        remedy: format!("`--rename-alias {}`", renaming(alias, &taken)),
     }));
     limits.extend(report.checkpoints.only_dropped.iter().map(|channel| Limit {
         versions: ONLY_2_2,
@@ -83,7 +83,7 @@ fn name(collection: &CollectionSummary, taken: &BTreeSet<&str>) -> Option<Limit>
         versions: FROM_2_2,
         what: format!("collection {}", collection.name),
         effect: "its name is refused by everything but a search",
-        remedy: format!("--rename-collection {}", renaming(&collection.name, taken)),
+        remedy: format!("`--rename-collection {}`", renaming(&collection.name, taken)),
     })
 }
 
@@ -109,7 +109,7 @@ fn of_index(collection: &CollectionSummary, index: &IndexSummary) -> Vec<Limit> 
     };
     let drop = "release the collection, drop the index, make one of another type (HNSW, IVF_FLAT), with 2.1 or with the new Milvus";
     let drop_or_hand_over =
-        &*format!("{drop}; or --rebuild-index {kind}: it loads and searches without the index, which is never built");
+        &*format!("{drop}; or `--rebuild-index {kind}`: it loads and searches without the index, which is never built");
     let mut limits = Vec::new();
     if NOT_LOADED.contains(&kind) {
         limits.push(limit(FROM_2_2, "it cannot be loaded, nor can the collection with it", drop_or_hand_over));

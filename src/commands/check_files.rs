@@ -14,7 +14,7 @@ use crate::catalog::records::Records;
 use crate::cli::CheckFilesOptions;
 use crate::config::StorageConfig;
 use crate::exit::Exit;
-use crate::guard::{Session, sessions};
+use crate::guard::{Session, components_and_lock};
 use crate::layout::keys::is_metadata;
 use crate::outcome::failed::Failure;
 use crate::outcome::files_checked::{CheckFilesOutcome, FilesFound, text};
@@ -104,7 +104,7 @@ fn check_root(config: &StorageConfig, named: &NamedFiles) -> Result<()> {
 
 async fn from_etcd(context: &Context) -> Result<LookedAt> {
     let etcd = context.connect().await?;
-    let live = sessions(&etcd, &context.root).await?;
+    let (live, _) = components_and_lock(&etcd, &context.root).await?;
     let reading = context.read_records(&etcd).await?;
     if reading.records.keys() == 0 {
         bail!("{}", context.nothing_here(&etcd).await);

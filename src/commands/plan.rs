@@ -20,9 +20,9 @@ use crate::diff::Diff;
 use crate::etcd::Etcd;
 use crate::exit::Exit;
 use crate::expect;
-use crate::guard::{Session, sessions};
+use crate::guard::{Session, components_and_lock};
 use crate::history::Operation;
-use crate::layout::keys::{MIGRATION_SESSION, printable};
+use crate::layout::keys::printable;
 use crate::outcome::failed::Failure;
 use crate::outcome::going_back::WayBack;
 use crate::outcome::planned::{KeyChange, PlanOutcome, text};
@@ -240,9 +240,8 @@ fn users(records: &Records) -> Vec<String> {
 
 async fn from_etcd(context: &Context) -> Result<PlannedFrom> {
     let etcd = context.connect().await?;
-    let is_lock = |session: &Session| session.key.ends_with(MIGRATION_SESSION);
-    let (locks, sessions): (Vec<_>, Vec<_>) = sessions(&etcd, &context.root).await?.into_iter().partition(is_lock);
-    let notes = locks.iter().map(|lock| {
+    let (sessions, lock) = components_and_lock(&etcd, &context.root).await?;
+    let notes = lock.iter().map(|lock| {
         format!("another migration holds the lock ({lock}): `run` is refused until it has ended, or its lease has if it was killed")
     });
     let notes = notes.collect();

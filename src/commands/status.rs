@@ -4,12 +4,11 @@ use anyhow::Result;
 
 use super::Context;
 use super::roots::meta_roots;
+use crate::amounts::many;
 use crate::course;
-use crate::etcd::Etcd;
-use crate::etcd::members::Members;
+use crate::etcd::members::{MemberHealth, Members};
 use crate::exit::Exit;
-use crate::guard::{Session, sessions};
-use crate::layout::keys::MIGRATION_SESSION;
+use crate::guard::{Session, components_and_lock};
 use crate::outcome::failed::Failure;
 use crate::outcome::surveyed::{ConfiguredBackup, StatusOutcome, text};
 use crate::outcome::{Ended, Next, Step};
@@ -20,7 +19,7 @@ pub(super) async fn execute(context: &Context) -> Result<Exit, Failure> {
     let health = etcd.health().await;
     // Asking for all keys needs more rights than the meta root alone; status does without.
     let meta_roots = meta_roots(&etcd).await.ok();
-    let (sessions, lock) = registered(context, &etcd).await?;
+    let (sessions, lock) = components_and_lock(&etcd, &context.root).await?;
     let reading = context.read_records(&etcd).await?;
     let situation = context.situation(&reading.records)?;
     let members = etcd.members(reading.revision).await;
@@ -33,7 +32,13 @@ pub(super) async fn execute(context: &Context) -> Result<Exit, Failure> {
     let members = members.ok();
     let first = first_of_all(lock.as_ref(), alarms.as_deref().unwrap_or_default(), members.as_ref());
     let backup = context.configured_backup(&reading, situation.history.as_ref());
-    let next = first.unwrap_or_else(|| next(backup.as_ref(), &situation, &sessions));
+    let next = first.unwrap_or_else(|| {
+        let next = next(backup.as_ref(), &situation, &sessions);
+        match members.as_ref().and_then(without_members) {
+            Some(first) => Next::new(next.code, format!("{first}; {}", next.text)),
+            None => next,
+        }
+    });
     let outcome = StatusOutcome {
         header: context.header("status", Ended::Done, situation.state, next),
         endpoints: health.endpoints,
@@ -53,13 +58,6 @@ pub(super) async fn execute(context: &Context) -> Result<Exit, Failure> {
     };
     context.console.result(&outcome, || text(&outcome, context.details));
     Ok(Exit::Done)
-}
-
-async fn registered(context: &Context, etcd: &Etcd) -> Result<(Vec<Session>, Option<Session>)> {
-    let lock_key = format!("{}{MIGRATION_SESSION}", context.root);
-    let (mut locks, sessions): (Vec<_>, Vec<_>) =
-        sessions(etcd, &context.root).await?.into_iter().partition(|session| session.key == lock_key);
-    Ok((sessions, locks.pop()))
 }
 
 /// The next sensible step.
@@ -110,6 +108,21 @@ fn first_of_all(lock: Option<&Session>, alarms: &[String], members: Option<&Memb
             format!("the migration lock has no lease: if no migration runs, remove it: etcdctl del '{key}'"),
         )),
     }
+}
+
+/// What to do first where members are away: etcd does without them, but not without many more.
+fn without_members(members: &Members) -> Option<String> {
+    let voters = || members.list.iter().filter(|member| !member.is_learner);
+    let away: Vec<&str> = voters().filter(|member| member.problem.is_some()).map(MemberHealth::shown).collect();
+    let all = voters().count();
+    let spare = (all - away.len()).saturating_sub(all / 2 + 1);
+    (!away.is_empty()).then(|| {
+        let rest = match spare {
+            0 => "etcd stops as soon as one more fails, in the middle of a run too".to_owned(),
+            _ => format!("etcd goes on without {}, and no more", many(spare, "further member", "further members")),
+        };
+        format!("look after {} first, if it is really away and not only hidden from here: {rest}", away.join(", "))
+    })
 }
 
 fn stop_first(sessions: &[Session]) -> &'static str {

@@ -59,7 +59,7 @@ async fn verified(context: &Context, options: &RunOptions, etcd: &Etcd, has_writ
         false => None,
     };
     let as_given = VerifyOptions { conversion: options.conversion.clone(), ..VerifyOptions::default() };
-    let found = verify::examine(context, etcd, &as_given, backup, Vec::new()).await?;
+    let found = verify::examine(context, etcd, &as_given, backup, (Vec::new(), None)).await?;
     if !found.consistent {
         bail!("the metadata is migrated, but does not pass verification\n{}", text(&found, context.details));
     }

@@ -19,10 +19,10 @@ use crate::diff::{Diff, Differ};
 use crate::etcd::Etcd;
 use crate::exit::Exit;
 use crate::garbage;
-use crate::guard::{Session, sessions};
+use crate::guard::{Session, components_and_lock};
 use crate::history::{Choices, History, Operation};
 use crate::layout::families::Family;
-use crate::layout::keys::{MIGRATION_SESSION, family_of, is_metadata, printable};
+use crate::layout::keys::{family_of, is_metadata, printable};
 use crate::outcome::failed::Failure;
 use crate::outcome::ticket;
 use crate::outcome::verified::{ComparisonOutcome, VerifyOutcome, ended, text};
@@ -30,6 +30,9 @@ use crate::outcome::words::refusals;
 use crate::outcome::{Next, Step};
 use crate::state::{Situation, State};
 use crate::version::Layout;
+
+/// The components that are registered, and the migration lock if another command holds it.
+type AtWork = (Vec<Session>, Option<Session>);
 
 /// What the migration of a backup gives.
 struct Expected {
@@ -51,8 +54,8 @@ pub(super) async fn execute(context: &Context, options: &VerifyOptions) -> Resul
     let file = options.against_backup.as_ref().map(|file| context.named_backup(file)).transpose()?;
     let backup = file.as_deref().map(|file| read_backup(context, file)).transpose()?;
     let etcd = context.connect().await?;
-    let sessions = live_sessions(context, &etcd).await?;
-    let outcome = examine(context, &etcd, options, backup, sessions).await?;
+    let at_work = components_and_lock(&etcd, &context.root).await?;
+    let outcome = examine(context, &etcd, options, backup, at_work).await?;
     context.report(|surroundings| ticket::of_verify(&outcome, surroundings));
     context.console.result(&outcome, || text(&outcome, context.details));
     Ok(if outcome.consistent { Exit::Done } else { Exit::NothingWritten })
@@ -64,7 +67,7 @@ pub(super) async fn examine(
     etcd: &Etcd,
     options: &VerifyOptions,
     backup: Option<Entries>,
-    sessions: Vec<Session>,
+    at_work: AtWork,
 ) -> Result<VerifyOutcome> {
     let (mut all, mut records) = (Vec::new(), Records::default());
     let revision = read(context, etcd, &mut all, &mut records).await?;
@@ -80,7 +83,7 @@ pub(super) async fn examine(
     let conversion = conversion_of(options, situation.history.as_ref());
     let expected = backup.map(|backup| work_out(&conversion, kept_newer, backup, target.as_ref())).transpose()?;
     let comparison = expected.map(|expected| compared(expected, &all));
-    Ok(judge(context, &situation, target.as_ref(), checked, comparison, sessions, revision))
+    Ok(judge(context, &situation, target.as_ref(), checked, comparison, at_work, revision))
 }
 
 fn judge(
@@ -89,9 +92,10 @@ fn judge(
     target: Option<&Version>,
     checked: Checked,
     comparison: Option<ComparisonOutcome>,
-    sessions: Vec<Session>,
+    (sessions, lock): AtWork,
     revision: i64,
 ) -> VerifyOutcome {
+    let is_still = sessions.is_empty() && lock.is_none();
     let errors = checked.errors().count();
     let differs = comparison.as_ref().is_some_and(|comparison| comparison.keys() > 0);
     let is_whole = !matches!(
@@ -105,11 +109,13 @@ fn judge(
     let consistent = errors == 0 && !differs && is_whole;
     let verdict = match (consistent, target) {
         (true, _) if checked.collections == 0 => "no collections: nothing to migrate, and nothing to verify".to_owned(),
-        (true, Some(target)) if sessions.is_empty() => {
+        (true, Some(target)) if is_still => {
             format!("complete and consistent: Milvus {target} can be started on it")
         }
         (true, Some(target)) => {
-            format!("complete and consistent for Milvus {target}, at that one revision: Milvus is running")
+            let who =
+                if sessions.is_empty() { "another command holds the migration lock" } else { "Milvus is running" };
+            format!("complete and consistent for Milvus {target}, at that one revision: {who}")
         }
         (true, None) => {
             "nothing wrong was found, but it is not known for which target this is: give --target-version".to_owned()
@@ -119,7 +125,7 @@ fn judge(
         (false, _) => "NOT what the migration of the backup gives".to_owned(),
     };
     let next = match (consistent, target) {
-        (true, Some(target)) if sessions.is_empty() && checked.collections > 0 => {
+        (true, Some(target)) if is_still && checked.collections > 0 => {
             Next::new(Step::StartNew, format!("start Milvus {target}; {}", garbage::in_a_sentence(target)))
         }
         (true, _) => Next::new(Step::Nothing, "nothing"),
@@ -147,6 +153,7 @@ fn judge(
         keys: checked.keys,
         collections: checked.collections,
         sessions,
+        lock,
         consistent,
         source_keys: checked.source_keys,
         findings: checked.findings,
@@ -244,14 +251,6 @@ fn compared(expected: Expected, all: &[(Bytes, Bytes)]) -> ComparisonOutcome {
         list.push(printable(&edit.key));
     }
     outcome
-}
-
-async fn live_sessions(context: &Context, etcd: &Etcd) -> Result<Vec<Session>> {
-    let sessions = sessions(etcd, &context.root).await?;
-    if sessions.iter().any(|session| session.key.ends_with(MIGRATION_SESSION)) {
-        context.console.warn("a migration is under way: what it has not written yet is missing here");
-    }
-    Ok(sessions)
 }
 
 /// Reads everything at one revision.

@@ -15,7 +15,7 @@ use crate::amounts::many;
 use crate::backup::{Backup, Format, folder_of};
 use crate::cli::BackupOptions;
 use crate::exit::Exit;
-use crate::guard::sessions;
+use crate::guard::components_and_lock;
 use crate::outcome::backed_up::{BackupFile, BackupOutcome};
 use crate::outcome::failed::Failure;
 use crate::outcome::{Ended, Next, Step};
@@ -28,8 +28,8 @@ pub(super) async fn execute(context: &Context, options: &BackupOptions, file: &P
         file.display()
     ));
     let etcd = context.connect().await?;
-    let registered = sessions(&etcd, &context.root).await?.len();
-    context.say(format!("{} registered; no lock is taken", many(registered, "component is", "components are")));
+    let (components, _) = components_and_lock(&etcd, &context.root).await?;
+    context.say(format!("{} registered; no lock is taken", many(components.len(), "component is", "components are")));
     // Should etcd compact this revision away meanwhile, a later one is just as good.
     let (written, situation) =
         write(context, &etcd, file, Moment { revision: None, while_running: true }, options).await?;

@@ -31,6 +31,13 @@ pub struct MemberHealth {
     pub compact_revision: Option<i64>,
 }
 
+impl MemberHealth {
+    /// Its name, if it has one.
+    pub fn shown(&self) -> &str {
+        if self.name.is_empty() { &self.id } else { &self.name }
+    }
+}
+
 /// All members.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Members {

@@ -124,8 +124,7 @@ fn unhealthy(members: &Members, member: &MemberHealth) -> Option<String> {
         (None, Some(hash)) if members.differ() => format!("hash {hash:08x}"),
         _ => return None,
     };
-    let name = if member.name.is_empty() { &member.id } else { &member.name };
-    Some(format!("    {name}: {what}"))
+    Some(format!("    {}: {what}", member.shown()))
 }
 
 fn endpoint_status(endpoint: &EndpointHealth) -> String {

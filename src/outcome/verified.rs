@@ -31,6 +31,8 @@ pub struct VerifyOutcome {
     pub collections: usize,
     /// Live components.
     pub sessions: Vec<Session>,
+    /// The migration lock, if somebody holds it.
+    pub lock: Option<Session>,
     /// Whether Milvus can be started on it: no errors, and as the backup gives it.
     pub consistent: bool,
     /// Keys that only 2.1 has, by prefix.
@@ -61,11 +63,15 @@ pub struct ComparisonOutcome {
 }
 
 impl VerifyOutcome {
-    /// That Milvus is up, where it is.
+    /// That Milvus is up, or another command at work, where it is so.
     pub fn running(&self) -> Option<String> {
         let roles: Vec<_> = self.sessions.iter().map(|session| session.role.as_str()).collect();
-        let text = || format!("Milvus is running ({}): this is about that one revision", roles.join(", "));
-        (!roles.is_empty()).then(text)
+        let who = match &self.lock {
+            _ if !roles.is_empty() => format!("Milvus is running ({})", roles.join(", ")),
+            Some(lock) => format!("the migration lock is held ({lock}): what is under way may still change this"),
+            None => return None,
+        };
+        Some(format!("{who}: this is about that one revision"))
     }
 }
 

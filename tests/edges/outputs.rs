@@ -63,7 +63,7 @@ fn code(mut child: Child) -> Option<i32> {
 /// What the whole procedure comes to: each command with its exit code and what is in etcd afterwards.
 fn procedure(etcd: &Etcd, tool: &Tool, faults: Faults, format: &str) -> Vec<(&'static str, Option<i32>, Dump)> {
     let config = tool.config_file();
-    let commands: [(&str, &[&str]); 11] = [
+    let commands: [(&str, &[&str]); 14] = [
         ("status", &[]),
         ("plan", &["--diff"]),
         ("backup", &[]),
@@ -75,6 +75,10 @@ fn procedure(etcd: &Etcd, tool: &Tool, faults: Faults, format: &str) -> Vec<(&'s
         ("repair", &["--dry-run"]),
         ("rollback", &[]),
         ("rollback", &[]),
+        // No file is there.
+        ("check-files", &["--storage-dir", "."]),
+        ("upgrade", &[]),
+        ("backup", &["--while-running", "--backup-file", "running.bak", "--force"]),
     ];
     let one = |(command, options): (&'static str, &[&str])| {
         let common = ["--config", config.to_str().unwrap(), "--output", format];
@@ -89,9 +93,10 @@ fn every_command_does_its_work_and_ends_with_its_code_whatever_becomes_of_its_ou
     let etcd = sample(Version::V3_5);
     let before = etcd.dump();
     for format in ["text", "json"] {
+        etcd.start_over(&before);
         let expected = procedure(&etcd, &Tool::new(&etcd), (Fault::None, Fault::None), format);
         assert!(
-            expected.iter().filter(|(_, code, _)| *code == Some(0)).count() >= 7,
+            expected.iter().filter(|(_, code, _)| *code == Some(0)).count() >= 9,
             "{format}: {:?}",
             codes(&expected)
         );

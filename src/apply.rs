@@ -188,7 +188,7 @@ impl Applier<'_> {
             .take_while(|_| ready(!failed.load(Ordering::Relaxed)))
             .map(|batch| async {
                 let changes = &phase.changes[batch.clone()];
-                let written = (batch.len() as u64, changes.iter().map(Change::cost).sum());
+                let written = (changes.iter().map(Change::keys).sum::<u64>(), changes.iter().map(Change::cost).sum());
                 let bytes = changes.iter().map(Change::bytes).sum::<usize>().min(BYTES_IN_FLIGHT);
                 // Nobody closes it, and the number fits.
                 let _room = room.acquire_many(u32::try_from(bytes).unwrap_or(u32::MAX)).await;
@@ -198,7 +198,7 @@ impl Applier<'_> {
             // After a failure nothing new begins, but what is in flight is waited for: its outcome is known then.
             .fold(Ok(()), |result: Result<(), ApplyError>, outcome| {
                 match &outcome {
-                    Ok((changes, cost)) => bar.wrote(*changes, *cost),
+                    Ok((keys, cost)) => bar.wrote(*keys, *cost),
                     Err(_) => failed.store(true, Ordering::Relaxed),
                 }
                 ready(result.and(outcome.map(drop)))

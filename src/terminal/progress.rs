@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use super::outlook::{Kind, Outlook};
 use crate::amounts::thousands;
-use crate::plan::{Phase, Plan};
+use crate::plan::{Change, Phase, Plan};
 
 /// In a pod's log, a line at most this often.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
@@ -58,7 +58,7 @@ impl Progress {
 
     /// Begins to write a phase of a plan.
     pub fn writing(&self, phase: &Phase) -> Bar {
-        self.begin(phase.name, phase.changes.len() as u64, "changes", Kind::Write)
+        self.begin(phase.name, phase.changes.iter().map(Change::keys).sum(), "keys", Kind::Write)
     }
 
     fn begin(&self, name: &str, total: u64, unit: &'static str, kind: Kind) -> Bar {
@@ -135,7 +135,7 @@ pub struct Bar {
     clock: Arc<Clock>,
     bar: Option<ProgressBar>,
     lines: Mutex<Lines>,
-    /// What is said at the end: keys of metadata, or changes.
+    /// What is said at the end: keys of metadata that were read, or keys that were put or deleted.
     counted: AtomicU64,
 }
 
@@ -157,10 +157,10 @@ impl Bar {
         self.advance(files, files);
     }
 
-    /// So many changes more have been written, which cost so much.
-    pub fn wrote(&self, changes: u64, cost: u64) {
-        self.counted.fetch_add(changes, Ordering::Relaxed);
-        self.advance(changes, cost);
+    /// So many keys more have been put or deleted, which cost so much.
+    pub fn wrote(&self, keys: u64, cost: u64) {
+        self.counted.fetch_add(keys, Ordering::Relaxed);
+        self.advance(keys, cost);
     }
 
     fn advance(&self, steps: u64, amount: u64) {

@@ -94,6 +94,24 @@ fn compare_with_golden(file: &Path, found: &str) {
     );
 }
 
+/// Whoever adds up what the phases of a run say they wrote gets what the plan announced.
+#[test]
+fn the_phases_of_a_log_add_up_to_its_plan() {
+    let etcd = Etcd::start(Version::V3_5);
+    etcd.load_milvus();
+    let tool = Tool::new(&etcd);
+    let log = said(&tool.call(&["run", "--with-backup"]).code(0));
+    let number_before = |line: &str, word: &str| {
+        let text = line.split(word).next().and_then(|before| before.rsplit(' ').next()).unwrap_or_default();
+        text.replace(',', "").parse::<u64>().unwrap_or_else(|_| panic!("no number before {word:?} in {line}"))
+    };
+    let planned = log.lines().find(|line| line.contains(" INFO plan: ")).expect("a plan");
+    let (puts, deletes) = (number_before(planned, " puts"), number_before(planned, " deletes"));
+    let phases = log.lines().filter(|line| line.contains(" keys in ") && !line.contains(" metadata keys in "));
+    let written: Vec<u64> = phases.map(|line| number_before(line, " keys in ")).collect();
+    assert_eq!(written.iter().sum::<u64>(), puts + deletes, "{written:?} in {log}");
+}
+
 #[test]
 fn two_etcds_get_identical_bytes() {
     let [old, new] = [Version::V3_4, Version::V3_5].map(Migrated::on);

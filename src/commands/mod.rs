@@ -22,6 +22,7 @@ mod verify;
 mod way_back;
 mod way_out;
 mod while_running;
+mod work_out;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;

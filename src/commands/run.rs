@@ -11,16 +11,14 @@ use semver::Version;
 use super::metadata::Reading;
 use super::read_back::{ReadBack, cuts};
 use super::way_back::record_of;
+use super::work_out::Worked;
 use super::{Context, course_of, describe, interrupted, log_changes, next_of, refusal, take};
 use crate::amounts::{bytes, thousands};
 use crate::apply::Applier;
 use crate::backup::Backup;
 use crate::backup::write::Written;
-use crate::batches::transactions;
-use crate::catalog::{self, Conversion, check};
 use crate::cli::RunOptions;
 use crate::course::{self, Course};
-use crate::diff::{Diff, Differ};
 use crate::etcd::Etcd;
 use crate::exit::Exit;
 use crate::garbage;
@@ -28,23 +26,15 @@ use crate::guard::Guard;
 use crate::history::{BackupRecord, Choices, History, Operation};
 use crate::outcome::backed_up::BackupFile;
 use crate::outcome::failed::Failure;
-use crate::outcome::migration::{MigrationSummary, headline, summary, wrongs};
+use crate::outcome::migration::{headline, summary, wrongs};
 use crate::outcome::ran::RunOutcome;
 use crate::outcome::ticket;
 use crate::outcome::words::{self, refusals};
 use crate::outcome::{Ended, Next, Step};
 use crate::parallel::both;
-use crate::plan::{Change, Plan, opening_of_run};
+use crate::plan::{Change, opening_of_run};
 use crate::state::{Situation, State};
-use crate::version::{Layout, Way, bad_target, way};
-
-/// What a conversion comes to: worked out alike by `plan` and `run`.
-pub(super) struct Worked {
-    pub(super) conversion: Conversion,
-    pub(super) diff: Diff,
-    pub(super) plan: Plan,
-    pub(super) summary: MigrationSummary,
-}
+use crate::version::{Way, bad_target, way};
 
 pub(super) async fn execute(context: &Context, options: &RunOptions, operation: Operation) -> Result<Exit, Failure> {
     let target = versions(context, operation)?;
@@ -184,48 +174,6 @@ fn check_backup_is_named(context: &Context, options: &RunOptions) -> Result<()> 
         return Err(refusal("there is no backup, and so no way back", Next::new(Step::Backup, next)));
     }
     Ok(())
-}
-
-impl Context {
-    /// Works out what a conversion comes to.
-    pub(super) fn work_out(
-        &self,
-        reading: &Reading,
-        situation: &Situation,
-        options: &RunOptions,
-        operation: Operation,
-        target: &Version,
-    ) -> Worked {
-        let layout = Layout::of(target);
-        let restore_schemas = options.keep_newer || operation == Operation::Repair;
-        let chosen = options.conversion.options(situation.precedence(), restore_schemas);
-        let mut conversion = catalog::convert(&reading.records, layout, &chosen);
-        conversion.report.warnings.extend(bad_target(target).iter().map(|bad| bad.in_words(target)));
-        let (checked, (diff, plan)) = both(
-            || check::check(&conversion.should, Some(layout)),
-            || {
-                let mut differ = Differ::new(conversion.should.iter().map(|(key, value)| (key.clone(), value.clone())));
-                reading.records.iter().for_each(|record| differ.add(record.key.clone(), &record.value));
-                let diff = differ.finish();
-                let plan = Plan::of_run(&diff, reading.revision);
-                (diff, plan)
-            },
-        );
-        let mut untouched = diff.equal.clone();
-        for (prefix, keys) in reading.records.others() {
-            *untouched.entry(prefix.clone()).or_default() += keys;
-        }
-        let summary = MigrationSummary {
-            revision: reading.revision,
-            totals: plan.totals(),
-            transactions: transactions(&plan, self.limits, self.root.len()) + 2,
-            report: conversion.report.clone(),
-            untouched,
-            problems: conversion.problems.clone(),
-            findings: checked.errors().cloned().collect(),
-        };
-        Worked { conversion, diff, plan, summary }
-    }
 }
 
 /// A run or repair under the lock.

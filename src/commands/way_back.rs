@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::metadata::Reading;
-use super::run::Worked;
+use super::work_out::Worked;
 use super::{Context, describe, refusal};
 use crate::amounts::{many, span, thousands};
 use crate::backup::content::Content;

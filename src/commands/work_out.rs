@@ -1,0 +1,66 @@
+//! What a conversion comes to: the same for `plan` and `run`.
+
+use semver::Version;
+
+use super::Context;
+use super::metadata::Reading;
+use crate::batches::transactions;
+use crate::catalog::{self, Conversion, check};
+use crate::cli::RunOptions;
+use crate::diff::{Diff, Differ};
+use crate::history::Operation;
+use crate::outcome::migration::MigrationSummary;
+use crate::parallel::both;
+use crate::plan::Plan;
+use crate::state::Situation;
+use crate::version::{Layout, bad_target};
+
+/// What a conversion comes to.
+pub(super) struct Worked {
+    pub(super) conversion: Conversion,
+    pub(super) diff: Diff,
+    pub(super) plan: Plan,
+    pub(super) summary: MigrationSummary,
+}
+
+impl Context {
+    /// Works out what a conversion comes to.
+    pub(super) fn work_out(
+        &self,
+        reading: &Reading,
+        situation: &Situation,
+        options: &RunOptions,
+        operation: Operation,
+        target: &Version,
+    ) -> Worked {
+        let layout = Layout::of(target);
+        let restore_schemas = options.keep_newer || operation == Operation::Repair;
+        let chosen = options.conversion.options(situation.precedence(), restore_schemas);
+        let mut conversion = catalog::convert(&reading.records, layout, &chosen);
+        conversion.report.warnings.extend(bad_target(target).iter().map(|bad| bad.in_words(target)));
+        let (checked, (diff, plan)) = both(
+            || check::check(&conversion.should, Some(layout)),
+            || {
+                let mut differ = Differ::new(conversion.should.iter().map(|(key, value)| (key.clone(), value.clone())));
+                reading.records.iter().for_each(|record| differ.add(record.key.clone(), &record.value));
+                let diff = differ.finish();
+                let plan = Plan::of_run(&diff, reading.revision);
+                (diff, plan)
+            },
+        );
+        let mut untouched = diff.equal.clone();
+        for (prefix, keys) in reading.records.others() {
+            *untouched.entry(prefix.clone()).or_default() += keys;
+        }
+        let summary = MigrationSummary {
+            revision: reading.revision,
+            totals: plan.totals(),
+            transactions: transactions(&plan, self.limits, self.root.len()) + 2,
+            report: conversion.report.clone(),
+            untouched,
+            problems: conversion.problems.clone(),
+            findings: checked.errors().cloned().collect(),
+        };
+        Worked { conversion, diff, plan, summary }
+    }
+}

@@ -8,6 +8,7 @@ pub mod examine;
 pub mod export;
 mod hashing;
 pub mod manifest;
+mod partial;
 pub mod read;
 pub mod room;
 mod stream;
@@ -64,6 +65,19 @@ pub enum BackupError {
         /// What it is.
         what: &'static str,
     },
+    /// Another process writes a backup of the same name.
+    #[error(
+        "another process is writing a backup there: {} is locked. Wait until it has ended, or give another --backup-file. Nothing was done",
+        .0.display()
+    )]
+    Busy(PathBuf),
+    /// The file that was being written is not at its place any more.
+    #[error(
+        "{} was removed or replaced while it was being written: another process, or somebody, was at it. An earlier backup is as it was; \
+         make this one again, and give each process a --backup-file of its own",
+        .0.display()
+    )]
+    Disturbed(PathBuf),
     /// There is no file at the path.
     #[error(
         "there is no backup file {}: check the path (--backup-file, config.backupFilePath) and, in a container, the mount",

@@ -82,6 +82,8 @@ fn name(error: &BackupError) -> &'static str {
         BackupError::Io { .. } => "Io",
         BackupError::NoRoom { .. } => "NoRoom",
         BackupError::NotRegular { .. } => "NotRegular",
+        BackupError::Busy(_) => "Busy",
+        BackupError::Disturbed(_) => "Disturbed",
         BackupError::Missing(_) => "Missing",
         BackupError::Empty(_) => "Empty",
         BackupError::NoBackup { .. } => "NoBackup",

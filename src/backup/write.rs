@@ -1,23 +1,21 @@
 //! Writing a backup: aside, synced, checked, then renamed. Memory does not grow with the metadata.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use zstd::stream::write::Encoder;
 
 use super::manifest::{format_version, hex};
+use super::partial::Partial;
 use super::{Backup, BackupError, Format, Manifest, folder_of, stream};
 use crate::layout::keys;
 use crate::layout::{Found, join_root};
 
 /// Level 3 would save 1 % of the file and take half as long again (docs/performance.md).
 pub(super) const ZSTD_LEVEL: i32 = 1;
-/// The file holds password hashes: only its owner may read it.
-const MODE: u32 = 0o600;
 
 /// What the manifest says of a backup beyond what the writer counts itself.
 #[derive(Debug, Clone)]
@@ -76,8 +74,7 @@ impl Writer {
             return Err(BackupError::Io { action: "write the backup file", path: path.to_owned(), cause: source });
         }
         let (partial, file) = Partial::create(beside(path, "partial"))?;
-        file.set_permissions(Permissions::from_mode(MODE)).map_err(BackupError::io("protect", &partial.0))?;
-        let encoder = Self::encoder(file).map_err(BackupError::io("write", &partial.0))?;
+        let encoder = Self::encoder(file).map_err(BackupError::io("write", partial.path()))?;
         let mut writer = Self {
             path: path.to_owned(),
             partial,
@@ -115,6 +112,11 @@ impl Writer {
         Ok(())
     }
 
+    /// Gives it another name than it was begun with.
+    pub fn name(&mut self, path: PathBuf) {
+        self.path = path;
+    }
+
     /// Number of keys so far.
     pub fn keys(&self) -> u64 {
         self.keys
@@ -126,7 +128,7 @@ impl Writer {
     /// The file cannot be written, synced or renamed, or holds another number of keys than was announced.
     pub fn finish(self, layout: Found) -> Result<Written, BackupError> {
         let partial = &self.partial;
-        let failed = |action| BackupError::io(action, &partial.0);
+        let failed = |action| BackupError::io(action, partial.path());
         let hashing = self.encoder.finish().map_err(failed("write"))?;
         let manifest = Manifest {
             format_version: format_version(self.origin.while_running),
@@ -151,17 +153,20 @@ impl Writer {
         file.sync_all().map_err(failed("sync"))?;
         let file_bytes = file.metadata().map_err(failed("look at"))?.len();
         // By its name: whoever else writes there (a paused process, another cluster's backup) is found out now.
-        match Backup::check(&partial.0).map_err(|error| BackupError::Unsound(Box::new(error)))?.format {
+        partial.check()?;
+        match Backup::check(partial.path()).map_err(|error| BackupError::Unsound(Box::new(error)))?.format {
             Format::Ours(read) if *read == manifest => {}
             _ => {
                 return Err(BackupError::Unsound(Box::new(BackupError::Damaged {
-                    path: partial.0.clone(),
+                    path: partial.path().to_owned(),
                     what: "it is not the file that was written".into(),
                 })));
             }
         }
+        partial.check()?;
         let moved = keep_existing(&self.path)?;
-        fs::rename(&partial.0, &self.path).map_err(BackupError::io("put the backup in its place at", &self.path))?;
+        fs::rename(partial.path(), &self.path)
+            .map_err(BackupError::io("put the backup in its place at", &self.path))?;
         sync_folder(&self.path)?;
         Ok(Written { path: self.path.clone(), manifest, file_bytes, moved })
     }
@@ -169,32 +174,7 @@ impl Writer {
     fn write(&mut self, record: &[u8]) -> Result<(), BackupError> {
         self.stream_hash.update(record);
         self.stream_bytes += record.len() as u64;
-        self.encoder.write_all(record).map_err(BackupError::io("write", &self.partial.0))
-    }
-}
-
-/// The file that is being written; removed when it goes out of scope. After the rename there is nothing left to remove.
-struct Partial(PathBuf);
-
-impl Partial {
-    /// Creates the file, anew: what a killed process left may have another owner, or still be written to.
-    fn create(path: PathBuf) -> Result<(Self, File), BackupError> {
-        match fs::remove_file(&path) {
-            // What is not there needs no removing, whatever the error (a file system that cannot be written to).
-            Err(error) if error.kind() != io::ErrorKind::NotFound && fs::symlink_metadata(&path).is_ok() => {
-                return Err(BackupError::io("remove what an earlier run left at", &path)(error));
-            }
-            Ok(()) | Err(_) => {}
-        }
-        let file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&path);
-        let file = file.map_err(BackupError::io("create", &path))?;
-        Ok((Self(path), file))
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        self.encoder.write_all(record).map_err(BackupError::io("write", self.partial.path()))
     }
 }
 

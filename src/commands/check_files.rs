@@ -104,7 +104,12 @@ fn check_root(config: &StorageConfig, named: &NamedFiles) -> Result<()> {
 
 async fn from_etcd(context: &Context) -> Result<LookedAt> {
     let etcd = context.connect().await?;
-    let (live, _) = components_and_lock(&etcd, &context.root).await?;
+    let (live, lock) = components_and_lock(&etcd, &context.root).await?;
+    if let Some(lock) = lock {
+        context
+            .console
+            .warn(&format!("the migration lock is held ({lock}): what is under way may change which files are named"));
+    }
     let reading = context.read_records(&etcd).await?;
     if reading.records.keys() == 0 {
         bail!("{}", context.nothing_here(&etcd).await);

@@ -15,6 +15,7 @@ use crate::backup::write::{Origin, Written};
 use crate::backup::{BackupError, Writer};
 use crate::catalog::records::Records;
 use crate::etcd::{Entry, Etcd, ReadOptions, Snapshot};
+use crate::guard::Guard;
 use crate::layout::Found;
 use crate::layout::keys::{HISTORY, SESSIONS, is_history, is_metadata};
 
@@ -45,7 +46,7 @@ impl CopyOut {
     }
 
     /// Adds what belongs into a backup: neither what has a lease, nor our own history.
-    pub(super) fn add(&mut self, page: &[Entry], root: &str) -> Result<(), BackupError> {
+    fn add(&mut self, page: &[Entry], root: &str) -> Result<(), BackupError> {
         for Entry { key, value, lease, .. } in page {
             let relative = &key[root.len()..];
             if *lease == 0 && !is_history(relative) {
@@ -53,6 +54,17 @@ impl CopyOut {
             }
         }
         self.room.check(&self.file, self.writer.keys(), self.all)
+    }
+
+    /// The same, with these.
+    pub(super) fn with(mut self, page: &[Entry], root: &str) -> Result<Self, BackupError> {
+        self.add(page, root)?;
+        Ok(self)
+    }
+
+    /// Gives it another name than it was begun with.
+    pub(super) fn name(&mut self, file: PathBuf) {
+        self.writer.name(file);
     }
 
     /// Whether it holds as many keys as its beginning says.
@@ -148,23 +160,41 @@ impl Context {
         }
     }
 
-    /// Ends the backup of what was read, if one was begun, and puts it in its place.
-    pub(super) async fn finish_copy(
+    /// The backup of what was read, with the right number at its beginning. Where not only sessions had a lease that takes a second
+    /// reading, of the same revision.
+    pub(super) async fn whole(
         &self,
         etcd: &Etcd,
+        copy: Result<CopyOut, BackupError>,
+        revision: i64,
+    ) -> Result<Result<CopyOut, BackupError>> {
+        let (file, keys) = match copy {
+            Ok(copy) if !copy.is_whole() => (copy.file.clone(), copy.writer.keys()),
+            settled => return Ok(settled),
+        };
+        let at = ReadOptions { revision: Some(revision), ..ReadOptions::default() };
+        let mut snapshot = etcd.snapshot_with(self.root.as_str(), at).await?;
+        let of = Moment { revision: Some(revision), while_running: false };
+        let mut copy = CopyOut::begin(&file, self.origin(&snapshot, of)?, snapshot.total(), keys);
+        while let Some(page) = snapshot.next_page().await? {
+            self.stop.check()?;
+            copy = copy.and_then(|copy| copy.with(&page, &self.root));
+        }
+        Ok(copy)
+    }
+
+    /// Ends the backup of what was read, if one was begun, and puts it in its place. Only while the lock is ours: whoever lost it holds
+    /// what another command may have changed since, and must not put that in the place of a backup.
+    pub(super) async fn finish_copy(
+        &self,
+        guard: &Guard,
         reading: &mut Reading,
         layout: Found,
     ) -> Result<Option<Written>> {
         let Some(copy) = reading.copy.take() else { return Ok(None) };
         let copy = copy.with_context(|| self.cannot_back_up())?;
-        if copy.is_whole() {
-            return copy.writer.finish(layout).map(Some).with_context(|| self.cannot_back_up());
-        }
-        // Not only sessions had a lease, so the number at its beginning is wrong: once more, of the same revision.
-        let file = copy.file.clone();
-        drop(copy);
-        let of = Moment { revision: Some(reading.revision), while_running: false };
-        self.write_backup(etcd, &file, of, |_, _| Ok(layout)).await.map(Some)
+        guard.check().await.with_context(|| self.cannot_back_up())?;
+        copy.writer.finish(layout).map(Some).with_context(|| self.cannot_back_up())
     }
 
     fn cannot_back_up(&self) -> String {

@@ -88,11 +88,7 @@ impl Context {
         let bar = self.progress.reading(name, snapshot.total());
         while let Some(page) = snapshot.next_page().await? {
             self.stop.check()?;
-            if let Some(Err(error)) =
-                copy.as_mut().and_then(|copy| copy.as_mut().ok()).map(|copy| copy.add(&page, &self.root))
-            {
-                copy = Some(Err(error));
-            }
+            copy = copy.map(|copy| copy.and_then(|copy| copy.with(&page, &self.root)));
             bar.read(page.len() as u64, self.metadata_keys(&page));
             cuts.extend(page.last().map(|last| last.key.to_vec()));
             for entry in page {
@@ -108,6 +104,10 @@ impl Context {
         }
         bar.finish();
         let (revision, cluster_id) = (snapshot.revision(), snapshot.cluster_id());
+        let copy = match copy {
+            Some(copy) => Some(self.whole(etcd, copy, revision).await?),
+            None => None,
+        };
         Ok(Reading { records, content, load, cuts, revision, cluster_id, copy })
     }
 

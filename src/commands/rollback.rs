@@ -40,6 +40,10 @@ use crate::version::has_21_layout;
 
 type Entries = Vec<(Bytes, Bytes)>;
 
+/// What the copy of what is overwritten is called while it is written: always the same, so that what a killed rollback leaves is
+/// overwritten by the next.
+const COPY_SUFFIX: &str = ".before-rollback";
+
 pub(super) async fn execute(context: &Context, options: &RollbackOptions) -> Result<Exit, Failure> {
     let begun = Instant::now();
     // All of the file is read and checked before etcd is even asked.
@@ -118,8 +122,6 @@ impl Restoring<'_> {
             self.context.say(format!("nothing to do: all {keys} metadata keys are as in the backup"));
             return Ok(found.outcome);
         }
-        let checked = self.context.check_copy(&mut found.reading);
-        checked.context("the copy of what is there now (--no-copy: none)")?;
         self.confirm(&found).await?;
         found.outcome.copy = self.save_what_is_there(&mut found).await?;
         self.restore(found).await
@@ -137,7 +139,12 @@ impl Restoring<'_> {
         }
         let expected = || self.entries.iter().cloned();
         let copy_to = self.copy_to(recorded.as_ref());
-        let (reading, diff) = context.read_records_against(self.etcd, copy_to.as_deref(), expected).await?;
+        let (mut reading, diff) = context.read_records_against(self.etcd, copy_to.as_deref(), expected).await?;
+        if reading.records.keys() == 0 || (diff.is_empty() && reading.records.history().is_none()) {
+            // There is nothing to save, or nothing to do.
+            reading.copy = None;
+        }
+        context.check_copy(&mut reading).context("the copy of what is there now (--no-copy: none)")?;
         self.same_cluster(reading.cluster_id)?;
         let target = recorded.as_ref().and_then(History::target);
         let situation = context.situation(&reading.records).ok();
@@ -189,16 +196,16 @@ impl Restoring<'_> {
     fn copy_to(&self, recorded: Option<&History>) -> Option<PathBuf> {
         let is_resumed = recorded
             .is_some_and(|history| history.operation == Operation::Rollback && history.state == Completion::Running);
-        (!self.options.no_copy && !is_resumed).then(|| copy_name(&self.backup.path))
+        (!self.options.no_copy && !is_resumed).then(|| with_suffix(&self.backup.path, COPY_SUFFIX))
     }
 
     async fn save_what_is_there(&self, found: &mut BeforeRollback) -> Result<Option<BackupFile>> {
         let context = self.context;
-        if found.reading.records.keys() == 0 {
-            return Ok(None);
+        if let Some(Ok(copy)) = &mut found.reading.copy {
+            copy.name(copy_name(&self.backup.path));
         }
         let layout = found.situation.as_ref().map_or(Found::Mixed, |situation| situation.found);
-        let Some(written) = context.finish_copy(self.etcd, &mut found.reading, layout).await? else { return Ok(None) };
+        let Some(written) = context.finish_copy(self.guard, &mut found.reading, layout).await? else { return Ok(None) };
         context.say(format!("what was there before is saved in {}", written.path.display()));
         Ok(Some(BackupFile::from(&written)))
     }
@@ -391,7 +398,11 @@ fn copy_name(backup: &Path) -> PathBuf {
         now.minute(),
         now.second()
     );
+    with_suffix(backup, &format!("{COPY_SUFFIX}-{time}"))
+}
+
+fn with_suffix(backup: &Path, suffix: &str) -> PathBuf {
     let mut name = backup.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".before-rollback-{time}"));
+    name.push(suffix);
     backup.with_file_name(name)
 }

@@ -197,7 +197,10 @@ impl Migration<'_> {
         if nothing_to_do(context, course, outcome)? {
             return Ok(());
         }
-        context.check_copy(&mut reading)?;
+        if situation.history.is_some() {
+            // It was begun before there was one: another command has held the lock in between.
+            reading.copy = None;
+        }
         // A backup of a large cluster takes as long to check as the plan to be made.
         let (fitting, worked) = both(
             || self.backup_to_lean_on(&situation).map(|file| context.fitting_backup(file, &reading)),
@@ -265,6 +268,7 @@ impl Migration<'_> {
             thousands(worked.summary.transactions as u64)
         ));
         context.check_room_and_rights(self.etcd, &worked.plan, &reading.records).await?;
+        context.check_copy(&mut reading)?;
         let way_back = self.way_back(situation, fitting)?;
         if way_back.is_none() && (!self.options.with_backup || is_resumed) {
             context.console.warn("there is no backup: there is no way back from here");
@@ -367,7 +371,7 @@ impl Migration<'_> {
         situation: &Situation,
         way_back: Option<BackupRecord>,
     ) -> Result<(Option<Written>, Option<BackupRecord>)> {
-        let Some(written) = self.context.finish_copy(self.etcd, reading, situation.found).await? else {
+        let Some(written) = self.context.finish_copy(self.guard, reading, situation.found).await? else {
             return Ok((None, way_back));
         };
         self.context.say_backup(&written);

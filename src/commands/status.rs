@@ -115,13 +115,15 @@ fn without_members(members: &Members) -> Option<String> {
     let voters = || members.list.iter().filter(|member| !member.is_learner);
     let away: Vec<&str> = voters().filter(|member| member.problem.is_some()).map(MemberHealth::shown).collect();
     let all = voters().count();
-    let spare = (all - away.len()).saturating_sub(all / 2 + 1);
+    // etcd has answered, so a majority is up: where fewer can be asked, the others are only hidden from here.
+    let spare = (all - away.len()).checked_sub(all / 2 + 1)?;
     (!away.is_empty()).then(|| {
         let rest = match spare {
             0 => "etcd stops as soon as one more fails, in the middle of a run too".to_owned(),
             _ => format!("etcd goes on without {}, and no more", many(spare, "further member", "further members")),
         };
-        format!("look after {} first, if it is really away and not only hidden from here: {rest}", away.join(", "))
+        let are = if away.len() == 1 { "it is" } else { "they are" };
+        format!("look after {} first, if {are} really away and not only hidden from here: {rest}", away.join(", "))
     })
 }
 

@@ -7,6 +7,7 @@ use meta_migration::layout::Found;
 use predicates::prelude::*;
 use predicates::str::contains;
 
+use crate::common::gate::Moment;
 use crate::common::state::{Dump, LOCK, assert_same};
 use crate::common::{Etcd, Tool, Version, on_both_versions, said};
 use crate::{by_operator, migrate_sh_config, migrated_keys};
@@ -14,6 +15,7 @@ use crate::{by_operator, migrate_sh_config, migrated_keys};
 on_both_versions![
     a_run_with_backup_backs_up_the_revision_that_it_migrates,
     what_others_keep_there_with_a_lease_is_in_no_backup,
+    a_run_that_fails_before_its_backup_has_its_name_is_exit_1,
     a_run_that_fails_after_its_backup_is_exit_2,
     a_second_backup_moves_the_first_one_aside_unchanged,
     migrated_metadata_is_backed_up_only_by_force,
@@ -112,12 +114,24 @@ fn what_others_keep_there_with_a_lease_is_in_no_backup(version: Version) {
     assert!(!copied.counts.keys().any(|prefix| prefix.contains("somebody")), "{copied:?}");
 }
 
+/// Whoever has lost the lock may hold what another command has changed since: that must not take the place of a good backup.
+fn a_run_that_fails_before_its_backup_has_its_name_is_exit_1(version: Version) {
+    let scene = scene(version);
+    scene.tool.call(&["backup"]).code(0);
+    let good = scene.backup();
+    let running = scene.tool.catch(&["run", "--with-backup"], &scene.etcd, 0, || scene.etcd.start_over(&scene.before));
+    scene.etcd.end_lock();
+    running.go_on();
+    running.wait().code(1).stderr(contains("cannot back up by-dev/meta"));
+    assert_same(&scene.before, &scene.etcd.dump(), "nothing was written");
+    assert_eq!((scene.backup(), scene.backups()), (good, vec!["migration.bak".to_owned()]));
+}
+
 fn a_run_that_fails_after_its_backup_is_exit_2(version: Version) {
     let scene = scene(version);
-    let begin = || scene.etcd.start_over(&scene.before);
-    // Still reading: only the lock is written. What it then backs up is of a revision before the component came up.
-    let running = scene.tool.catch(&["run", "--with-backup"], &scene.etcd, 0, begin);
-    assert_eq!(scene.backups(), Vec::<String>::new());
+    scene.etcd.start_over(&scene.before);
+    let running = scene.tool.catch_at(&["run", "--with-backup"], &scene.etcd, "Write", 1, Moment::Before);
+    assert_eq!(scene.backups(), ["migration.bak"]);
     let lease = scene.etcd.put_with_lease("by-dev/meta/session/proxy-3", r#"{"ServerName":"proxy"}"#, 3600);
     running.go_on();
     running

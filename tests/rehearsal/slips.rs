@@ -5,11 +5,14 @@ use std::fs;
 
 use predicates::str::contains;
 
+use crate::common::gate::Moment;
 use crate::common::{Tool, Version, on_both_versions, said};
 use crate::{says, stopped_milvus};
 
 on_both_versions![
     a_copy_of_migrated_metadata_is_no_way_back,
+    a_copy_that_cannot_be_written_matters_only_where_there_is_something_to_save,
+    what_a_killed_rollback_leaves_of_its_copy_is_gone_after_the_next,
     verify_holds_the_target_that_is_given_against_the_one_on_record,
     options_that_come_too_late_are_refused,
     status_counts_a_backup_only_if_it_fits,
@@ -41,6 +44,45 @@ fn a_copy_of_migrated_metadata_is_no_way_back(version: Version) {
     // And the true way back is as open as before.
     says(&tool, &["rollback"], 0);
     assert_eq!(etcd.dump(), before);
+}
+
+/// What is restored into an etcd that lost everything has nothing to save first, and needs no room for it.
+fn a_copy_that_cannot_be_written_matters_only_where_there_is_something_to_save(version: Version) {
+    let etcd = stopped_milvus(version);
+    let tool = Tool::new(&etcd);
+    let before = etcd.dump();
+    says(&tool, &["run", "--with-backup"], 0);
+    // Nothing can be written to that name.
+    fs::create_dir(tool.dir().join("migration.bak.before-rollback.partial")).unwrap();
+    let migrated = etcd.dump();
+    let refused = says(&tool, &["rollback"], 1);
+    assert!(refused.contains("the copy of what is there now (--no-copy: none)"), "{refused}");
+    assert_eq!(etcd.dump(), migrated, "nothing was written");
+    says(&tool, &["rollback", "--no-copy"], 0);
+    says(&tool, &["rollback"], 0);
+    assert_eq!(etcd.dump(), before);
+    etcd.start_over(&before.into_iter().filter(|(key, _)| !key.starts_with(b"by-dev/meta/")).collect());
+    says(&tool, &["rollback"], 0);
+    assert!(!etcd.dump_prefix("by-dev/meta/").is_empty());
+}
+
+/// A pod that runs out of memory is started again and again, and its volume must not fill up.
+fn what_a_killed_rollback_leaves_of_its_copy_is_gone_after_the_next(version: Version) {
+    let etcd = stopped_milvus(version);
+    let tool = Tool::new(&etcd);
+    says(&tool, &["run", "--with-backup"], 0);
+    let partials = || {
+        let names = fs::read_dir(tool.dir()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".partial")).count()
+    };
+    for _ in 0..2 {
+        // A rollback asks for our rights after it has read everything.
+        tool.catch_at(&["rollback"], &etcd, "Txn", 1, Moment::Before).kill();
+        etcd.end_lock();
+        assert_eq!(partials(), 1);
+    }
+    says(&tool, &["rollback"], 0);
+    assert_eq!(partials(), 0);
 }
 
 fn verify_holds_the_target_that_is_given_against_the_one_on_record(version: Version) {

@@ -59,6 +59,36 @@ fn nothing_is_left_behind_when_it_is_not_finished() {
 }
 
 #[test]
+fn two_that_write_at_the_same_place_do_not_hit_each_other() {
+    let (dir, path) = place();
+    let first = begun(&path, &few());
+    let text = refused(Writer::create(&path, origin(), 0));
+    assert!(text.contains("another process is writing a backup there") && text.contains("--backup-file"), "{text}");
+    first.finish(Found::Source).unwrap();
+    assert_eq!(read(&path).unwrap().1, few());
+    assert_eq!(names_in(&dir), ["migration.bak"]);
+}
+
+#[test]
+fn what_somebody_else_has_put_in_its_place_is_neither_taken_nor_removed() {
+    let (dir, path) = place();
+    write(&path, &few());
+    let good = fs::read(&path).unwrap();
+    let partial = beside(&path, "partial");
+    let another = |writer: Writer| {
+        fs::remove_file(&partial).unwrap();
+        fs::write(&partial, "of somebody else").unwrap();
+        writer
+    };
+    let text = refused(another(begun(&path, &few())).finish(Found::Source));
+    assert!(text.contains("migration.bak.partial was removed or replaced while it was being written"), "{text}");
+    assert_eq!(fs::read_to_string(&partial).unwrap(), "of somebody else");
+    drop(another(begun(&path, &few())));
+    assert_eq!(names_in(&dir), ["migration.bak", "migration.bak.partial"]);
+    assert_eq!(fs::read(&path).unwrap(), good);
+}
+
+#[test]
 fn until_it_is_finished_the_earlier_one_stands_at_its_place() {
     let (dir, path) = place();
     write(&path, &few());
@@ -166,28 +196,15 @@ fn what_would_not_read_back_is_thrown_away() {
 }
 
 #[test]
-fn two_writers_of_one_file_do_not_mix() {
+fn two_writers_of_one_file_do_not_mix_where_there_are_no_locks() {
     let (dir, path) = place();
     let first = begun(&path, &few());
+    // As the second does where it cannot see that the first is at work.
+    fs::remove_file(beside(&path, "partial")).unwrap();
     let second = begun(&path, &entries(&[("other", "key")]));
     let text = refused(first.finish(Found::Source));
-    assert!(text.contains("cannot be read back"), "{text}");
-    // What the second one does then is its affair, as long as no unsound file stands there.
-    if second.finish(Found::Source).is_ok() {
-        assert_eq!(read(&path).unwrap().1, entries(&[("other", "key")]));
-    } else {
-        assert!(names_in(&dir).is_empty());
-    }
-}
-
-#[test]
-fn a_sound_file_in_place_of_the_one_written_is_not_taken_for_it() {
-    let (dir, path) = place();
-    let writer = begun(&path, &few());
-    let other = dir.path().join("other");
-    write(&other, &entries(&[("other", "key")]));
-    fs::rename(&other, beside(&path, "partial")).unwrap();
-    let text = refused(writer.finish(Found::Source));
-    assert!(text.contains("not the file that was written"), "{text}");
-    assert!(names_in(&dir).is_empty());
+    assert!(text.contains("removed or replaced while it was being written"), "{text}");
+    second.finish(Found::Source).unwrap();
+    assert_eq!(read(&path).unwrap().1, entries(&[("other", "key")]));
+    assert_eq!(names_in(&dir), ["migration.bak"]);
 }

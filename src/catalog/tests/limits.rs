@@ -16,8 +16,8 @@ fn names_with_a_dollar_are_told_with_the_option_that_helps() {
     let cluster = cluster.collection(2, "c").partition(12, "9 lives").alias("v_1", &[5]);
     let told = told(&cluster);
     let expected = [
-        ("2.2 and newer", "alias v$1", "--rename-alias 'v$1=NEW'"),
-        ("2.2 and newer", "collection a$b", "--rename-collection 'a$b=a_b'"),
+        ("2.2 and newer", "alias v$1", "`--rename-alias 'v$1=NEW'`"),
+        ("2.2 and newer", "collection a$b", "`--rename-collection 'a$b=a_b'`"),
         (
             "2.2 and newer",
             "partition p$x of collection a$b",

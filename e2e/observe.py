@@ -28,8 +28,8 @@ NEAR = 1e-3
 NO_INDEX = ("index not exist", "index doesn't exist", "index not found", "no index", "there is no index")
 
 COMING_UP = ("not loaded", "no replica available", "no available shard", "no shard leader", "is no available")
-REFUSED = "invalid param"
-"""Stands in some errors beside words of those above; asking again does not help."""
+REFUSED = ("invalid param", "dimension mismatch")
+"""Stand in some errors beside words of those above; asking again does not help."""
 LATE = ("Deadline Exceeded", "deadline exceeded", "Retry timeout")
 """On a busy machine, query nodes of a cluster can be minutes behind the message log when they come up: until then nothing
 that wants the latest state gets an answer."""
@@ -156,7 +156,8 @@ def patiently(ask_for: Callable[[], Any]) -> Any:
             return ask_for()
         except (MilvusException, grpc.RpcError) as error:
             passing = COMING_UP + LATE if CLUSTER else COMING_UP
-            is_passing = REFUSED not in str(error) and any(words in str(error) for words in passing)
+            is_refused = any(words in str(error) for words in REFUSED)
+            is_passing = not is_refused and any(words in str(error) for words in passing)
             if time.monotonic() > PATIENT_UNTIL or not is_passing:
                 raise
         time.sleep(1)

@@ -5,8 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-
 use super::channel::Positions;
 use super::collection::Collections;
 use super::problem::Problem;
@@ -212,9 +210,10 @@ fn put_separate(
             value.extend(log);
         }
         value.extend_from_slice(rest);
-        writing.put(family.key([collection, partition, segment, *field]), value);
+        writing.put(family.key([collection, partition, segment, *field]), value.into_boxed_slice());
     }
-    writing.put(key.clone(), Bytes::from(rest));
+    // Without the room that the lists took: there can be a million of them.
+    writing.put(key.clone(), rest.into_boxed_slice());
 }
 
 /// 2.2.3 to 2.2.16 (all segments) and 2.3 (those that no compaction made) refuse to save a segment that has another number of

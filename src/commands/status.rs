@@ -136,3 +136,32 @@ fn stop_first(sessions: &[Session]) -> &'static str {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members(away: &[bool]) -> Members {
+        let member = |(at, away): (usize, &bool)| MemberHealth {
+            name: format!("m{at}"),
+            problem: away.then(|| "connection refused".to_owned()),
+            ..MemberHealth::default()
+        };
+        Members { hash_revision: 0, list: away.iter().enumerate().map(member).collect() }
+    }
+
+    #[test]
+    fn members_that_are_away_come_first_unless_they_can_only_be_hidden() {
+        assert_eq!(without_members(&members(&[false, false, false])), None);
+        let one_of_three = without_members(&members(&[false, true, false])).unwrap_or_default();
+        assert!(one_of_three.starts_with("look after m1 first, if it is really away"), "{one_of_three}");
+        assert!(one_of_three.contains("as soon as one more fails"), "{one_of_three}");
+        // etcd answers only where a majority is up.
+        assert_eq!(without_members(&members(&[false, true, true])), None);
+        assert_eq!(without_members(&members(&[true])), None);
+        let two_of_seven =
+            without_members(&members(&[true, true, false, false, false, false, false])).unwrap_or_default();
+        assert!(two_of_seven.contains("m0, m1 first, if they are really away"), "{two_of_seven}");
+        assert!(two_of_seven.contains("goes on without 1 further member, and no more"), "{two_of_seven}");
+    }
+}

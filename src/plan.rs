@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::diff::{Diff, Edit};
 use crate::layout::families::{Family, Side};
-use crate::layout::keys::{Key, family_of, prefix_of};
+use crate::layout::keys::{Key, SNAPSHOTS, family_of, prefix_of};
 
 /// One change of etcd. Keys are relative to the meta root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -341,13 +341,11 @@ impl Groups {
     }
 }
 
+/// What a key begins with, by its bytes alone: one that is damaged still lies where it lies.
 fn prefix_of_kind(key: &[u8]) -> Vec<u8> {
-    let family = family_of(key);
-    let is_snapshot = Key::parse(key).is_ok_and(|key| key.snapshot.is_some());
-    match family.prefix() {
-        "" => prefix_of(key).as_bytes().to_vec(),
-        prefix => [if is_snapshot { "snapshots/" } else { "" }, prefix].concat().into_bytes(),
-    }
+    let snapshots = if key.starts_with(SNAPSHOTS.as_bytes()) { SNAPSHOTS } else { "" };
+    let prefix = [snapshots, family_of(key).prefix()].concat().into_bytes();
+    if prefix.len() > snapshots.len() && key.starts_with(&prefix) { prefix } else { prefix_of(key).as_bytes().to_vec() }
 }
 
 /// Where a change belongs.

@@ -166,7 +166,10 @@ fn of_history(history: &History) -> State {
 /// What the records tell without any history.
 #[derive(Debug, Default)]
 struct Facts {
-    keys: u64,
+    /// Whether this is a meta root of Milvus.
+    is_milvus: bool,
+    /// Whether keys stand where collections would, but are called otherwise.
+    misplaced: bool,
     /// Living collections.
     live: usize,
     /// Living collection records that embed their partitions and fields.
@@ -186,7 +189,8 @@ struct Facts {
 impl Facts {
     fn of(records: &Records) -> Self {
         let mut facts = Self {
-            keys: records.keys(),
+            is_milvus: records.are_of_milvus(),
+            misplaced: records.has_misplaced_collections(),
             source: has_source(records),
             target: !records.target_keys().is_empty(),
             ..Self::default()
@@ -208,8 +212,12 @@ impl Facts {
 
     fn state(&self) -> State {
         match self {
-            Self { keys: 0, .. } => State::NoMilvus,
+            Self { is_milvus: false, .. } => State::NoMilvus,
             Self { collections: false, data: true, .. } => State::InMysql,
+            // Seen from below the meta root: collections that are called otherwise, indexes of no collection.
+            Self { collections: false, misplaced: true, .. } | Self { collections: false, target: true, .. } => {
+                State::NoMilvus
+            }
             Self { collections: false, .. } => State::NothingToMigrate,
             Self { target: false, .. } => State::Ready,
             Self { source: true, .. } => State::NewerStartedFirst,

@@ -44,6 +44,9 @@ pub struct Records {
     left_off: u64,
 }
 
+/// What keys of Milvus begin with that no migration looks at.
+const MILVUS: [&str; 4] = ["root-coord/", "datacoord-meta/", "queryCoord-", "channelwatch/"];
+
 impl Records {
     /// Takes in one key (relative to the meta root) with its value. Keys must come in ascending order.
     pub fn add(&mut self, key: Bytes, value: Bytes) {
@@ -95,6 +98,22 @@ impl Records {
     /// Names of the users that have credentials.
     pub fn users(&self) -> &[String] {
         &self.users
+    }
+
+    /// Whether there is anything that only Milvus keeps at such a place. Without it this is somebody else's folder, or one above or
+    /// below the meta root, where nothing says that there is nothing to migrate.
+    pub fn are_of_milvus(&self) -> bool {
+        // Milvus makes the user root when it first starts.
+        let has_users = !self.users.is_empty();
+        has_users
+            || !self.all.is_empty()
+            || self.others.keys().any(|prefix| MILVUS.iter().any(|of| prefix.starts_with(of)))
+    }
+
+    /// Whether keys stand where collections would, but not as collections are called: as seen from below the meta root.
+    pub fn has_misplaced_collections(&self) -> bool {
+        let of_collections = self.all.iter().filter(|record| record.family == Family::Collection);
+        of_collections.map(|record| Key::parse(&record.key)).any(|key| key.is_err())
     }
 
     /// Number of metadata keys: without sessions and our history.

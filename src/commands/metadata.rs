@@ -124,7 +124,7 @@ impl Context {
             },
             Err(error) => format!("Check etcd.rootPath and etcd.metaSubPath; others could not be looked for: {error}"),
         };
-        format!("there is no metadata under {root}: probably the wrong root path. {hint}")
+        format!("there is no metadata of Milvus under {root}: probably the wrong root path. {hint}")
     }
 
     /// How many of these are keys of metadata: without sessions, lock and history.

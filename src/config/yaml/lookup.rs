@@ -6,6 +6,7 @@ use anyhow::{Result, anyhow, bail};
 
 use super::{Document, Node, NodeId, YamlContent, boolean};
 use crate::config::source::{Setting, Source};
+use crate::layout::keys::printable;
 
 impl Document {
     /// A text; numbers and booleans count as they are written. An empty one counts as absent.
@@ -137,7 +138,7 @@ impl Document {
 
     /// How errors name a key.
     fn origin(&self, key: &str, line: usize) -> Source {
-        Source::File { file: self.file.clone(), line, key: key.to_owned() }
+        Source::File { file: self.file.clone(), line, key: printable(key.as_bytes()) }
     }
 
     fn wrong_type(&self, key: &str, node: &Node, expected: &str) -> anyhow::Error {

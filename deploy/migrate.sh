@@ -1428,7 +1428,7 @@ complete() {
     say "Done: the migration of Milvus $instance is complete. There is no way back by this script any more. What may go now:"
     say "  the backup: keep a copy elsewhere if you like, then  $(again '-o cleanup')"
     say "  the settings that kept the way back open, in Milvus's configuration: dataCoord.enableGarbageCollection, dataCoord.compaction.enableAutoCompaction, indexCoord.gc.interval"
-    say "  the space of the old records in etcd: etcdctl compact REVISION, then etcdctl defrag on each member (docs/operating.md)"
+    say "  the space of the old records in etcd: etcdctl compact --physical REVISION, then etcdctl defrag on each member (docs/operating.md)"
     say "  nothing else: the keys under $(found meta_root)/meta-migration/ and the three that keep 2.1 away are small, and stay"
 }
 

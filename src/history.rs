@@ -178,7 +178,7 @@ pub struct History {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
     "the key {HISTORY}, which tells what was done to this metadata, cannot be read: {0}. Use the edition of meta-migration that wrote \
-     it; nothing is done without knowing"
+     it. Without knowing, nothing but `rollback` goes: it brings back what its backup file holds, whatever is there"
 )]
 pub struct HistoryError(String);
 

@@ -206,6 +206,10 @@ pub struct RollbackOptions {
     #[arg(long)]
     pub restore_migrated: bool,
 
+    /// Restore this file although another one is on record as the way back: what is there afterwards is of another moment
+    #[arg(long)]
+    pub other_backup: bool,
+
     /// Do not save what is there now before it is overwritten
     #[arg(long)]
     pub no_copy: bool,

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 
 use super::Context;
+use super::metadata::is_milvus;
 use crate::amounts::thousands;
 use crate::backup::{Backup, Format};
 use crate::catalog::files::{self, NamedFiles};
@@ -111,7 +112,7 @@ async fn from_etcd(context: &Context) -> Result<LookedAt> {
             .warn(&format!("the migration lock is held ({lock}): what is under way may change which files are named"));
     }
     let reading = context.read_records(&etcd).await?;
-    if reading.records.keys() == 0 {
+    if !is_milvus(&reading.records) {
         bail!("{}", context.nothing_here(&etcd).await);
     }
     Ok(LookedAt {

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Context;
-use super::metadata::Reading;
+use super::metadata::{Reading, is_milvus};
 use crate::amounts::{bytes, thousands};
 use crate::backup::room::Room;
 use crate::backup::write::{Origin, Written};
@@ -97,7 +97,8 @@ impl Context {
         }
     }
 
-    /// What was copied, what is in it (the bulk counted), and the revision of it. `None` if there is nothing but sessions.
+    /// What was copied, what is in it (the bulk counted), and the revision of it. `None` if there is nothing of
+    /// Milvus but sessions.
     async fn try_copy_out(&self, etcd: &Etcd, file: &Path, of: Moment) -> Result<Option<(CopyOut, Records, i64)>> {
         let at = ReadOptions { revision: of.revision, ..ReadOptions::default() };
         let mut snapshot = etcd.snapshot_with(self.root.as_str(), at).await?;
@@ -106,7 +107,7 @@ impl Context {
         loop {
             let mut copy = CopyOut::begin(file, self.origin(&snapshot, of)?, snapshot.total(), expected)?;
             let records = self.copy(&mut snapshot, &mut copy).await?;
-            if records.keys() == 0 {
+            if !is_milvus(&records) {
                 return Ok(None);
             }
             if copy.is_whole() {

@@ -16,6 +16,7 @@ use crate::diff::{Diff, Differ};
 use crate::etcd::{Entry, Etcd, EtcdError};
 use crate::history::{History, HistoryError};
 use crate::layout::keys::{HISTORY, is_metadata};
+use crate::state::{Situation, State};
 
 /// How often reading starts over when etcd compacts the revision away meanwhile.
 const ATTEMPTS: usize = 3;
@@ -124,7 +125,7 @@ impl Context {
             },
             Err(error) => format!("Check etcd.rootPath and etcd.metaSubPath; others could not be looked for: {error}"),
         };
-        format!("there is no metadata of Milvus under {root}: probably the wrong root path. {hint}")
+        format!("there is no metadata under {root}: probably the wrong root path. {hint}")
     }
 
     /// How many of these are keys of metadata: without sessions, lock and history.
@@ -154,6 +155,11 @@ pub(super) struct Reading {
     pub(super) cluster_id: u64,
     /// A backup of it that lacks only its end, or why there is none; where one was asked for.
     pub(super) copy: Option<Result<CopyOut, BackupError>>,
+}
+
+/// Whether this is a meta root of Milvus, as far as that can be told: what a history that cannot be read was about, can't.
+pub(super) fn is_milvus(records: &Records) -> bool {
+    Situation::of(records).map_or(records.keys() > 0, |situation| situation.state != State::NoMilvus)
 }
 
 fn is_compacted(error: &anyhow::Error) -> bool {

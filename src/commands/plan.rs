@@ -8,7 +8,7 @@ use bytes::Bytes;
 use semver::Version;
 
 use super::from_snapshot::from_snapshot;
-use super::metadata::Reading;
+use super::metadata::{Reading, is_milvus};
 use super::roots::registered;
 use super::run::{is_needless, versions};
 use super::{Context, course_of, refusal};
@@ -131,11 +131,13 @@ async fn plan(
     let mut next = if is_resumed { course::next(&situation) } else { next(backup.as_ref(), target) };
     match course {
         Course::Convert => {
+            let mut only_etcd = refusals.is_empty();
             if let Some(etcd) = &etcd
                 && let Err(error) = context.check_room_and_rights(etcd, &worked.plan, &reading.records).await
             {
                 refusals.push(format!("{error:#}"));
             }
+            only_etcd &= !refusals.is_empty() && worked.summary.findings.is_empty();
             // As `run` will be told by the same configuration.
             if etcd.is_some()
                 && context.config.run_with_backup
@@ -147,7 +149,10 @@ async fn plan(
             let problems = !worked.conversion.problems.is_empty() && !options.skip_invalid;
             if problems || !refusals.is_empty() || !worked.summary.findings.is_empty() {
                 ended = Ended::NotOk;
-                next = course::mend(&situation, way_around(problems));
+                next = match only_etcd && !problems {
+                    true => Next::new(Step::MendEtcd, "mend etcd as named above, then the same again"),
+                    false => course::mend(&situation, way_around(problems)),
+                };
             }
         }
         Course::Nothing(why, then) => {
@@ -246,7 +251,7 @@ async fn from_etcd(context: &Context) -> Result<PlannedFrom> {
     });
     let notes = notes.collect();
     let reading = context.read_records(&etcd).await?;
-    if reading.records.keys() == 0 {
+    if !is_milvus(&reading.records) {
         bail!("{}", context.nothing_here(&etcd).await);
     }
     let name = format!("etcd at {}", etcd.endpoint());

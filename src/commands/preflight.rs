@@ -159,7 +159,7 @@ impl Context {
 /// The commands that free what earlier revisions take, as they can be typed.
 fn make_room(revision: i64) -> String {
     format!(
-        "`etcdctl compact {revision}`, then `etcdctl defrag --cluster` (etcd 3.4 and later; one member after the other), with --endpoints and \
+        "`etcdctl compact --physical {revision}`, then `etcdctl defrag --cluster` (etcd 3.4 and later; one member after the other), with --endpoints and \
          the login as for any etcdctl"
     )
 }

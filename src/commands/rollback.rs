@@ -21,6 +21,7 @@ use crate::catalog::records::Records;
 use crate::catalog::tripwire::all_tripwires;
 use crate::catalog::{collection_record, records::Versions};
 use crate::cli::RollbackOptions;
+use crate::course;
 use crate::diff::Diff;
 use crate::etcd::Etcd;
 use crate::exit::Exit;
@@ -144,15 +145,20 @@ impl Restoring<'_> {
             // There is nothing to save, or nothing to do.
             reading.copy = None;
         }
-        context.check_copy(&mut reading).context("the copy of what is there now (--no-copy: none)")?;
+        context.check_copy(&mut reading).context("what is there now cannot be saved before it is overwritten (make room beside the backup, or give --no-copy)")?;
         self.same_cluster(reading.cluster_id)?;
         let target = recorded.as_ref().and_then(History::target);
         let situation = context.situation(&reading.records).ok();
         let state = state_of(&backup);
         self.is_a_way_back(&reading.records, state)?;
         let plan = Plan::of_rollback(&diff, reading.revision);
+        let next = match Situation::of(&backup) {
+            // What was there before was a mixture already.
+            Ok(situation) if state == State::NewerStartedFirst => course::next(&situation),
+            _ => next(context, state, target.as_ref()),
+        };
         let outcome = RollbackOutcome {
-            header: context.header("rollback", Ended::NothingToDo, state, next(context, state, target.as_ref())),
+            header: context.header("rollback", Ended::NothingToDo, state, next),
             backup: RestoredBackup {
                 path: self.backup.path.display().to_string(),
                 keys: self.entries.len() as u64,
@@ -245,9 +251,29 @@ impl Restoring<'_> {
         }
     }
 
+    /// Another file than the one that is on record is restored only on purpose: it is of another moment, so records that came in between
+    /// would be lost, and those that went in between would come back.
+    fn is_on_record(&self, records: &Records) -> Result<()> {
+        let history = records.history().and_then(|value| History::read(value).ok());
+        let Some(recorded) = history.and_then(|history| history.backup) else { return Ok(()) };
+        if recorded.sha256 == record_of(self.backup).sha256 {
+            return Ok(());
+        }
+        let file = self.backup.path.display();
+        let what = format!("{file} is not the backup that is on record, which is {recorded}: it holds another state");
+        if self.options.other_backup {
+            self.context.console.warn(&format!("{what}; going on, as --other-backup says"));
+            return Ok(());
+        }
+        let next = "give the one on record with --backup-file (one that was moved aside has a number behind its name; `inspect` tells the \
+                    SHA-256 of each); or, if just this one is meant, --other-backup";
+        Err(refusal(format!("{what}. Nothing was written"), Next::new(Step::Correct, next)))
+    }
+
     /// A backup that was made while Milvus was running is restored only on purpose; or where it is on record as the way back, because
     /// `run` found that it held just what was there with Milvus stopped, or because this goes on with such a rollback.
     fn is_a_way_back(&self, records: &Records, state: State) -> Result<()> {
+        self.is_on_record(records)?;
         let expects_21 = self.context.config.source_version.as_ref().is_none_or(has_21_layout);
         let is_migrated = expects_21 && is_migrated(state);
         if !self.backup.while_running && !is_migrated {

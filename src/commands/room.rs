@@ -37,7 +37,7 @@ impl Context {
         let size = sizes.max().map_or_else(String::new, |size| format!(" ({} now)", bytes(size)));
         self.say(format!(
             "etcd's database{size} still holds what was replaced or deleted. Rolling back does not need that, the backup is a file. To give \
-             it back, at a quiet time: `etcdctl compact {revision}`, then for one member after the other, because each stands still \
+             it back, at a quiet time: `etcdctl compact --physical {revision}`, then for one member after the other, because each stands still \
              meanwhile, `etcdctl --endpoints {} defrag`",
             endpoints.join(",")
         ));

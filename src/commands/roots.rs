@@ -7,9 +7,10 @@ use etcd_client::GetOptions;
 use crate::etcd::{Etcd, EtcdError, prefix_end};
 use crate::expect::Registered;
 use crate::guard::sessions;
+use crate::layout::keys::{MIGRATION_SESSION, SESSIONS};
 
 /// What a meta root has below it.
-const MARKS: [&str; 3] = ["root-coord/", "session/", "snapshots/root-coord/"];
+const MARKS: [&str; 3] = ["root-coord/", SESSIONS, "snapshots/root-coord/"];
 /// Folders are looked into down to this depth, and only so many of them.
 const MAX_DEPTH: usize = 4;
 const MAX_FOLDERS: usize = 200;
@@ -64,8 +65,11 @@ pub fn root_of(key: &[u8]) -> Option<String> {
 }
 
 async fn is_meta_root(etcd: &Etcd, folder: &str) -> Result<bool, EtcdError> {
+    // Our own lock makes no folder one of Milvus.
+    let lock = etcd.count(format!("{folder}{MIGRATION_SESSION}")).await?;
     for mark in MARKS {
-        if etcd.count(format!("{folder}{mark}")).await? > 0 {
+        let keys = etcd.count(format!("{folder}{mark}")).await?;
+        if keys > if mark == SESSIONS { lock } else { 0 } {
             return Ok(true);
         }
     }

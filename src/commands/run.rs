@@ -254,7 +254,9 @@ impl Migration<'_> {
         let totals = worked.plan.totals();
         let opening = opening_of_run(&worked.diff);
         let is_resumed = situation.history.is_some();
-        if worked.plan.is_empty() && opening.is_empty() && !is_resumed {
+        // A repair that has nothing to change puts on record that it is so: without, nobody could know.
+        let lacks_history = self.operation == Operation::Repair && situation.history.is_none();
+        if worked.plan.is_empty() && opening.is_empty() && !is_resumed && !lacks_history {
             context.say("nothing to do: everything is as it should be already");
             outcome.header.next =
                 Next::new(Step::Verify, format!("check the metadata with `verify`, then start Milvus {}", self.target));
@@ -340,6 +342,8 @@ impl Migration<'_> {
         }
         let Some(file) = &self.context.config.backup_file else { return Ok(None) };
         match &situation.history {
+            // Begun without any: what is at that path now was not made for it.
+            Some(history) if history.backup.is_none() => Ok(None),
             Some(history) if !self.options.no_backup => {
                 let recorded = self.context.recorded_backup(file, history).map_err(|error| {
                     let next = Next::new(

@@ -78,6 +78,9 @@ fn next(backup: Option<&ConfiguredBackup>, situation: &Situation, sessions: &[Se
                 next.text
             ),
         ),
+        State::RunInterrupted | State::RepairInterrupted | State::RollbackInterrupted if !sessions.is_empty() => {
+            Next::new(Step::StopMilvus, format!("{}{}", stop_first(sessions), next.text))
+        }
         State::Migrated if !sessions.is_empty() => {
             Next::new(Step::Nothing, format!("Milvus runs on it; {}", next.text))
         }

@@ -55,11 +55,9 @@ impl Context {
             && recorded.sha256 != found.sha256
         {
             bail!(
-                "{} is not the backup that this {} began with ({}, revision {}): look for that one",
+                "{} is not the backup that this {} began with, which is {recorded}: look for that one",
                 file.display(),
                 history.operation.command(),
-                recorded.file,
-                recorded.revision.map_or_else(|| "unknown".to_owned(), |revision| revision.to_string())
             );
         }
         if backup.meta_root != self.config.meta_root.to_string() {
@@ -151,7 +149,15 @@ impl Context {
             return (false, text);
         }
         if let Some(history) = history {
+            if history.backup.is_none() {
+                let why = "no backup is on record, as it was done without one";
+                return (false, format!("{why}: {shown} was made at another time"));
+            }
             return match self.recorded_backup(file, history) {
+                Ok(found) if found.cluster_id.as_ref().is_some_and(|id| *id != format!("{:x}", reading.cluster_id)) => {
+                    let id = "etcd has another cluster ID since (restored?), so `rollback` wants --other-cluster";
+                    (true, format!("{shown} is the way back that is on record; {id}"))
+                }
                 Ok(_) => (true, format!("{shown} is the way back that is on record")),
                 Err(error) => (false, format!("NOT the way back: {error:#}")),
             };

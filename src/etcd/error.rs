@@ -136,7 +136,7 @@ pub enum EtcdError {
     },
     /// etcd takes no more writes because its quota is used up.
     #[error(
-        "cannot {what} on {endpoint}: the space quota of etcd is used up: free space with `etcdctl compact <revision>` and \
+        "cannot {what} on {endpoint}: the space quota of etcd is used up: free space with `etcdctl compact --physical <revision>` and \
          `etcdctl defrag`, or raise --quota-backend-bytes of etcd; then `etcdctl alarm disarm`, and run again"
     )]
     NoSpace {

@@ -97,7 +97,8 @@ pub fn text(outcome: &PlanOutcome, details: bool) -> String {
 impl PlanOutcome {
     /// Whether what a conversion would do means anything: not where it is refused for what this is.
     pub fn shows_migration(&self) -> bool {
-        let is_meant = self.header.ended != Ended::NotOk || self.header.next.code == Step::Mend;
+        let is_meant =
+            self.header.ended != Ended::NotOk || matches!(self.header.next.code, Step::Mend | Step::MendEtcd);
         is_meant && self.header.ended != Ended::NothingToDo
     }
 

@@ -49,9 +49,7 @@ impl Scene {
 
     /// A `run` was killed half way, and its lock has ended.
     fn half_migrate(&self) -> Dump {
-        self.tool
-            .catch(&["run", "--with-backup=false", "--force"], &self.etcd, 51, || self.etcd.start_over(&self.before))
-            .kill();
+        self.tool.catch(&["run", "--with-backup=false"], &self.etcd, 51, || self.etcd.start_over(&self.before)).kill();
         self.etcd.end_lock();
         self.etcd.dump()
     }
@@ -158,8 +156,13 @@ fn a_second_backup_moves_the_first_one_aside_unchanged(version: Version) {
     let aside = |number: u32| std::fs::read(scene.tool.dir().join(format!("migration.bak.{number}"))).unwrap();
     assert_eq!((aside(1), aside(2)), (first, second));
     assert_eq!(manifest(scene.tool.backup_file()).keys, 394);
-    // Any of them can be gone back to.
-    scene.tool.call(&["rollback", "--backup-file=migration.bak.1"]).code(0);
+    // Any of them can be gone back to, on purpose.
+    let migrated = scene.etcd.dump();
+    let refused = contains("migration.bak.1 is not the backup that is on record").and(contains("--other-backup"));
+    scene.tool.call(&["rollback", "--backup-file=migration.bak.1"]).code(1).stderr(refused);
+    assert_same(&migrated, &scene.etcd.dump(), "nothing was written");
+    assert_eq!(scene.backups(), ["migration.bak", "migration.bak.1", "migration.bak.2"]);
+    scene.tool.call(&["rollback", "--backup-file=migration.bak.1", "--other-backup"]).code(0);
     assert_same(&scene.before, &scene.etcd.dump(), "the first one");
 }
 
@@ -217,7 +220,9 @@ fn half_migrated_metadata_is_not_backed_up_over_the_backup_from_before(version: 
 
 fn half_migrated_metadata_without_a_backup_from_before_is_left_to_the_user(version: Version) {
     let scene = scene(version);
+    scene.tool.call(&["backup"]).code(0);
     let half = scene.half_migrate();
+    std::fs::remove_file(scene.tool.backup_file()).unwrap();
     scene.run_with_backup();
     for content in [None, Some("no backup at all")] {
         if let Some(content) = content {

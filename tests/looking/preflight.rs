@@ -80,7 +80,7 @@ fn nothing_is_written_that_would_not_fit_into_the_quota(version: Version) {
         let text = refused(&etcd, &Tool::new(&etcd), &[command, other, "--backup-file", backup.to_str().unwrap()]);
         let room = format!("there is not enough room in etcd at {}: its database has ", etcd.endpoint());
         assert!(text.contains(&room), "{text}");
-        let quota = "KiB, and its quota is 2.0 MiB. Make room: `etcdctl compact ";
+        let quota = "KiB, and its quota is 2.0 MiB. Make room: `etcdctl compact --physical ";
         assert!(text.contains("will be written, the way back takes about ") && text.contains(quota), "{text}");
     }
 }

@@ -6,13 +6,19 @@ use std::fs;
 use predicates::str::contains;
 
 use crate::common::gate::Moment;
-use crate::common::{Tool, Version, on_both_versions, said};
+use crate::common::{Etcd, Tool, Version, on_both_versions, said, testdata};
 use crate::{says, stopped_milvus};
 
 on_both_versions![
     a_copy_of_migrated_metadata_is_no_way_back,
     a_copy_that_cannot_be_written_matters_only_where_there_is_something_to_save,
     what_a_killed_rollback_leaves_of_its_copy_is_gone_after_the_next,
+    a_folder_beside_the_meta_root_is_no_milvus_without_collections,
+    what_was_done_without_a_backup_has_none_whatever_lies_at_the_path,
+    another_backup_than_the_one_on_record_is_restored_only_on_purpose,
+    a_mixture_that_comes_back_is_not_started_as_2_1,
+    a_repair_that_finds_everything_right_puts_that_on_record,
+    who_must_be_stopped_first_is_said_in_every_state,
     verify_holds_the_target_that_is_given_against_the_one_on_record,
     options_that_come_too_late_are_refused,
     status_counts_a_backup_only_if_it_fits,
@@ -56,7 +62,7 @@ fn a_copy_that_cannot_be_written_matters_only_where_there_is_something_to_save(v
     fs::create_dir(tool.dir().join("migration.bak.before-rollback.partial")).unwrap();
     let migrated = etcd.dump();
     let refused = says(&tool, &["rollback"], 1);
-    assert!(refused.contains("the copy of what is there now (--no-copy: none)"), "{refused}");
+    assert!(refused.contains("what is there now cannot be saved before it is overwritten"), "{refused}");
     assert_eq!(etcd.dump(), migrated, "nothing was written");
     says(&tool, &["rollback", "--no-copy"], 0);
     says(&tool, &["rollback"], 0);
@@ -83,6 +89,116 @@ fn what_a_killed_rollback_leaves_of_its_copy_is_gone_after_the_next(version: Ver
     }
     says(&tool, &["rollback"], 0);
     assert_eq!(partials(), 0);
+}
+
+/// A slip in `etcd.metaSubPath`, with a 2.1 beside it: whoever goes by exit code 0 starts the new Milvus on it.
+fn a_folder_beside_the_meta_root_is_no_milvus_without_collections(version: Version) {
+    let etcd = stopped_milvus(version);
+    let tool = Tool::new(&etcd);
+    let before = etcd.dump();
+    for path in [
+        &["--meta-sub-path", "kv"][..],
+        &["--meta-sub-path="],
+        &["--root-path", "by-dev/meta", "--meta-sub-path", "root-coord"],
+        &["--root-path", "by-dev/meta", "--meta-sub-path", "snapshots"],
+        &["--root-path", "by-dev/meta", "--meta-sub-path", "session"],
+    ] {
+        for command in [&["upgrade"][..], &["run", "--with-backup"], &["backup"], &["plan"], &["verify"]] {
+            let text = says(&tool, &[command, path].concat(), 1);
+            assert!(text.contains("by-dev/meta"), "{command:?} {path:?} does not name the right root: {text}");
+            assert!(!text.contains("start the new Milvus"), "{command:?} {path:?}: {text}");
+        }
+        let text = says(&tool, &[&["status"][..], path].concat(), 0);
+        assert!(text.contains("state: no Milvus metadata"), "{path:?}: {text}");
+        assert!(
+            text.contains("next: correct the etcd endpoints, etcd.rootPath and etcd.metaSubPath"),
+            "{path:?}: {text}"
+        );
+    }
+    assert_eq!(etcd.dump(), before);
+    assert!(!tool.backup_file().exists());
+}
+
+const BOB: &str = "by-dev/meta/root-coord/credential/users/bob";
+
+fn what_was_done_without_a_backup_has_none_whatever_lies_at_the_path(version: Version) {
+    let etcd = stopped_milvus(version);
+    let tool = Tool::new(&etcd);
+    says(&tool, &["backup"], 0);
+    etcd.put(BOB, "came after the backup");
+    says(&tool, &["run", "--no-backup"], 0);
+    let status = says(&tool, &["status"], 0);
+    assert!(status.contains("backup: no backup is on record, as it was done without one"), "{status}");
+    assert!(!status.contains("is the way back that is on record"), "{status}");
+}
+
+fn another_backup_than_the_one_on_record_is_restored_only_on_purpose(version: Version) {
+    let etcd = stopped_milvus(version);
+    let tool = Tool::new(&etcd);
+    says(&tool, &["backup"], 0);
+    let before = etcd.dump();
+    fs::rename(tool.backup_file(), tool.dir().join("older.bak")).unwrap();
+    etcd.put(BOB, "came after the backup");
+    let with_bob = etcd.dump();
+    says(&tool, &["run", "--with-backup"], 0);
+    let migrated = etcd.dump();
+    let refused = says(&tool, &["rollback", "--backup-file", "older.bak"], 1);
+    assert!(
+        refused.contains("older.bak is not the backup that is on record, which is migration.bak (SHA-256"),
+        "{refused}"
+    );
+    assert!(refused.contains("--other-backup"), "{refused}");
+    assert_eq!(etcd.dump(), migrated, "nothing was written");
+    says(&tool, &["rollback", "--backup-file", "older.bak", "--other-backup"], 0);
+    assert_eq!(etcd.dump(), before);
+    // The one on record needs no word.
+    etcd.start_over(&migrated);
+    says(&tool, &["rollback"], 0);
+    assert_eq!(etcd.dump(), with_bob);
+}
+
+fn a_mixture_that_comes_back_is_not_started_as_2_1(version: Version) {
+    let etcd = Etcd::start(version);
+    etcd.edit(&testdata("cases/2.2-started-first.full.jsonl"));
+    let tool = Tool::new(&etcd);
+    let before = etcd.dump();
+    says(&tool, &["run", "--with-backup", "--keep-newer", "--target-version", "2.2.16"], 0);
+    let text = says(&tool, &["rollback"], 0);
+    assert_eq!(etcd.dump(), before);
+    assert!(text.contains("--keep-newer") && !text.contains("start Milvus 2.1"), "{text}");
+}
+
+/// Otherwise `status` sends into `repair` for ever.
+fn a_repair_that_finds_everything_right_puts_that_on_record(version: Version) {
+    let etcd = stopped_milvus(version);
+    let tool = Tool::new(&etcd);
+    says(&tool, &["run", "--with-backup"], 0);
+    let migrated = etcd.dump_prefix("by-dev/meta/");
+    etcd.delete("by-dev/meta/meta-migration/history");
+    let status = says(&tool, &["status"], 0);
+    assert!(status.contains("`repair"), "{status}");
+    says(&tool, &["repair", "--with-backup", "--force", "--backup-file", "before-repair.bak"], 0);
+    let mut after = etcd.dump_prefix("by-dev/meta/");
+    let history = |key: &[u8]| key.ends_with(b"meta-migration/history");
+    assert!(after.keys().any(|key| history(key)));
+    after.retain(|key, _| !history(key));
+    assert_eq!(after, migrated.into_iter().filter(|(key, _)| !history(key)).collect());
+    let status = says(&tool, &["status"], 0);
+    assert!(status.contains("state: repaired for Milvus 2.2.0") && !status.contains("`repair"), "{status}");
+}
+
+fn who_must_be_stopped_first_is_said_in_every_state(version: Version) {
+    let etcd = stopped_milvus(version);
+    let tool = Tool::new(&etcd);
+    says(&tool, &["backup"], 0);
+    tool.catch(&["run"], &etcd, 20, || ()).kill();
+    etcd.end_lock();
+    etcd.put_with_lease("by-dev/meta/session/rootcoord", r#"{"ServerName":"rootcoord"}"#, 3600);
+    let status = says(&tool, &["status"], 0);
+    assert!(
+        status.contains("next: stop Milvus (its components are listed above), then finish it with `run"),
+        "{status}"
+    );
 }
 
 fn verify_holds_the_target_that_is_given_against_the_one_on_record(version: Version) {

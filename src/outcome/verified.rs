@@ -89,6 +89,11 @@ impl ComparisonOutcome {
 
 /// The outcome for people.
 pub fn text(outcome: &VerifyOutcome, details: bool) -> String {
+    format!("{}\nnext: {}", found(outcome, details), outcome.header.next.text)
+}
+
+/// The same without the next step, for who has one of its own.
+pub fn found(outcome: &VerifyOutcome, details: bool) -> String {
     let mut text = Text::new(details);
     text.line(&outcome.verdict);
     text.line(format!(
@@ -109,7 +114,6 @@ pub fn text(outcome: &VerifyOutcome, details: bool) -> String {
     if let Some(comparison) = &outcome.comparison {
         compared(&mut text, comparison);
     }
-    text.line(format!("next: {}", outcome.header.next.text));
     text.finish()
 }
 

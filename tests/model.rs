@@ -15,7 +15,6 @@ use bytes::Bytes;
 use meta_migration::catalog::check::check;
 use meta_migration::catalog::records::Records;
 use meta_migration::catalog::{self, Conversion, Options};
-use meta_migration::diff::{Diff, Differ};
 use meta_migration::history::{History, Operation};
 use meta_migration::layout::families::{Family, Side};
 use meta_migration::layout::keys::{HISTORY, family_of, printable};
@@ -304,12 +303,8 @@ impl Case {
 
 /// What etcd holds when all of the plan has been written, problems or not; without sessions' counter and history, as the model has it.
 fn carry_out(case: &Case, conversion: &Conversion) -> Result<Keys, String> {
-    let is_part = |key: &Bytes| !matches!(family_of(key), Family::Other | Family::Session | Family::History);
-    let mut differ = Differ::new(conversion.should.clone());
-    for (key, value) in case.keys.iter().filter(|(key, _)| is_part(key)) {
-        differ.add(key.clone(), value);
-    }
-    let diff: Diff = differ.finish();
+    let records: Records = case.keys.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let diff = records.held_against(&conversion.should);
     let mut keys = case.keys.clone();
     let opening = Phase { changes: opening_of_run(&diff), ..Phase::default() };
     write(&opening, &mut keys)?;

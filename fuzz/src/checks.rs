@@ -20,7 +20,7 @@ const REVISION: i64 = 7;
 pub fn plan(keys: &Keys, layout: Layout, options: &Options) -> (Conversion, Plan) {
     let records: Records = keys.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     let conversion = convert(&records, layout, options);
-    let diff = held_against(&conversion.should, records.iter().map(|record| (&record.key, &record.value)));
+    let diff = records.held_against(&conversion.should);
     let mut plan = Plan::of_run(&diff, REVISION);
     let changes = plan::opening_of_run(&diff);
     plan.phases.insert(0, Phase { changes, ..Phase::new("tripwires") });

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::problem::Problem;
+use crate::diff::{Diff, Differ};
 use crate::layout::families::{Family, Side};
 use crate::layout::keys::{self, Key, SNAPSHOTS};
 
@@ -21,6 +22,8 @@ pub struct Record {
     pub value: Bytes,
     /// The family of the key, whether it has the right form or not.
     pub family: Family,
+    /// Whether a key that no migration looks at lies between this one and the record before it.
+    pub follows_others: bool,
 }
 
 /// A plain key's value and its snapshots by timestamp; tombstones are values too.
@@ -40,6 +43,8 @@ pub struct Records {
     others: BTreeMap<String, u64>,
     history: Option<Bytes>,
     users: Vec<String>,
+    /// Whether a key that no migration looks at came last.
+    others_came: bool,
     /// Number of records that [`Self::add_bulk_counted`] left off.
     left_off: u64,
 }
@@ -50,15 +55,20 @@ const MILVUS: [&str; 4] = ["root-coord/", "datacoord-meta/", "queryCoord-", "cha
 impl Records {
     /// Takes in one key (relative to the meta root) with its value. Keys must come in ascending order.
     pub fn add(&mut self, key: Bytes, value: Bytes) {
+        let follows_others = std::mem::take(&mut self.others_came);
         match keys::family_of(&key) {
-            Family::Session => {}
-            Family::History => self.history = Some(value),
+            Family::Session => self.others_came = true,
+            Family::History => {
+                self.others_came = true;
+                self.history = Some(value);
+            }
             Family::Other => {
+                self.others_came = true;
                 let user = std::str::from_utf8(&key).ok().and_then(|key| key.strip_prefix(USERS));
                 self.users.extend(user.map(str::to_owned));
                 keys::count(&mut self.others, &key);
             }
-            family => self.all.push(Record { key, value, family }),
+            family => self.all.push(Record { key, value, family, follows_others }),
         }
     }
 
@@ -76,13 +86,26 @@ impl Records {
         if self.all.last().is_some_and(|last| last.value.is_empty() && last.family == family) {
             self.left_off += 1;
         } else {
-            self.all.push(Record { key: Bytes::copy_from_slice(key), value: Bytes::new(), family });
+            let follows_others = std::mem::take(&mut self.others_came);
+            self.all.push(Record { key: Bytes::copy_from_slice(key), value: Bytes::new(), family, follows_others });
         }
     }
 
     /// All records that a migration looks at.
     pub fn iter(&self) -> impl Iterator<Item = &Record> {
         self.all.iter()
+    }
+
+    /// What it takes to make these records into what should be. A range of deletes never reaches over a key that is not looked at.
+    pub fn held_against(&self, should: &BTreeMap<Bytes, Bytes>) -> Diff {
+        let mut differ = Differ::new(should.iter().map(|(key, value)| (key.clone(), value.clone())));
+        for record in &self.all {
+            if record.follows_others {
+                differ.pass();
+            }
+            differ.add(record.key.clone(), &record.value);
+        }
+        differ.finish()
     }
 
     /// Keys that stay whatever happens, by prefix.

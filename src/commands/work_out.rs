@@ -7,7 +7,7 @@ use super::metadata::Reading;
 use crate::batches::transactions;
 use crate::catalog::{self, Conversion, check};
 use crate::cli::RunOptions;
-use crate::diff::{Diff, Differ};
+use crate::diff::Diff;
 use crate::history::Operation;
 use crate::outcome::migration::MigrationSummary;
 use crate::parallel::both;
@@ -41,9 +41,7 @@ impl Context {
         let (checked, (diff, plan)) = both(
             || check::check(&conversion.should, Some(layout)),
             || {
-                let mut differ = Differ::new(conversion.should.iter().map(|(key, value)| (key.clone(), value.clone())));
-                reading.records.iter().for_each(|record| differ.add(record.key.clone(), &record.value));
-                let diff = differ.finish();
+                let diff = reading.records.held_against(&conversion.should);
                 let plan = Plan::of_run(&diff, reading.revision);
                 (diff, plan)
             },

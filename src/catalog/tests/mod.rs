@@ -11,6 +11,7 @@ mod limits;
 mod load_state;
 mod names;
 mod problems;
+mod ranges;
 mod replicas;
 mod resume;
 pub(crate) mod sample;

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
 
-use super::copy_out::Moment;
 use super::{Context, take, while_running};
 use crate::amounts::thousands;
 use crate::backup::write::Written;
@@ -27,7 +26,7 @@ pub(super) async fn execute(context: &Context, options: &BackupOptions) -> Resul
     let etcd = context.connect().await?;
     let guard = context.lock(&etcd).await?;
     // Nothing changes under the lock, so any later revision will do, should etcd compact this one away.
-    let result = write(context, &etcd, &file, Moment { revision: None, while_running: false }, options).await;
+    let result = write(context, &etcd, &file, false, options).await;
     let still_guarded = guard.check().await;
     guard.release().await;
     let (written, situation) = result?;
@@ -62,7 +61,7 @@ pub(super) async fn write(
     context: &Context,
     etcd: &Etcd,
     file: &Path,
-    of: Moment,
+    while_running: bool,
     options: &BackupOptions,
 ) -> Result<(Written, Situation)> {
     let mut found = None;
@@ -76,7 +75,7 @@ pub(super) async fn write(
         }
         Ok(found.insert(situation).found)
     };
-    let written = context.write_backup(etcd, file, of, judge).await?;
+    let written = context.write_backup(etcd, file, while_running, judge).await?;
     let situation = found.ok_or_else(|| anyhow!("a backup was written that nobody looked at: this is a defect"))?;
     Ok((written, situation))
 }

@@ -7,7 +7,6 @@ use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 
 use super::Context;
-use super::metadata::is_milvus;
 use crate::amounts::thousands;
 use crate::backup::{Backup, Format};
 use crate::catalog::files::{self, NamedFiles};
@@ -112,7 +111,8 @@ async fn from_etcd(context: &Context) -> Result<LookedAt> {
             .warn(&format!("the migration lock is held ({lock}): what is under way may change which files are named"));
     }
     let reading = context.read_records(&etcd).await?;
-    if !is_milvus(&reading.records) {
+    let state = context.situation(&reading.records)?.state;
+    if state == State::NoMilvus {
         bail!("{}", context.nothing_here(&etcd).await);
     }
     Ok(LookedAt {
@@ -120,7 +120,7 @@ async fn from_etcd(context: &Context) -> Result<LookedAt> {
         meta_root: context.config.meta_root.to_string(),
         revision: Some(reading.revision),
         sessions: live,
-        state: context.situation(&reading.records)?.state,
+        state,
         named: files::named(&reading.records),
     })
 }

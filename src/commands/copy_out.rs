@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Context;
-use super::metadata::{Reading, is_milvus};
+use super::metadata::Reading;
 use crate::amounts::{bytes, thousands};
 use crate::backup::room::Room;
 use crate::backup::write::{Origin, Written};
@@ -18,21 +18,14 @@ use crate::etcd::{Entry, Etcd, ReadOptions, Snapshot};
 use crate::guard::Guard;
 use crate::layout::Found;
 use crate::layout::keys::{HISTORY, SESSIONS, is_history, is_metadata};
-
-/// What a backup is made of.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Moment {
-    /// At which revision; now, if that does not matter.
-    pub(super) revision: Option<i64>,
-    /// Whether Milvus may be running: nobody holds the lock.
-    pub(super) while_running: bool,
-}
+use crate::state::{Situation, State};
 
 /// A backup that lacks only its end, or not even that. Dropped, it leaves nothing behind.
 pub(super) struct CopyOut {
-    writer: Writer,
+    pub(super) writer: Writer,
     room: Room,
     file: PathBuf,
+    origin: Origin,
     /// Number of keys in all that are read.
     all: u64,
     /// Number of keys that its beginning speaks of.
@@ -40,31 +33,21 @@ pub(super) struct CopyOut {
 }
 
 impl CopyOut {
-    fn begin(file: &Path, origin: Origin, all: u64, expected: u64) -> Result<Self, BackupError> {
-        let writer = Writer::create(file, origin, expected)?;
-        Ok(Self { writer, room: Room::of(file), file: file.to_owned(), all, expected })
+    fn begin(file: PathBuf, origin: Origin, all: u64, expected: u64) -> Result<Self, BackupError> {
+        let writer = Writer::create(&file, origin.clone(), expected)?;
+        Ok(Self { writer, room: Room::of(&file), file, origin, all, expected })
     }
 
     /// Adds what belongs into a backup: neither what has a lease, nor our own history.
-    fn add(&mut self, page: &[Entry], root: &str) -> Result<(), BackupError> {
+    pub(super) fn with(mut self, page: &[Entry], root: &str) -> Result<Self, BackupError> {
         for Entry { key, value, lease, .. } in page {
             let relative = &key[root.len()..];
             if *lease == 0 && !is_history(relative) {
                 self.writer.add(relative, value)?;
             }
         }
-        self.room.check(&self.file, self.writer.keys(), self.all)
-    }
-
-    /// The same, with these.
-    pub(super) fn with(mut self, page: &[Entry], root: &str) -> Result<Self, BackupError> {
-        self.add(page, root)?;
+        self.room.check(&self.file, self.writer.keys(), self.all)?;
         Ok(self)
-    }
-
-    /// Gives it another name than it was begun with.
-    pub(super) fn name(&mut self, file: PathBuf) {
-        self.writer.name(file);
     }
 
     /// Whether it holds as many keys as its beginning says.
@@ -80,15 +63,11 @@ impl Context {
         &self,
         etcd: &Etcd,
         file: &Path,
-        of: Moment,
+        while_running: bool,
         mut judge: impl FnMut(&Records, i64) -> Result<Found>,
     ) -> Result<Written> {
-        let copy = async || self.try_copy_out(etcd, file, of).await;
-        let copied = self.unless_stopped(async {
-            // Another revision than the given one would not do.
-            if of.revision.is_some() { copy().await } else { self.starting_over(copy).await }
-        });
-        match copied.await.with_context(|| self.cannot_back_up())? {
+        let copied = self.starting_over(async || self.try_copy_out(etcd, file, while_running).await);
+        match self.unless_stopped(copied).await.with_context(|| self.cannot_back_up())? {
             Some((copy, records, revision)) => {
                 let layout = judge(&records, revision)?;
                 copy.writer.finish(layout).with_context(|| self.cannot_back_up())
@@ -97,39 +76,29 @@ impl Context {
         }
     }
 
-    /// What was copied, what is in it (the bulk counted), and the revision of it. `None` if there is nothing of
-    /// Milvus but sessions.
-    async fn try_copy_out(&self, etcd: &Etcd, file: &Path, of: Moment) -> Result<Option<(CopyOut, Records, i64)>> {
-        let at = ReadOptions { revision: of.revision, ..ReadOptions::default() };
-        let mut snapshot = etcd.snapshot_with(self.root.as_str(), at).await?;
-        let revision = snapshot.revision();
-        let mut expected = self.expected(etcd, &snapshot).await?;
-        loop {
-            let mut copy = CopyOut::begin(file, self.origin(&snapshot, of)?, snapshot.total(), expected)?;
-            let records = self.copy(&mut snapshot, &mut copy).await?;
-            if !is_milvus(&records) {
-                return Ok(None);
-            }
-            if copy.is_whole() {
-                return Ok(Some((copy, records, revision)));
-            }
-            expected = copy.writer.keys();
-            let again = ReadOptions { revision: Some(revision), ..ReadOptions::default() };
-            snapshot = etcd.snapshot_with(self.root.as_str(), again).await?;
-        }
-    }
-
-    async fn copy(&self, snapshot: &mut Snapshot, copy: &mut CopyOut) -> Result<Records> {
+    /// What was copied, what is in it (the bulk counted), and the revision of it. `None` if there is nothing of Milvus but sessions.
+    async fn try_copy_out(
+        &self,
+        etcd: &Etcd,
+        file: &Path,
+        while_running: bool,
+    ) -> Result<Option<(CopyOut, Records, i64)>> {
+        let mut snapshot = etcd.snapshot(self.root.as_str()).await?;
+        let mut copy = self.begin_copy(etcd, &snapshot, file, while_running).await??;
         let mut records = Records::default();
         let bar = self.progress.reading("backing up", snapshot.total());
         while let Some(page) = snapshot.next_page().await? {
             self.stop.check()?;
-            copy.add(&page, &self.root)?;
+            copy = copy.with(&page, &self.root)?;
             page.iter().for_each(|entry| records.add_bulk_counted(&entry.key[self.root.len()..], &entry.value));
             bar.read(page.len() as u64, self.metadata_keys(&page));
         }
         bar.finish();
-        Ok(records)
+        if !is_milvus(&records) {
+            return Ok(None);
+        }
+        let copy = self.whole(etcd, Ok(copy), snapshot.revision()).await??;
+        Ok(Some((copy, records, snapshot.revision())))
     }
 
     /// How many keys a backup will hold: their number stands at the beginning of the file. Keys with a lease do not count, and it takes
@@ -147,10 +116,11 @@ impl Context {
         etcd: &Etcd,
         snapshot: &Snapshot,
         file: &Path,
+        while_running: bool,
     ) -> Result<Result<CopyOut, BackupError>> {
         let expected = self.expected(etcd, snapshot).await?;
-        let of = Moment { revision: Some(snapshot.revision()), while_running: false };
-        Ok(CopyOut::begin(file, self.origin(snapshot, of)?, snapshot.total(), expected))
+        let origin = self.origin(snapshot, while_running)?;
+        Ok(CopyOut::begin(file.to_owned(), origin, snapshot.total(), expected))
     }
 
     /// Makes sure that the backup of what was read could be written so far.
@@ -169,14 +139,13 @@ impl Context {
         copy: Result<CopyOut, BackupError>,
         revision: i64,
     ) -> Result<Result<CopyOut, BackupError>> {
-        let (file, keys) = match copy {
-            Ok(copy) if !copy.is_whole() => (copy.file.clone(), copy.writer.keys()),
+        let (file, origin, keys) = match copy {
+            Ok(copy) if !copy.is_whole() => (copy.file.clone(), copy.origin.clone(), copy.writer.keys()),
             settled => return Ok(settled),
         };
         let at = ReadOptions { revision: Some(revision), ..ReadOptions::default() };
         let mut snapshot = etcd.snapshot_with(self.root.as_str(), at).await?;
-        let of = Moment { revision: Some(revision), while_running: false };
-        let mut copy = CopyOut::begin(&file, self.origin(&snapshot, of)?, snapshot.total(), keys);
+        let mut copy = CopyOut::begin(file, origin, snapshot.total(), keys);
         while let Some(page) = snapshot.next_page().await? {
             self.stop.check()?;
             copy = copy.and_then(|copy| copy.with(&page, &self.root));
@@ -202,7 +171,7 @@ impl Context {
         format!("cannot back up {}", self.config.meta_root)
     }
 
-    fn origin(&self, snapshot: &Snapshot, of: Moment) -> Result<Origin> {
+    fn origin(&self, snapshot: &Snapshot, while_running: bool) -> Result<Origin> {
         Ok(Origin {
             created: OffsetDateTime::now_utc().truncate_to_second().format(&Rfc3339).context("cannot tell the time")?,
             root_path: self.config.meta_root.root_path().to_owned(),
@@ -210,7 +179,7 @@ impl Context {
             etcd_cluster_id: snapshot.cluster_id(),
             etcd_revision: snapshot.revision(),
             source_version: self.source_version(),
-            while_running: of.while_running,
+            while_running,
         })
     }
 
@@ -237,4 +206,9 @@ pub(super) fn keys_in_words(by_prefix: &BTreeMap<String, u64>) -> String {
     let keys: u64 = by_prefix.iter().filter(|(prefix, _)| is_metadata(prefix.as_bytes())).map(|(_, keys)| keys).sum();
     let with_counter = by_prefix.keys().any(|prefix| !is_metadata(prefix.as_bytes()));
     format!("{} metadata keys{}", thousands(keys), if with_counter { " and the counter of sessions" } else { "" })
+}
+
+/// Whether this is a meta root of Milvus, as far as that can be told: what a history that cannot be read was about, can't.
+fn is_milvus(records: &Records) -> bool {
+    Situation::of(records).map_or(records.keys() > 0, |situation| situation.state != State::NoMilvus)
 }

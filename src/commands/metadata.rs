@@ -16,7 +16,6 @@ use crate::diff::{Diff, Differ};
 use crate::etcd::{Entry, Etcd, EtcdError};
 use crate::history::{History, HistoryError};
 use crate::layout::keys::{HISTORY, is_metadata};
-use crate::state::{Situation, State};
 
 /// How often reading starts over when etcd compacts the revision away meanwhile.
 const ATTEMPTS: usize = 3;
@@ -53,6 +52,8 @@ impl Context {
             let each = |key: &Bytes, value: &Bytes| {
                 if is_metadata(key) {
                     differ.add(key.clone(), value);
+                } else {
+                    differ.pass();
                 }
             };
             let reading = self.try_read_records(etcd, "comparing with the backup", copy_to, each).await?;
@@ -83,7 +84,7 @@ impl Context {
         let mut load = Amount { keys: 0, bytes: 0 };
         let mut snapshot = etcd.snapshot(self.root.as_str()).await?;
         let mut copy = match copy_to {
-            Some(file) => Some(self.begin_copy(etcd, &snapshot, file).await?),
+            Some(file) => Some(self.begin_copy(etcd, &snapshot, file, false).await?),
             None => None,
         };
         let bar = self.progress.reading(name, snapshot.total());
@@ -155,11 +156,6 @@ pub(super) struct Reading {
     pub(super) cluster_id: u64,
     /// A backup of it that lacks only its end, or why there is none; where one was asked for.
     pub(super) copy: Option<Result<CopyOut, BackupError>>,
-}
-
-/// Whether this is a meta root of Milvus, as far as that can be told: what a history that cannot be read was about, can't.
-pub(super) fn is_milvus(records: &Records) -> bool {
-    Situation::of(records).map_or(records.keys() > 0, |situation| situation.state != State::NoMilvus)
 }
 
 fn is_compacted(error: &anyhow::Error) -> bool {

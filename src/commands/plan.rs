@@ -8,7 +8,7 @@ use bytes::Bytes;
 use semver::Version;
 
 use super::from_snapshot::from_snapshot;
-use super::metadata::{Reading, is_milvus};
+use super::metadata::Reading;
 use super::roots::registered;
 use super::run::{is_needless, versions};
 use super::{Context, course_of, refusal};
@@ -120,6 +120,11 @@ async fn plan(
 ) -> Result<PlanOutcome> {
     let PlannedFrom { name, meta_root, reading, sessions, etcd, notes } = origin;
     let situation = context.situation(&reading.records)?;
+    if situation.state == State::NoMilvus
+        && let Some(etcd) = &etcd
+    {
+        bail!("{}", context.nothing_here(etcd).await);
+    }
     let course = course_of(context, &situation, operation, target, options);
     let worked = context.work_out(&reading, &situation, options, operation, target);
     let mut refusals = worked.conversion.refusals.clone();
@@ -131,13 +136,13 @@ async fn plan(
     let mut next = if is_resumed { course::next(&situation) } else { next(backup.as_ref(), target) };
     match course {
         Course::Convert => {
-            let mut only_etcd = refusals.is_empty();
+            let is_asked_too_much = !refusals.is_empty();
             if let Some(etcd) = &etcd
                 && let Err(error) = context.check_room_and_rights(etcd, &worked.plan, &reading.records).await
             {
                 refusals.push(format!("{error:#}"));
             }
-            only_etcd &= !refusals.is_empty() && worked.summary.findings.is_empty();
+            let only_etcd_refuses = !refusals.is_empty() && !is_asked_too_much && worked.summary.findings.is_empty();
             // As `run` will be told by the same configuration.
             if etcd.is_some()
                 && context.config.run_with_backup
@@ -149,7 +154,7 @@ async fn plan(
             let problems = !worked.conversion.problems.is_empty() && !options.skip_invalid;
             if problems || !refusals.is_empty() || !worked.summary.findings.is_empty() {
                 ended = Ended::NotOk;
-                next = match only_etcd && !problems {
+                next = match only_etcd_refuses && !problems {
                     true => Next::new(Step::MendEtcd, "mend etcd as named above, then the same again"),
                     false => course::mend(&situation, way_around(problems)),
                 };
@@ -251,9 +256,6 @@ async fn from_etcd(context: &Context) -> Result<PlannedFrom> {
     });
     let notes = notes.collect();
     let reading = context.read_records(&etcd).await?;
-    if !is_milvus(&reading.records) {
-        bail!("{}", context.nothing_here(&etcd).await);
-    }
     let name = format!("etcd at {}", etcd.endpoint());
     let meta_root = context.config.meta_root.to_string();
     Ok(PlannedFrom { name, meta_root, reading, sessions, etcd: Some(etcd), notes })

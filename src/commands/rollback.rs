@@ -150,7 +150,7 @@ impl Restoring<'_> {
         let target = recorded.as_ref().and_then(History::target);
         let situation = context.situation(&reading.records).ok();
         let state = state_of(&backup);
-        self.is_a_way_back(&reading.records, state)?;
+        self.is_a_way_back(recorded.as_ref(), state)?;
         let plan = Plan::of_rollback(&diff, reading.revision);
         let next = match Situation::of(&backup) {
             // What was there before was a mixture already.
@@ -208,7 +208,7 @@ impl Restoring<'_> {
     async fn save_what_is_there(&self, found: &mut BeforeRollback) -> Result<Option<BackupFile>> {
         let context = self.context;
         if let Some(Ok(copy)) = &mut found.reading.copy {
-            copy.name(copy_name(&self.backup.path));
+            copy.writer.name(copy_name(&self.backup.path));
         }
         let layout = found.situation.as_ref().map_or(Found::Mixed, |situation| situation.found);
         let Some(written) = context.finish_copy(self.guard, &mut found.reading, layout).await? else { return Ok(None) };
@@ -253,9 +253,8 @@ impl Restoring<'_> {
 
     /// Another file than the one that is on record is restored only on purpose: it is of another moment, so records that came in between
     /// would be lost, and those that went in between would come back.
-    fn is_on_record(&self, records: &Records) -> Result<()> {
-        let history = records.history().and_then(|value| History::read(value).ok());
-        let Some(recorded) = history.and_then(|history| history.backup) else { return Ok(()) };
+    fn is_on_record(&self, history: Option<&History>) -> Result<()> {
+        let Some(recorded) = history.and_then(|history| history.backup.as_ref()) else { return Ok(()) };
         if recorded.sha256 == record_of(self.backup).sha256 {
             return Ok(());
         }
@@ -272,15 +271,14 @@ impl Restoring<'_> {
 
     /// A backup that was made while Milvus was running is restored only on purpose; or where it is on record as the way back, because
     /// `run` found that it held just what was there with Milvus stopped, or because this goes on with such a rollback.
-    fn is_a_way_back(&self, records: &Records, state: State) -> Result<()> {
-        self.is_on_record(records)?;
+    fn is_a_way_back(&self, history: Option<&History>, state: State) -> Result<()> {
+        self.is_on_record(history)?;
         let expects_21 = self.context.config.source_version.as_ref().is_none_or(has_21_layout);
         let is_migrated = expects_21 && is_migrated(state);
         if !self.backup.while_running && !is_migrated {
             return Ok(());
         }
-        let on_record =
-            records.history().and_then(|value| History::read(value).ok()).and_then(|history| history.backup);
+        let on_record = history.and_then(|history| history.backup.as_ref());
         let found = record_of(self.backup);
         if on_record.is_some_and(|recorded| found.sha256.is_some() && recorded.sha256 == found.sha256) {
             return Ok(());

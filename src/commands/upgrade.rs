@@ -16,7 +16,7 @@ use crate::outcome::migration::finding as finding_in_words;
 use crate::outcome::ran::RunOutcome;
 use crate::outcome::ticket;
 use crate::outcome::upgraded::UpgradeOutcome;
-use crate::outcome::verified::{VerifyOutcome, found as text};
+use crate::outcome::verified::{VerifyOutcome, text_without_next};
 use crate::outcome::{Ended, Next, Step};
 use crate::state::State;
 
@@ -61,8 +61,10 @@ async fn verified(context: &Context, options: &RunOptions, etcd: &Etcd, has_writ
     let as_given = VerifyOptions { conversion: options.conversion.clone(), ..VerifyOptions::default() };
     let found = verify::examine(context, etcd, &as_given, backup, (Vec::new(), None)).await?;
     if !found.consistent {
-        let why =
-            format!("the metadata is migrated, but does not pass verification\n{}", text(&found, context.details));
+        let why = format!(
+            "the metadata is migrated, but does not pass verification\n{}",
+            text_without_next(&found, context.details)
+        );
         return Err(refusal(why, found.header.next));
     }
     let compared = found.comparison.as_ref().map_or_else(String::new, |comparison| {

@@ -10,7 +10,6 @@ use anyhow::{Context as _, Result, bail};
 
 use super::Context;
 use super::backup::write;
-use super::copy_out::Moment;
 use crate::amounts::many;
 use crate::backup::{Backup, Format, folder_of};
 use crate::cli::BackupOptions;
@@ -31,8 +30,7 @@ pub(super) async fn execute(context: &Context, options: &BackupOptions, file: &P
     let (components, _) = components_and_lock(&etcd, &context.root).await?;
     context.say(format!("{} registered; no lock is taken", many(components.len(), "component is", "components are")));
     // Should etcd compact this revision away meanwhile, a later one is just as good.
-    let (written, situation) =
-        write(context, &etcd, file, Moment { revision: None, while_running: true }, options).await?;
+    let (written, situation) = write(context, &etcd, file, true, options).await?;
     context.say_backup(&written);
     // The backup is there, whatever becomes of older ones.
     let removed = options.keep.map(|keep| remove_older(context, file, keep)).unwrap_or_default();

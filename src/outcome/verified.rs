@@ -89,11 +89,11 @@ impl ComparisonOutcome {
 
 /// The outcome for people.
 pub fn text(outcome: &VerifyOutcome, details: bool) -> String {
-    format!("{}\nnext: {}", found(outcome, details), outcome.header.next.text)
+    format!("{}\nnext: {}", text_without_next(outcome, details), outcome.header.next.text)
 }
 
 /// The same without the next step, for who has one of its own.
-pub fn found(outcome: &VerifyOutcome, details: bool) -> String {
+pub fn text_without_next(outcome: &VerifyOutcome, details: bool) -> String {
     let mut text = Text::new(details);
     text.line(&outcome.verdict);
     text.line(format!(

@@ -145,14 +145,17 @@ pub fn family_of(key: &[u8]) -> Family {
         return Family::Tripwire;
     }
     match key.strip_prefix(SNAPSHOTS.as_bytes()) {
-        Some(snapshot) => {
-            let mark = TIMESTAMP_MARK.as_bytes();
-            let end = snapshot.windows(mark.len()).rposition(|window| window == mark).unwrap_or(snapshot.len());
-            row_of(&snapshot[..end]).map(|row| row.family).filter(|family| family.has_snapshots())
-        }
-        None => row_of(key).map(|row| row.family),
+        Some(snapshot) => row_of_snapshot(snapshot),
+        None => row_of(key),
     }
-    .unwrap_or(Family::Other)
+    .map_or(Family::Other, |row| row.family)
+}
+
+/// The row of a snapshot, by what stands before the last `_ts`; none where the family has no snapshots.
+fn row_of_snapshot(snapshot: &[u8]) -> Option<&'static Row> {
+    let mark = TIMESTAMP_MARK.as_bytes();
+    let end = snapshot.windows(mark.len()).rposition(|window| window == mark).unwrap_or(snapshot.len());
+    row_of(&snapshot[..end]).filter(|row| row.has_snapshots)
 }
 
 /// The row of a plain key. Keys come in order, so it is nearly always the row of the one before.
@@ -241,7 +244,7 @@ fn not_utf8(key: &[u8]) -> Result<Key, KeyError> {
         return Ok(Family::Session.key([]));
     }
     let row = match key.strip_prefix(SNAPSHOTS.as_bytes()) {
-        Some(plain) => row_of(plain).filter(|row| row.has_snapshots),
+        Some(snapshot) => row_of_snapshot(snapshot),
         None => row_of(key),
     };
     match row {

@@ -79,6 +79,7 @@ fn keys_of_a_known_family_in_another_form_are_errors_with_their_layout() {
         (b"snapshots/root-coord/collection/1_ts", Side::Both),
         (b"snapshots/root-coord/collection/1_ts-5", Side::Both),
         (b"snapshots/root-coord/collection-alias/my_tshirts", Side::Source),
+        (b"snapshots/root-coord/dd-operation_ts47\xff", Side::Source),
         (b"segment-index/1/2/3", Side::Target),
         (b"datacoord-meta/s/1/2/x", Side::Both),
         (b"datacoord-meta/binlog/1", Side::Target),

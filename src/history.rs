@@ -4,6 +4,7 @@
 //! Milvus that was started first, or another tool's work, and each wants something else. `run`, `repair` and `rollback` write this
 //! key in their first transaction and at their end; every transaction in between depends on its value.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
@@ -116,7 +117,7 @@ impl Choices {
             ("--rename-alias", &self.rename_alias),
             ("--rename-partition", &self.rename_partition),
         ] {
-            flags.extend(values.iter().map(|value| format!("{flag} '{}'", value.replace('\'', r"'\''"))));
+            flags.extend(values.iter().map(|value| format!("{flag} {}", as_argument(value))));
         }
         flags.join(" ")
     }
@@ -135,7 +136,7 @@ impl fmt::Display for BackupRecord {
 /// The backup that is the way back, or that is restored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BackupRecord {
-    /// Where the file was, as seen by the tool.
+    /// Where the file was, as seen by the tool: the whole path, for the next command may run in another folder.
     pub file: String,
     /// SHA-256 of the data in it, in hexadecimal digits; none for a file of the original tool.
     pub sha256: Option<String>,
@@ -197,7 +198,7 @@ impl History {
             started: now(),
             ended: None,
             backup: None,
-            host: gethostname::gethostname().to_string_lossy().into_owned(),
+            host: this_host(),
         }
     }
 
@@ -236,7 +237,7 @@ impl History {
         let mut command = format!("`{}", self.operation.command());
         match self.operation {
             Operation::Rollback => {
-                let file = self.backup.as_ref().map_or("FILE", |backup| &backup.file);
+                let file = self.backup.as_ref().map_or("FILE".into(), |backup| as_argument(&backup.file));
                 command.push_str(&format!(" --backup-file {file}"));
                 if self.options.rebuild_handed_over {
                     command.push_str(" --rebuild-handed-over");
@@ -263,10 +264,21 @@ impl History {
     /// The command line that goes back.
     pub fn way_back(&self) -> String {
         match &self.backup {
-            Some(backup) => format!("`rollback --backup-file {}`", backup.file),
+            Some(backup) => format!("`rollback --backup-file {}`", as_argument(&backup.file)),
             None => "`rollback` with the backup made before".to_owned(),
         }
     }
+}
+
+/// The name of this machine.
+pub fn this_host() -> String {
+    gethostname::gethostname().to_string_lossy().into_owned()
+}
+
+/// A value as it is typed in a shell.
+pub fn as_argument(value: &str) -> Cow<'_, str> {
+    // Nothing can be typed that holds a zero byte; no path and no argument has one.
+    shlex::try_quote(value).unwrap_or(Cow::Borrowed(value))
 }
 
 fn now() -> String {

@@ -12,6 +12,7 @@ use crate::cli::BackupOptions;
 use crate::course;
 use crate::etcd::Etcd;
 use crate::exit::Exit;
+use crate::history::as_argument;
 use crate::outcome::backed_up::{BackupFile, BackupOutcome};
 use crate::outcome::failed::Failure;
 use crate::outcome::{Ended, Next, Step};
@@ -42,7 +43,7 @@ pub(super) async fn execute(context: &Context, options: &BackupOptions) -> Resul
             Step::Run,
             format!(
                 "migrate with `run`; to go back, `rollback --backup-file {}`. Keep a copy of the file elsewhere",
-                file.display()
+                as_argument(&file.to_string_lossy())
             ),
         ),
         _ => course::next(&situation),

@@ -133,7 +133,11 @@ async fn plan(
     let backup = etcd.as_ref().and_then(|_| context.configured_backup(&reading, history));
     // What was interrupted is finished as it was begun: `backup` would refuse, and 2.1 cannot be started any more.
     let is_resumed = course::is_interrupted(situation.state);
-    let mut next = if is_resumed { course::next(&situation) } else { next(backup.as_ref(), target) };
+    let mut next = if is_resumed {
+        course::next(&situation)
+    } else {
+        next(backup.as_ref().filter(|_| sessions.is_empty()), target)
+    };
     match course {
         Course::Convert => {
             let is_asked_too_much = !refusals.is_empty();
@@ -219,11 +223,12 @@ fn way_around(problems: bool) -> &'static str {
 }
 
 fn next(backup: Option<&ConfiguredBackup>, target: &Version) -> Next {
-    let step = format!(
-        "flush all collections, stop Milvus, `backup`, then `run`; afterwards `verify`, then start Milvus {target}"
-    );
-    let has_backup = backup.is_some_and(|backup| backup.is_way_back);
-    Next::new(if has_backup { Step::Run } else { Step::Backup }, step)
+    let afterwards = format!("afterwards `verify`, then start Milvus {target}");
+    match backup {
+        // It holds just what is here: Milvus has been stopped, or is to be left as it is.
+        Some(backup) if backup.is_way_back => Next::new(Step::Run, format!("`run`, the backup is made; {afterwards}")),
+        _ => Next::new(Step::Backup, format!("flush all collections, stop Milvus, `backup`, then `run`; {afterwards}")),
+    }
 }
 
 /// What a person has to do that metadata cannot.

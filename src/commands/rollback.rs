@@ -266,7 +266,7 @@ impl Restoring<'_> {
         }
         let next = "give the one on record with --backup-file (one that was moved aside has a number behind its name; `inspect` tells the \
                     SHA-256 of each); or, if just this one is meant, --other-backup";
-        Err(refusal(format!("{what}. Nothing was written"), Next::new(Step::Correct, next)))
+        Err(refusal(what, Next::new(Step::Correct, next)))
     }
 
     /// A backup that was made while Milvus was running is restored only on purpose; or where it is on record as the way back, because

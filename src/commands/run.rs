@@ -10,7 +10,7 @@ use semver::Version;
 
 use super::metadata::Reading;
 use super::read_back::{ReadBack, cuts};
-use super::way_back::record_of;
+use super::way_back::{record_of, whole_path};
 use super::work_out::Worked;
 use super::{Context, course_of, describe, interrupted, log_changes, next_of, refusal, take};
 use crate::amounts::{bytes, thousands};
@@ -380,7 +380,7 @@ impl Migration<'_> {
         };
         self.context.say_backup(&written);
         let record = BackupRecord {
-            file: written.path.display().to_string(),
+            file: whole_path(&written.path),
             sha256: Some(written.manifest.stream_sha256.clone()),
             revision: Some(reading.revision),
             cluster_id: Some(written.manifest.etcd_cluster_id.clone()),

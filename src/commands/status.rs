@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::Context;
 use super::roots::meta_roots;
+use super::way_back::find_it_first;
 use crate::amounts::many;
 use crate::course;
 use crate::etcd::members::{MemberHealth, Members};
@@ -71,13 +72,7 @@ fn next(backup: Option<&ConfiguredBackup>, situation: &Situation, sessions: &[Se
                 None => Next::new(Step::Backup, format!("look first with `plan`; {stop}`backup`, then `run`")),
             }
         }
-        State::Migrated if sessions.is_empty() && is_way_back_lost(backup, situation) => Next::new(
-            next.code,
-            format!(
-                "find the backup that is on record before the new Milvus is started: it is the way back. Then {}",
-                next.text
-            ),
-        ),
+        State::Migrated if sessions.is_empty() && is_way_back_lost(backup, situation) => find_it_first(&next),
         State::RunInterrupted | State::RepairInterrupted | State::RollbackInterrupted if !sessions.is_empty() => {
             Next::new(Step::StopMilvus, format!("{}{}", stop_first(sessions), next.text))
         }

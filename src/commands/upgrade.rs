@@ -9,15 +9,14 @@ use crate::amounts::thousands;
 use crate::cli::{RunOptions, VerifyOptions};
 use crate::etcd::Etcd;
 use crate::exit::Exit;
-use crate::garbage;
 use crate::history::Operation;
+use crate::outcome::Ended;
 use crate::outcome::failed::Failure;
 use crate::outcome::migration::finding as finding_in_words;
 use crate::outcome::ran::RunOutcome;
 use crate::outcome::ticket;
 use crate::outcome::upgraded::UpgradeOutcome;
 use crate::outcome::verified::{VerifyOutcome, text_without_next};
-use crate::outcome::{Ended, Next, Step};
 use crate::state::State;
 
 /// How long to wait for the last component where nobody says: a grace period of some minutes, and the lease of its session.
@@ -42,9 +41,8 @@ pub(super) async fn execute(context: &Context, options: &RunOptions) -> Result<E
         outcome.run.header.next = next_of(failure);
         context.report(|surroundings| ticket::of_run(&outcome.run, Some(failure), surroundings));
     })?;
-    if outcome.verification.is_some() {
-        let next = format!("start Milvus {target}; {}", garbage::in_a_sentence(&target));
-        outcome.run.header.next = Next::new(Step::StartNew, next);
+    if let Some(found) = &outcome.verification {
+        outcome.run.header.next = found.header.next.clone();
     }
     context.say(format!("next: {}", outcome.run.header.next.text));
     context.report(|surroundings| ticket::of_run(&outcome.run, None, surroundings));

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, anyhow};
 use bytes::Bytes;
 use semver::Version;
 
+use super::way_back::find_it_first;
 use super::{Context, describe};
 use crate::amounts::many;
 use crate::backup::Backup;
@@ -75,7 +76,7 @@ pub(super) async fn examine(
     if situation.state == State::NoMilvus {
         context.console.warn(&context.nothing_here(etcd).await);
     }
-    let target = situation.history.as_ref().and_then(super::super::history::History::target);
+    let target = situation.history.as_ref().and_then(History::target);
     let target = target.or_else(|| context.config.target_version.clone());
     let layout = target.as_ref().map(Layout::of);
     let checked = check::check(all.iter().map(|(key, value)| (key, value)), layout);
@@ -83,7 +84,11 @@ pub(super) async fn examine(
     let conversion = conversion_of(options, situation.history.as_ref());
     let expected = backup.map(|backup| work_out(&conversion, kept_newer, backup, target.as_ref())).transpose()?;
     let comparison = expected.map(|expected| compared(expected, &all));
-    Ok(judge(context, &situation, target.as_ref(), checked, comparison, at_work, revision))
+    let mut outcome = judge(context, &situation, target.as_ref(), checked, comparison, at_work, revision);
+    if outcome.header.next.code == Step::StartNew && context.is_way_back_away(situation.history.as_ref()) {
+        outcome.header.next = find_it_first(&outcome.header.next);
+    }
+    Ok(outcome)
 }
 
 fn judge(
@@ -134,10 +139,7 @@ fn judge(
             Step::Rollback,
             format!(
                 "look at each finding; if Milvus has not been started on it, go back with {} and run again",
-                situation
-                    .history
-                    .as_ref()
-                    .map_or_else(|| "`rollback`".into(), super::super::history::History::way_back)
+                situation.history.as_ref().map_or_else(|| "`rollback`".into(), History::way_back)
             ),
         ),
     };

@@ -1,6 +1,6 @@
 //! Whether a backup file is THE way back: sound, of this etcd and meta root, and holding just what is in etcd now.
 
-use std::path::Path;
+use std::path::{self, Path};
 
 use anyhow::{Result, bail};
 use semver::Version;
@@ -15,7 +15,7 @@ use crate::backup::content::Content;
 use crate::backup::{Backup, Format};
 use crate::etcd::Etcd;
 use crate::garbage::{self, Keeping, KeepingFound};
-use crate::history::{BackupRecord, History};
+use crate::history::{BackupRecord, History, this_host};
 use crate::outcome::going_back::WayBack;
 use crate::outcome::surveyed::ConfiguredBackup;
 use crate::outcome::{Next, Step};
@@ -138,6 +138,17 @@ impl Context {
         Some(ConfiguredBackup { path: file.display().to_string(), is_way_back, text })
     }
 
+    /// Whether the backup on record is not where it is looked for: where it is configured, or else where this very machine put it.
+    pub(super) fn is_way_back_away(&self, history: Option<&History>) -> bool {
+        let Some((history, recorded)) = history.and_then(|history| Some((history, history.backup.as_ref()?))) else {
+            return false;
+        };
+        match &self.config.backup_file {
+            Some(file) => !file.exists(),
+            None => history.host == this_host() && !Path::new(&recorded.file).exists(),
+        }
+    }
+
     fn judge_backup(&self, file: &Path, reading: &Reading, history: Option<&History>) -> (bool, String) {
         let shown = file.display();
         if !file.exists() {
@@ -202,9 +213,21 @@ pub(super) fn seconds_since(time: &str) -> Option<u64> {
     u64::try_from((OffsetDateTime::now_utc() - then).whole_seconds()).ok()
 }
 
+/// Before the new Milvus is started, the way back is to be found again.
+pub(super) fn find_it_first(next: &Next) -> Next {
+    let first = "find the backup that is on record before the new Milvus is started: it is the way back. Then";
+    Next::new(next.code, format!("{first} {}", next.text))
+}
+
+/// The path of a file from the top, for whoever comes later and works in another folder.
+pub(super) fn whole_path(file: &Path) -> String {
+    // Where the working folder is gone, the path as it was given is all there is.
+    path::absolute(file).unwrap_or_else(|_| file.to_owned()).display().to_string()
+}
+
 /// What goes into the history key.
 pub(super) fn record_of(backup: &Backup) -> BackupRecord {
-    let file = backup.path.display().to_string();
+    let file = whole_path(&backup.path);
     match &backup.format {
         Format::Ours(manifest) => BackupRecord {
             file,

@@ -15,6 +15,7 @@ use crate::backup::{Backup, Format, folder_of};
 use crate::cli::BackupOptions;
 use crate::exit::Exit;
 use crate::guard::components_and_lock;
+use crate::history::as_argument;
 use crate::outcome::backed_up::{BackupFile, BackupOutcome};
 use crate::outcome::failed::Failure;
 use crate::outcome::{Ended, Next, Step};
@@ -38,7 +39,7 @@ pub(super) async fn execute(context: &Context, options: &BackupOptions, file: &P
         Step::Nothing,
         format!(
             "rehearse with `plan --from-backup {}`. This is no way back: before `run`, stop Milvus and make another with `backup`",
-            file.display()
+            as_argument(&file.to_string_lossy())
         ),
     );
     context.say(format!("next: {}", next.text));

@@ -96,6 +96,11 @@ pub fn text(outcome: &StatusOutcome, details: bool) -> String {
     if let Some(backup) = &outcome.backup {
         text.line(format!("backup: {}", backup.text));
     }
+    if let Some((history, backup)) =
+        outcome.history.as_ref().and_then(|history| Some((history, history.backup.as_ref()?)))
+    {
+        text.line(format!("backup on record: {backup}, as seen on {}", history.host));
+    }
     text.line(format!("next: {}", outcome.header.next.text));
     text.finish()
 }

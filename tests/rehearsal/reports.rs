@@ -61,7 +61,7 @@ fn plan_run_and_verify_write_what_a_ticket_wants(version: Version) {
     assert!(!plan.contains("of yesterday"), "{plan}");
 
     says(&tool, &["run", "--with-backup", "--report=run.md"], 0);
-    let way_back = "- `rollback --backup-file migration.bak`";
+    let way_back = &format!("- `rollback --backup-file {}`", tool.backup_file().display());
     assert_has(
         &report(&tool, "run.md"),
         &[

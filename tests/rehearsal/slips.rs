@@ -143,10 +143,10 @@ fn another_backup_than_the_one_on_record_is_restored_only_on_purpose(version: Ve
     says(&tool, &["run", "--with-backup"], 0);
     let migrated = etcd.dump();
     let refused = says(&tool, &["rollback", "--backup-file", "older.bak"], 1);
-    assert!(
-        refused.contains("older.bak is not the backup that is on record, which is migration.bak (SHA-256"),
-        "{refused}"
-    );
+    let recorded = tool.backup_file();
+    let which = format!("older.bak is not the backup that is on record, which is {} (SHA-256", recorded.display());
+    assert!(refused.contains(&which), "{refused}");
+    assert_eq!(refused.matches("Nothing was written").count(), 1, "{refused}");
     assert!(refused.contains("--other-backup"), "{refused}");
     assert_eq!(etcd.dump(), migrated, "nothing was written");
     says(&tool, &["rollback", "--backup-file", "older.bak", "--other-backup"], 0);
@@ -224,7 +224,10 @@ fn options_that_come_too_late_are_refused(version: Version) {
     for command in ["run", "plan"] {
         let late = says(&tool, &[&[command][..], &rename].concat(), 1);
         assert!(late.contains("this was migrated already, without --rename-alias 'a_$pecial=a__pecial'"), "{late}");
-        assert!(late.contains("go back with `rollback --backup-file migration.bak`"), "{late}");
+        assert!(
+            late.contains(&format!("go back with `rollback --backup-file {}`", tool.backup_file().display())),
+            "{late}"
+        );
         assert!(!late.contains("there is no alias"), "{late}");
     }
     assert_eq!(etcd.dump(), migrated);
@@ -251,11 +254,22 @@ fn status_counts_a_backup_only_if_it_fits(version: Version) {
     fs::rename(tool.dir().join("migration.bak"), tool.dir().join("elsewhere")).unwrap();
     let lost = says(&tool, &["status"], 0);
     for words in [
-        "migration.bak is NOT THERE; the way back on record is migration.bak (SHA-256 of the data ",
+        "migration.bak is NOT THERE; the way back on record is /",
+        "migration.bak (SHA-256 of the data ",
         "next: find the backup that is on record before the new Milvus is started",
     ] {
         assert!(lost.contains(words), "{words}: {lost}");
     }
+    let verified = says(&tool, &["verify"], 0);
+    assert!(
+        verified.contains("next: find the backup that is on record before the new Milvus is started"),
+        "{verified}"
+    );
+    let migrated = says(&tool, &["upgrade"], 0);
+    assert!(
+        migrated.contains("next: find the backup that is on record before the new Milvus is started"),
+        "{migrated}"
+    );
     let refused = says(&tool, &["rollback"], 1);
     assert!(refused.contains("`status` names the backup that is on record"), "{refused}");
 }

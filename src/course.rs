@@ -29,9 +29,12 @@ pub fn of_run(situation: &Situation, source: Option<&Version>, target: &Version,
         (State::RunInterrupted, Some(history)) => of_interrupted(history, target, choices),
         (State::Migrated, Some(history)) => of_migrated(situation, history, target, choices),
         (State::Ready, _) => match source.filter(|source| !has_21_layout(source)) {
-            Some(source) => refuse(format!(
-                "the source version is {source}, but what is here is metadata of Milvus 2.1: it has not been migrated"
-            )),
+            Some(source) => Course::Refuse(
+                format!(
+                    "the source version is {source}, but what is here is metadata of Milvus 2.1: it has not been migrated"
+                ),
+                correct_source(situation),
+            ),
             None => Course::Convert,
         },
         (State::NothingToMigrate, _) => Course::Nothing("no collections: nothing to migrate".into(), next(situation)),
@@ -63,7 +66,18 @@ fn of_one_layout(situation: &Situation, source: &Version, target: &Version) -> C
         "the source version is {source}, whose layout is that of {target} already, but what is here is something else: {}",
         situation.headline()
     );
-    Course::Refuse(why, next(situation))
+    Course::Refuse(why, correct_source(situation))
+}
+
+/// The way on where what is here is not of the source version that was given.
+fn correct_source(situation: &Situation) -> Next {
+    match situation.state {
+        State::Ready => Next::new(
+            Step::Correct,
+            "correct the source version (--source-version, config.sourceVersion): it is the 2.1 that ran here; then the same again",
+        ),
+        _ => next(situation),
+    }
 }
 
 /// What `repair` does.

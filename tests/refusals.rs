@@ -218,7 +218,15 @@ fn a_target_of_the_same_layout_needs_nothing_if_that_layout_is_here() {
         }
         // "Nothing to do" would have had 2.4.23 started on metadata of 2.1.
         let refused = said(&call(command, "2.2.0", "2.4.23").code(1));
-        assert_says(&refused, &["the source version is 2.2.0", "what is here is something else", "not migrated yet"]);
+        assert_says(
+            &refused,
+            &[
+                "the source version is 2.2.0",
+                "what is here is something else",
+                "not migrated yet",
+                "next: correct the source version",
+            ],
+        );
     }
     // The next step is not that of metadata that is to be migrated.
     for command in ["plan", "run", "upgrade"] {

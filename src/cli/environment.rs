@@ -8,8 +8,10 @@ use clap::{Args, Command};
 use super::Common;
 use crate::config::{PASSWORD_VARIABLE, SECRET_VARIABLE, advice_on_unknown};
 
-/// What all our variables begin with, `ETCD_ENDPOINTS` aside.
+/// What all our variables begin with, [`ENDPOINTS_VARIABLE`] aside.
 const PREFIX: &str = "META_MIGRATION_";
+/// As in Milvus.
+const ENDPOINTS_VARIABLE: &str = "ETCD_ENDPOINTS";
 /// Which log lines are written, in the language of tracing's `EnvFilter`; for whoever looks for a fault in the tool.
 const LOG_VARIABLE: &str = "META_MIGRATION_LOG";
 /// Tells the scripts of this repository which program to try. The program itself overlooks it.
@@ -26,11 +28,12 @@ pub(super) fn refuse_unknown(variables: impl IntoIterator<Item = (OsString, OsSt
         let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
         let is_ours = name.starts_with(PREFIX) && !is_of_kubernetes(&name, &value);
         if is_ours && name != SCRIPTS_VARIABLE && !known.contains(&&*name) {
-            bail!(
-                "the environment variable {} is not known, so it would do nothing: {}",
-                name.escape_debug(),
-                advice_on_unknown(&name, &known)
-            );
+            // The one of ours that begins otherwise: Milvus's own name for it.
+            let advice = match name.contains("ENDPOINT") {
+                true => format!("did you mean {ENDPOINTS_VARIABLE}? Correct it or take it out"),
+                false => advice_on_unknown(&name, &known),
+            };
+            bail!("the environment variable {} is not known, so it would do nothing: {advice}", name.escape_debug());
         }
     }
     Ok(())
@@ -98,6 +101,8 @@ mod tests {
             ("META_MIGRATION_ROOTPATH", "META_MIGRATION_ROOT_PATH?"),
             ("META_MIGRATION_PASSWORD", "META_MIGRATION_ETCD_PASSWORD?"),
             ("META_MIGRATION_SOURCE_VERSOIN", "META_MIGRATION_SOURCE_VERSION?"),
+            ("META_MIGRATION_ENDPOINTS", " ETCD_ENDPOINTS?"),
+            ("META_MIGRATION_ETCD_ENDPOINT", " ETCD_ENDPOINTS?"),
             ("META_MIGRATION_", "known are META_MIGRATION_CONFIG, "),
         ] {
             let error = refusal(name, "x").unwrap_or_else(|| panic!("{name} is taken"));

@@ -33,8 +33,9 @@ pub(super) async fn execute(context: &Context) -> Result<Exit, Failure> {
     let members = members.ok();
     let first = first_of_all(lock.as_ref(), alarms.as_deref().unwrap_or_default(), members.as_ref());
     let backup = context.configured_backup(&reading, situation.history.as_ref());
+    let is_away = context.is_way_back_away(situation.history.as_ref()) || is_way_back_lost(backup.as_ref(), &situation);
     let next = first.unwrap_or_else(|| {
-        let next = next(backup.as_ref(), &situation, &sessions);
+        let next = next(backup.as_ref(), is_away, &situation, &sessions);
         match members.as_ref().and_then(without_members) {
             Some(first) => Next::new(next.code, format!("{first}; {}", next.text)),
             None => next,
@@ -62,7 +63,12 @@ pub(super) async fn execute(context: &Context) -> Result<Exit, Failure> {
 }
 
 /// The next sensible step.
-fn next(backup: Option<&ConfiguredBackup>, situation: &Situation, sessions: &[Session]) -> Next {
+fn next(
+    backup: Option<&ConfiguredBackup>,
+    is_way_back_away: bool,
+    situation: &Situation,
+    sessions: &[Session],
+) -> Next {
     let next = course::next(situation);
     match situation.state {
         State::Ready => {
@@ -72,7 +78,7 @@ fn next(backup: Option<&ConfiguredBackup>, situation: &Situation, sessions: &[Se
                 None => Next::new(Step::Backup, format!("look first with `plan`; {stop}`backup`, then `run`")),
             }
         }
-        State::Migrated if sessions.is_empty() && is_way_back_lost(backup, situation) => find_it_first(&next),
+        State::Migrated if sessions.is_empty() && is_way_back_away => find_it_first(&next),
         State::RunInterrupted | State::RepairInterrupted | State::RollbackInterrupted if !sessions.is_empty() => {
             Next::new(Step::StopMilvus, format!("{}{}", stop_first(sessions), next.text))
         }

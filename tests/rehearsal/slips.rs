@@ -246,7 +246,11 @@ fn status_counts_a_backup_only_if_it_fits(version: Version) {
     says(&tool, &["backup"], 0);
     let fits = says(&tool, &["status"], 0);
     assert!(fits.contains("next: look first with `plan`; `run`"), "{fits}");
+    let planned = says(&tool, &["plan"], 0);
+    assert!(planned.contains("next: `run`, the backup is made; afterwards `verify`"), "{planned}");
     etcd.put("by-dev/meta/queryCoord-unknown", "later");
+    let planned = says(&tool, &["plan"], 0);
+    assert!(planned.contains("next: flush all collections, stop Milvus, `backup`, then `run`"), "{planned}");
     let outdated = says(&tool, &["status"], 0);
     assert!(outdated.contains("does NOT hold what is here now"), "{outdated}");
     assert!(outdated.contains("next: look first with `plan`; `backup`, then `run`"), "{outdated}");
@@ -260,6 +264,10 @@ fn status_counts_a_backup_only_if_it_fits(version: Version) {
     ] {
         assert!(lost.contains(words), "{words}: {lost}");
     }
+    // Where no file is configured, it is looked for where it was written.
+    let elsewhere = Tool::configured(&format!("etcd: {{ endpoints: ['{}'] }}", etcd.endpoint()));
+    let looked_for = says(&elsewhere, &["status"], 0);
+    assert!(looked_for.contains("next: find the backup that is on record"), "{looked_for}");
     let verified = says(&tool, &["verify"], 0);
     assert!(
         verified.contains("next: find the backup that is on record before the new Milvus is started"),

@@ -15,7 +15,7 @@ from records import DROPPED, FLUSHING, SEALED, SEGMENTS, in_state, pairs_of, pos
 from server_config import HASTY_SOURCE, LESS_BUFFER, SMALL_BUFFER
 from servers import TOOLS, ServerError, copy_site, run_client, wait_for
 from topology import Around, Server
-from settings import CLUSTER, SMALL
+from settings import CLUSTER, LOG, SMALL
 from versions import SOURCE
 
 from cluster.killed import kill_part_by_part
@@ -44,7 +44,8 @@ def fingerprint(names: tuple[str, ...]) -> str:
 
 def source_data(kept: Path, again: bool) -> tuple[Path, dict[str, Any]]:
     """The site with the data of 2.1.0, stopped, and what 2.1.0 says of them."""
-    kind = f"{SOURCE}{'-cluster' if CLUSTER else ''}{'-small' if SMALL else ''}"
+    cluster = f"-cluster{'' if LOG == 'kafka' else f'-{LOG}'}" if CLUSTER else ""
+    kind = f"{SOURCE}{cluster}{'-small' if SMALL else ''}"
     site = kept / f"{kind}-{fingerprint(MAKERS)}"
     observed = kept / f"{kind}-observed-{fingerprint(MAKERS + OBSERVERS)}.json"
     if again:

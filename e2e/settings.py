@@ -7,6 +7,8 @@ SMALL = bool(os.environ.get("E2E_SMALL"))
 """Few and young collections, compared only."""
 CLUSTER = bool(os.environ.get("E2E_CLUSTER"))
 """A process for each component, instead of one server."""
+LOG = os.environ.get("E2E_LOG") or "kafka"
+"""The message log of a cluster: kafka or pulsar."""
 
 NOT_IN_A_CLUSTER = (
     "c_bare", "c_reindexed", "c_index_dropped", "_underscore", "c_" + "x" * 253, "c_partition_dropped", "c_deletes_log",

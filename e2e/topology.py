@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from servers import Etcd, Milvus
-from settings import CLUSTER
+from settings import CLUSTER, LOG
 
 Around: Any
 """What has to run beside Milvus, for one site; ended by `with`."""
@@ -15,7 +15,7 @@ if CLUSTER:
     from cluster.around import Around
     from cluster.parts import Cluster as Server
     STORAGE = "minio/milvus-bucket"
-    LOG_FOLDERS = ("kafka",)
+    LOG_FOLDERS = (LOG,)
 else:
     Around, Server = Etcd, Milvus
     STORAGE = "storage"

@@ -1,5 +1,6 @@
 """The way of one newer version: migration, use, restart, rollback."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,9 @@ def keys_of(collection: int) -> list[str]:
 
 
 def files_of(site: Path, collection: int) -> list[Path]:
-    return [path for path in storage(site).rglob(f"*_log/{collection}/**/*") if path.is_file()]
+    """Folders go while one looks: os.walk passes over those that are gone."""
+    return [Path(folder) / name for folder, _, names in os.walk(storage(site)) if f"_log/{collection}/" in f"{folder}/"
+            for name in names]
 
 
 def drops_are_collected(target: Target, before: Path, observed: dict[str, Any]) -> dict[str, str]:

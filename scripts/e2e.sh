@@ -8,8 +8,8 @@
 #                                     cluster: released and loaded, restarted, rolled back)
 #   ./scripts/e2e.sh --way-back …     instead: until when there is a way back, with and without the settings that keep it
 #   ./scripts/e2e.sh --cluster …      with a cluster: a process for each component, two of each kind of worker but index
-#                                     nodes, Kafka, MinIO (docs/clusters.md). Needs gcc, a JDK 17, Maven and Go
-#                                     --log kafka names the message log; there is no other one yet
+#                                     nodes, Kafka or Pulsar, MinIO (docs/clusters.md). Needs gcc, a JDK 17, Maven and Go
+#                                     --log kafka or --log pulsar names the message log (kafka if it is not said)
 #   ./scripts/e2e.sh --cluster --retention …   instead: Kafka's retention has taken the beginning of the message log
 #   ./scripts/e2e.sh --cluster --faults …      instead: etcd and Milvus disturb the tool while it works
 #   ./scripts/e2e.sh --update-docs …  also write the result into docs/compatibility.md
@@ -38,7 +38,7 @@ versions=()
 log=
 for argument in "$@"; do
     if [ "$log" = next ]; then
-        [ "$argument" = kafka ] || fail "--log $argument: a cluster runs on kafka here, nothing else has been made to run"
+        [[ $argument = kafka || $argument = pulsar ]] || fail "--log $argument: a cluster runs on kafka or pulsar here"
         log=$argument
         continue
     fi
@@ -54,7 +54,12 @@ for argument in "$@"; do
         *) fail "unknown argument '$argument': known are versions of 2.2 and 2.3, --small, --cluster, --retention, --faults, --way-back, --again and --update-docs" ;;
     esac
 done
-[ "$log" != next ] || fail "--log wants the name of a message log: kafka"
+[ "$log" != next ] || fail "--log wants the name of a message log: kafka or pulsar"
+if [ "$log" = pulsar ]; then
+    [ -n "${E2E_CLUSTER:-}" ] || fail "--log goes with --cluster only"
+    [ "$way" != retention ] || fail "--retention is made for kafka"
+    export E2E_LOG=pulsar
+fi
 if [ ${#versions[@]} -eq 0 ]; then
     versions=("${TARGETS[@]}")
 fi

@@ -1,4 +1,4 @@
-"""What a cluster needs around it: etcd, MinIO, Kafka, with their data in folders of the site."""
+"""What a cluster needs around it: etcd, MinIO, Kafka or Pulsar, with their data in folders of the site."""
 
 import os
 import socket
@@ -7,8 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from servers import TOOLS, Etcd, Process, ServerError, answers
+from settings import LOG
 
 from cluster.cluster_config import KAFKA
+from cluster.pulsar import Pulsar
 
 HERE = Path(__file__).parent
 HOME = TOOLS / "cluster"
@@ -105,7 +107,7 @@ class Around:
         with ExitStack() as stack:
             stack.enter_context(Etcd(site))
             stack.enter_context(Minio(site))
-            self.kafka = stack.enter_context(Kafka(site))
+            self.log = stack.enter_context(Pulsar(site) if LOG == "pulsar" else Kafka(site))
             self.stack = stack.pop_all()
 
     def __enter__(self) -> "Around":

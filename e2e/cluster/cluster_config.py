@@ -3,13 +3,15 @@
 import re
 from pathlib import Path
 
+from settings import LOG
 from server_config import CALM, MANY_LOADS, PORTS, fill_placeholders, set_values
 from versions import Version
 
 ADDRESS = "10.99.0.1"
 """Where components find each other."""
 KAFKA = "127.0.0.1:9092"
-OTHER_LOGS = ("pulsar", "kafka", "rocksmq", "natsmq")
+PULSAR_PORT = 6650
+LOGS = ("pulsar", "kafka", "rocksmq", "natsmq")
 LOCAL_STORAGE = "/var/lib/milvus/data/"
 BUCKET = "milvus-bucket"
 COORDINATORS = ("rootCoord", "dataCoord", "indexCoord", "queryCoord")
@@ -33,7 +35,7 @@ OLD = {
     "rootCoord.dmlChannelNum": "16",
 }
 LATER = CALM | {
-    "mq.type": "kafka",
+    "mq.type": LOG,
     "log.stdout": "true",
     # What is deleted gets to the segments within seconds: a change of each of them.
     "dataNode.segment.syncPeriod": "10",
@@ -68,7 +70,7 @@ def configuration(version: Version, home: Path, port_of: tuple[str, int], settin
         text, values = fill_placeholders((home / "config.yaml.template").read_text(), PORTS), COMMON | LATER
         if version.limits_loads:
             values |= MANY_LOADS
-    for name in OTHER_LOGS:
+    for name in LOGS:
         text = without_section(text, name)
     of_consumer = {name.removeprefix("kafka.consumer."): value for name, value in settings.items()
                    if name.startswith("kafka.consumer.")}
@@ -78,10 +80,21 @@ def configuration(version: Version, home: Path, port_of: tuple[str, int], settin
     for name in COORDINATORS:
         text = with_line(text, name, f"address: {ADDRESS}")
     text = with_line(text, section, f"port: {port}")
-    kafka = [f"kafka:\n  brokerList: {KAFKA}\n"]
+    return text + "\n" + (of_pulsar() if LOG == "pulsar" else of_kafka(of_consumer))
+
+
+def of_kafka(of_consumer: dict[str, str]) -> str:
+    lines = ["kafka:", f"  brokerList: {KAFKA}"]
     if of_consumer:
-        kafka += ["  consumer:\n", *(f"    {name}: {value}\n" for name, value in of_consumer.items())]
-    return text + "\n" + "".join(kafka)
+        lines += ["  consumer:", *(f"    {name}: {value}" for name, value in of_consumer.items())]
+    return "\n".join(lines) + "\n"
+
+
+def of_pulsar() -> str:
+    """Without a proxy before the broker."""
+    values = {"address": "127.0.0.1", "port": PULSAR_PORT, "webport": 8080, "maxMessageSize": 5242880, "tenant": "public",
+              "namespace": "default", "requestTimeout": 60}
+    return "".join(["pulsar:\n", *(f"  {name}: {value}\n" for name, value in values.items())])
 
 
 def with_line(text: str, section: str, line: str) -> str:

@@ -26,13 +26,13 @@ def make(site: Path) -> None:
     with Around(site) as around:
         with Cluster(SOURCE, site) as cluster:
             channels = json.loads(run_client(cluster, "retained.py", "first").splitlines()[-1])
-            ends["flush"] = around.kafka.ends("by-dev-rootcoord-dml")
+            ends["flush"] = around.log.ends("by-dev-rootcoord-dml")
             run_client(cluster, "retained.py", "flush")
-            ends["second"] = around.kafka.ends("by-dev-rootcoord-dml")
+            ends["second"] = around.log.ends("by-dev-rootcoord-dml")
             run_client(cluster, "retained.py", "second")
-            ends["third"] = around.kafka.ends("by-dev-rootcoord-dml")
+            ends["third"] = around.log.ends("by-dev-rootcoord-dml")
             run_client(cluster, "retained.py", "third")
-        cut(around.kafka, channels, ends)
+        cut(around.log, channels, ends)
     (site / "made").touch()
 
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Gets what a cluster needs beyond e2e/setup.sh into .tools/cluster: a launcher for the roles of Milvus 2.1.0, Kafka
-# from Maven Central, MinIO as a Go module, and the executables of Milvus 2.2 that are named, mended for S3 storage.
+# (with E2E_LOG=pulsar: Pulsar, too) from Maven Central, MinIO as a Go module, and the executables of Milvus 2.2 that are
+# named, mended for S3 storage.
 # Needs gcc, Java 17 with Maven, Go. What is there already stays.
 set -euo pipefail
 
@@ -30,6 +31,11 @@ if [ ! -e "$TOOLS/kafka/complete" ]; then
     say "installing Kafka into .tools/cluster/kafka"
     mvn -q -B -f e2e/cluster/kafka-pom.xml dependency:copy-dependencies "-DoutputDirectory=$TOOLS/kafka"
     touch "$TOOLS/kafka/complete"
+fi
+if [ "${E2E_LOG:-kafka}" = pulsar ] && [ ! -e "$TOOLS/pulsar/complete" ]; then
+    say "installing Pulsar into .tools/cluster/pulsar"
+    mvn -q -B -f e2e/cluster/pulsar-pom.xml dependency:copy-dependencies "-DoutputDirectory=$TOOLS/pulsar"
+    touch "$TOOLS/pulsar/complete"
 fi
 if [ ! -x "$TOOLS/minio" ]; then
     say "building MinIO into .tools/cluster (about 8 minutes)"

@@ -229,10 +229,14 @@ pub fn opening_of_run(diff: &Diff) -> Vec<Change> {
     tripwires.filter_map(|edit| Some(Change::Put { key: edit.key.clone(), value: edit.put.clone()? })).collect()
 }
 
-/// What the last transaction of a rollback does beside removing the history key.
-pub fn closing_of_rollback(tripwires: &[(Bytes, Bytes)], in_backup: &BTreeSet<Bytes>) -> Vec<Change> {
-    let extra = tripwires.iter().filter(|(key, _)| !in_backup.contains(key));
-    extra.map(|(key, _)| Change::delete(key.clone())).collect()
+/// What the last transaction of a rollback does beside removing the history key: tripwires go, and where the backup has a key of
+/// such a name (2.1's own, or a tripwire in one of migrated metadata), it holds the backup's value again.
+pub fn closing_of_rollback(tripwires: &[(Bytes, Bytes)], in_backup: &BTreeMap<Bytes, Bytes>) -> Vec<Change> {
+    let change = |(key, tripwire): &(Bytes, Bytes)| match in_backup.get(key) {
+        None => Some(Change::delete(key.clone())),
+        Some(value) => (value != tripwire).then(|| Change::Put { key: key.clone(), value: value.clone() }),
+    };
+    tripwires.iter().filter_map(change).collect()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use meta_migration::layout::messages::target::{
 
 use common::readable::decode;
 use common::state::{Dump, assert_same, below, value};
-use common::{Etcd, Tool, Version, on_both_versions, said, testdata};
+use common::{Etcd, Tool, Version, lived, on_both_versions, said, testdata};
 
 /// The target that cases are about, unless they say otherwise.
 const TARGET: &str = "2.2.16";
@@ -45,6 +45,9 @@ on_both_versions![
     no_metadata_and_a_catalog_in_mysql_are_refused,
     what_a_newer_milvus_made_is_named_and_kept,
     another_cluster_is_not_rolled_back_unasked,
+    another_milvus_in_an_etcd_of_the_same_id_is_not_rolled_back_unasked,
+    looking_writes_nothing_whatever_is_there,
+    keys_called_like_a_tripwire_come_back,
     a_backup_that_does_not_fit_is_no_way_back,
 ];
 
@@ -404,6 +407,62 @@ fn another_cluster_is_not_rolled_back_unasked(version: Version) {
     assert_same(&before, &other.dump(), "refused");
     roll_back(&["--other-cluster"]).code(0);
     assert_same(&scene.before, &other.dump(), "as asked");
+}
+
+/// etcd makes its ID from names and addresses: two that were started alike have the same one.
+fn another_milvus_in_an_etcd_of_the_same_id_is_not_rolled_back_unasked(version: Version) {
+    let etcd = Etcd::start(version);
+    let tool = Tool::new(&etcd);
+    etcd.load_lines(&lived());
+    tool.call(&["backup"]).code(0);
+    let lived = etcd.dump_prefix("by-dev/meta/root-coord/");
+
+    let other = Etcd::start(version);
+    other.load_milvus();
+    let before = other.dump();
+    let oracles = other.dump_prefix("by-dev/kv/");
+    let roll_back = |option: &[&str]| tool.call(&[&["rollback", "--endpoints", &other.endpoint()], option].concat());
+    let refused = said(&roll_back(&[]).code(1));
+    assert_says(&refused, &["has none of the 20 collections here", "--other-cluster", "Nothing was written"]);
+    for (sub_path, what) in [("", "that of a Milvus lies below it, by-dev/meta"), ("kv", "none of the keys below it")] {
+        let options = ["--allow-other-root", "--other-cluster", "--meta-sub-path", sub_path];
+        assert_says(&said(&roll_back(&options).code(1)), &["is no meta root: ", what, "Nothing was written"]);
+    }
+    assert_same(&before, &other.dump(), "refused");
+    roll_back(&["--other-cluster"]).code(0);
+    assert_same(&lived, &other.dump_prefix("by-dev/meta/root-coord/"), "as asked");
+    assert_eq!(other.dump_prefix("by-dev/kv/"), oracles);
+}
+
+/// What etcd is asked to delete, so as to see the user's rights, may be there.
+fn looking_writes_nothing_whatever_is_there(version: Version) {
+    let etcd = Etcd::start(version);
+    etcd.load_milvus();
+    for kind in ["root-coord/collection-alias", "root-coord/index", "indexes", "datacoord-meta/s", "meta-migration"] {
+        etcd.put(format!("by-dev/meta/{kind}/"), "damaged, and the only copy");
+    }
+    let (before, tool) = (etcd.dump(), Tool::new(&etcd));
+    for options in [&["plan"][..], &["plan", "--skip-invalid"], &["run", "--with-backup"], &["status"], &["verify"]] {
+        tool.call(options);
+        assert_same(&before, &etcd.dump(), &options.join(" "));
+    }
+}
+
+fn keys_called_like_a_tripwire_come_back(version: Version) {
+    let etcd = Etcd::start(version);
+    etcd.load_milvus();
+    for key in ["indexes/0", "root-coord/index/0/0", "datacoord-meta/statslog/0/0/0/0"] {
+        etcd.put(format!("by-dev/meta/{key}"), vec![0x10, 3]);
+    }
+    let (before, tool) = (etcd.dump(), Tool::new(&etcd));
+    tool.call(&["backup"]).code(0);
+    tool.call(&["run", "--skip-invalid", "--target-version=2.2.16"]).code(0);
+    assert_ne!(etcd.dump(), before);
+    assert_says(
+        &said(&tool.call(&["rollback", "--target-version=2.2.16"]).code(0)),
+        &["all 395 metadata keys are as planned"],
+    );
+    assert_same(&before, &etcd.dump(), "rolled back");
 }
 
 fn a_backup_that_does_not_fit_is_no_way_back(version: Version) {

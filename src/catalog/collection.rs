@@ -12,7 +12,7 @@ use prost::Message;
 use super::Precedence;
 use super::channel::ChannelStart;
 use super::collection_record::{
-    field_records, has_embedded, id_of, in_database, named, older, partition_records, sound_snapshots, strip,
+    field_records, has_embedded, id_of, in_database, name_of, named, older, partition_records, sound_snapshots, strip,
 };
 use super::names::Names;
 use super::problem::Problem;
@@ -185,6 +185,9 @@ pub fn read(records: &Records, restore_schemas: bool) -> Collections {
             Some((_, newer)) if newer.plain.is_none() && is_live(&versions) => drop(in_database.remove(&id)),
             _ => {}
         }
+        if !in_database.contains_key(&id) && collections.is_lost(&key, &versions) {
+            continue;
+        }
         collections.read_one(key, versions, &parts, restore_schemas);
     }
     for (key, versions) in in_database.into_values() {
@@ -219,6 +222,23 @@ impl Parts {
 }
 
 impl Collections {
+    /// Reports a collection whose record is gone while its newest snapshot is alive. Milvus 2.1 drops with tombstones, and what it clears
+    /// away later are tombstones: nothing but a loss leaves this.
+    fn is_lost(&mut self, key: &Key, versions: &Versions) -> bool {
+        let Some((timestamp, newest)) = versions.snapshots.last_key_value() else { return false };
+        if versions.plain.is_some() || is_tombstone(newest) {
+            return false;
+        }
+        let name = name_of(versions).map_or_else(String::new, |name| format!(" ({name})"));
+        let what = format!(
+            "the collection's record is missing, but its newest snapshot (_ts{timestamp}){name} is alive: Milvus did not drop it, the key was \
+             lost. Put it back from a backup, or with the value of that snapshot"
+        );
+        self.problems.push(Problem::new(key, what, LOST));
+        self.all.insert(id_of(key), Standing::Invalid);
+        true
+    }
+
     fn read_one(&mut self, key: Key, versions: Versions, parts: &Parts, restore_schemas: bool) {
         let id = id_of(&key);
         let (snapshots, problems) = sound_snapshots(&key, versions.snapshots);

@@ -192,7 +192,8 @@ pub struct RollbackOptions {
     #[arg(long)]
     pub allow_other_root: bool,
 
-    /// Accept a backup of another etcd cluster; a restored etcd has a new cluster ID
+    /// Accept a backup of another etcd cluster, or one that has none of the collections here; an etcd that was restored may have a new
+    /// cluster ID
     #[arg(long)]
     pub other_cluster: bool,
 

@@ -7,6 +7,7 @@ mod from_snapshot;
 mod gone;
 mod inspect;
 mod metadata;
+mod of_this_milvus;
 mod plan;
 mod preflight;
 mod read_back;

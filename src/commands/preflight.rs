@@ -105,18 +105,18 @@ impl Context {
         Ok(())
     }
 
-    /// Asks etcd to delete, for every kind of key that the plan writes, a key that cannot exist because it ends in a slash: it
-    /// changes nothing, but etcd looks at the user's rights.
+    /// Asks etcd to delete a key of every kind that the plan writes, on a condition that never holds: it changes nothing, whatever is
+    /// there, but etcd looks at the user's rights for either branch of a transaction (auth in server/etcdserver/apply_auth.go).
     async fn check_rights(&self, etcd: &Etcd, plan: &Plan) -> Result<()> {
         let kinds: BTreeSet<_> = plan.changes().map(|change| prefix_of(change.key())).collect();
         let frame = [HISTORY, INDEX_TRIPWIRE, BUILD_TRIPWIRE, SEGMENT_TRIPWIRE].map(|key| prefix_of(key.as_bytes()));
         let kinds: Vec<_> = kinds.into_iter().chain(frame).collect();
         for some in kinds.chunks(FEWEST_OPS) {
-            let deletes: Vec<TxnOp> = some
-                .iter()
-                .map(|kind| TxnOp::delete(format!("{}{}/", self.root, kind.trim_end_matches('/')), None))
-                .collect();
-            let txn = Txn::new().and_then(deletes);
+            let keys: Vec<String> =
+                some.iter().map(|kind| format!("{}{}/", self.root, kind.trim_end_matches('/'))).collect();
+            let never = keys.first().map(|key| Compare::version(key.clone(), CompareOp::Less, 0));
+            let deletes: Vec<TxnOp> = keys.into_iter().map(|key| TxnOp::delete(key, None)).collect();
+            let txn = Txn::new().when(never.into_iter().collect::<Vec<_>>()).and_then(deletes);
             let what = format!("make sure that the keys under {} may be written", self.config.meta_root);
             etcd.kv(&what, async |mut kv| kv.txn(txn.clone()).await).await?;
         }

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use super::gone::since;
 use super::metadata::Reading;
 use super::read_back::{ReadBack, cuts};
-use super::way_back::{other_cluster, record_of};
+use super::way_back::record_of;
 use super::{Context, describe, interrupted, log_changes, refusal};
 use crate::amounts::{many, thousands};
 use crate::backup::Backup;
@@ -146,7 +146,8 @@ impl Restoring<'_> {
             reading.copy = None;
         }
         context.check_copy(&mut reading).context("what is there now cannot be saved before it is overwritten (make room beside the backup, or give --no-copy)")?;
-        self.same_cluster(reading.cluster_id)?;
+        let collection_changes = collections(&reading.records, &backup);
+        self.is_of_this_milvus(&reading, &collection_changes, recorded.as_ref()).await?;
         let target = recorded.as_ref().and_then(History::target);
         let situation = context.situation(&reading.records).ok();
         let state = state_of(&backup);
@@ -165,7 +166,7 @@ impl Restoring<'_> {
                 revision: record_of(self.backup).revision,
             },
             copy: None,
-            collection_changes: collections(&reading.records, &backup),
+            collection_changes,
             since: since(recorded.as_ref(), &backup, &handed_over, &reading.records),
             files: self.check_files(&handed_over, choices.rebuild_handed_over).await?,
             to_build_again: if choices.rebuild_handed_over { handed_over } else { Vec::new() },
@@ -237,20 +238,6 @@ impl Restoring<'_> {
         Ok(outcome)
     }
 
-    fn same_cluster(&self, cluster_id: u64) -> Result<()> {
-        match other_cluster(self.backup, cluster_id) {
-            Some(what) if !self.options.other_cluster => {
-                let next = "correct the etcd endpoints or the backup file; if this is the etcd that is meant, say so with --other-cluster";
-                Err(refusal(what, Next::new(Step::Correct, next)))
-            }
-            Some(what) => {
-                self.context.console.warn(&format!("{what}; going on, as --other-cluster says"));
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-
     /// Another file than the one that is on record is restored only on purpose: it is of another moment, so records that came in between
     /// would be lost, and those that went in between would come back.
     fn is_on_record(&self, history: Option<&History>) -> Result<()> {
@@ -309,11 +296,14 @@ impl Restoring<'_> {
     /// The tripwires that the first transaction puts, and the changes of the last one.
     fn frame(&self, records: &Records) -> (Vec<Change>, Vec<Change>) {
         let tripwires = all_tripwires();
-        let is_tripwire = |key: &&Bytes| family_of(key) == Family::Tripwire;
-        let there: BTreeSet<&Bytes> = records.iter().map(|record| &record.key).filter(is_tripwire).collect();
-        let missing = tripwires.iter().filter(|(key, _)| !there.contains(key));
+        let there: BTreeMap<&Bytes, &Bytes> = records
+            .iter()
+            .filter(|record| family_of(&record.key) == Family::Tripwire)
+            .map(|record| (&record.key, &record.value))
+            .collect();
+        let missing = tripwires.iter().filter(|(key, value)| there.get(key) != Some(&value));
         let opening = missing.map(|(key, value)| Change::Put { key: key.clone(), value: value.clone() }).collect();
-        let in_backup: BTreeSet<Bytes> = self.entries.iter().map(|(key, _)| key).filter(is_tripwire).cloned().collect();
+        let in_backup = self.entries.iter().filter(|(key, _)| family_of(key) == Family::Tripwire).cloned().collect();
         (opening, closing_of_rollback(&tripwires, &in_backup))
     }
 
@@ -346,14 +336,14 @@ impl Restoring<'_> {
         if let Err(error) = applier.apply(plan).await {
             return Err(fail(error, &applier));
         }
-        let extra = closing.len() as u64;
-        let wanted = ReadBack { diff, plan, opening: &opening, keys: self.entries.len() as u64 + extra, cuts };
+        let tripwires = closing.iter().filter(|change| matches!(change, Change::Delete { .. })).count() as u64;
+        let wanted = ReadBack { diff, plan, opening: &opening, keys: self.entries.len() as u64, tripwires, cuts };
         let read_back = context.read_back(self.etcd, &wanted, &way_on).await;
         let revision = read_back.map_err(|failure| Failure { state: Some(state), ..failure })?;
         if let Err(error) = applier.turn(&closing, revision, None).await {
             return Err(fail(error, &applier));
         }
-        tracing::debug!("removed {HISTORY} and {}", many(extra, "tripwire", "tripwires"));
+        tracing::debug!("removed {HISTORY} and {}", many(tripwires, "tripwire", "tripwires"));
         Ok(revision)
     }
 }

@@ -20,15 +20,26 @@ const MAX_FOLDERS: usize = 200;
 /// # Errors
 /// etcd does not answer, or the user may not read all keys.
 pub async fn meta_roots(etcd: &Etcd) -> Result<Vec<String>, EtcdError> {
+    meta_roots_below(etcd, "").await
+}
+
+/// Those that lie below a folder that is none itself (with a slash at its end; all of etcd if it is empty).
+///
+/// # Errors
+/// etcd does not answer, or the user may not read all keys there.
+pub async fn meta_roots_below(etcd: &Etcd, folder: &str) -> Result<Vec<String>, EtcdError> {
     let mut roots = BTreeSet::new();
-    let mut folders = vec![(String::new(), 0)];
+    if !folder.is_empty() && is_meta_root(etcd, folder).await? {
+        return Ok(Vec::new());
+    }
+    let mut folders = vec![(folder.to_owned(), 0)];
     let mut seen = 0;
     while let Some((folder, depth)) = folders.pop() {
         seen += 1;
         if seen > MAX_FOLDERS {
             break;
         }
-        if !folder.is_empty() && is_meta_root(etcd, &folder).await? {
+        if depth > 0 && is_meta_root(etcd, &folder).await? {
             roots.insert(folder.trim_end_matches('/').to_owned());
         } else if depth < MAX_DEPTH {
             let children = children(etcd, &folder).await?;

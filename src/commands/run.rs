@@ -413,7 +413,8 @@ impl Migration<'_> {
         if let Err(error) = applier.apply(plan).await {
             return Err(fail(error, &applier));
         }
-        let wanted = ReadBack { diff: &worked.diff, plan, opening: &opening, keys: kept.keys, cuts: kept.cuts };
+        let wanted =
+            ReadBack { diff: &worked.diff, plan, opening: &opening, keys: kept.keys, tripwires: 0, cuts: kept.cuts };
         let read_back = context.read_back(self.etcd, &wanted, &way_on).await;
         let revision = read_back.map_err(|failure| Failure { state: Some(state), ..failure })?;
         if let Err(error) = applier.turn(&[], revision, Some(history.end().write())).await {

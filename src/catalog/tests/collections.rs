@@ -256,13 +256,28 @@ fn a_collection_tombstone_without_a_snapshot_is_removed_because_newer_versions_c
 
 /// 2.2.3 to 2.4.13 build their catalog from snapshots alone: they would bring the collection back.
 #[test]
-fn snapshots_without_a_plain_key_and_without_a_tombstone_are_left_out_and_told() {
+fn snapshots_of_a_dropped_collection_without_a_tombstone_are_left_out_and_told() {
     let before = Cluster::new().collection(1, "c").vector_index(500).snapshot(5);
-    let gone = before.remove("root-coord/collection/1").remove("root-coord/index/1/500");
+    let gone = before.put("root-coord/collection/1", TOMBSTONE).remove("root-coord/index/1/500");
     for target in TARGETS {
         let done = gone.migrate_to(target);
         assert_eq!(done.after.keys(""), [""; 0]);
         assert!(done.left_out("snapshots/root-coord/collection/1_ts5").contains("would bring it back"));
+    }
+}
+
+/// 2.1 drops with tombstones: what lacks its record and has a living snapshot was lost, and nothing of it is the leftover of a drop.
+#[test]
+fn a_collection_that_lost_its_record_is_a_problem_and_so_is_what_hangs_on_it() {
+    let before = Cluster::new().collection(1, "c").vector_index(500).snapshot(5);
+    let lost = before.remove("root-coord/collection/1");
+    for target in TARGETS {
+        let done = lost.convert(target, &Options::default());
+        let [record, index] = &done.conversion.problems[..] else { panic!("{:?}", done.conversion.problems) };
+        assert_eq!(record.key, "root-coord/collection/1");
+        assert!(record.what.contains("its newest snapshot (_ts5) (c) is alive"), "{record:?}");
+        assert!(record.meaning.starts_with("the collection would be lost"), "{record:?}");
+        assert_eq!(index.caused_by.as_deref(), Some("root-coord/collection/1"));
     }
 }
 

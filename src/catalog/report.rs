@@ -142,6 +142,9 @@ pub struct SegmentSummary {
     pub padded: u64,
     /// Bytes of bloom filters that are loaded more than once because of that.
     pub padded_bytes: i64,
+    /// Living segments that have binlogs and no statslogs, or the reverse, by ID: where the target counts them, it does not save such a
+    /// segment, so that a delete in it ends in a crash loop.
+    pub without_statslogs: Vec<i64>,
     /// Segments whose binlogs get their number of rows from what 2.1's compaction does.
     pub rows_known: u64,
     /// Segments whose rows are shared out in proportion to the sizes of their binlogs, by ID.
@@ -330,6 +333,7 @@ impl SegmentSummary {
         self.log_keys += other.log_keys;
         self.padded += other.padded;
         self.padded_bytes += other.padded_bytes;
+        self.without_statslogs.extend(other.without_statslogs);
         self.rows_known += other.rows_known;
         self.rows_shared.extend(other.rows_shared);
     }

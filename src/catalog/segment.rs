@@ -12,7 +12,7 @@ use super::records::{Records, Writing, decode, same_id};
 use super::report::SegmentSummary;
 use crate::layout::families::Family;
 use crate::layout::keys::Key;
-use crate::layout::messages::common::{Binlog, SegmentInfo};
+use crate::layout::messages::common::{Binlog, SegmentInfo, SegmentState};
 use crate::layout::wire::{self, WireError};
 use crate::version::{Layout, StatslogPadding};
 
@@ -160,6 +160,11 @@ impl<'a> Log<'a> {
         Err(format!("its file {path:?} is not where newer versions look for it: …/{folder}{}", self.id))
     }
 
+    /// Whether it does not say how many rows are in it.
+    fn is_uncounted(&self) -> bool {
+        self.info.entries_num <= 0
+    }
+
     /// As newer versions write it: the ID in the stead of the path, and this number of rows.
     fn write(&self, entries: i64) -> Result<Vec<u8>, WireError> {
         let mut log = Vec::with_capacity(self.raw.len());
@@ -185,6 +190,9 @@ fn put_separate(
     summary.moved += 1;
     if is_padded(info, layout) {
         pad_statslogs(&mut lists, summary);
+    }
+    if layout.statslog_padding != StatslogPadding::Nobody && lacks_one_kind(info, &lists) {
+        summary.without_statslogs.push(info.id);
     }
     let rows = rows_of_binlogs(info, &lists, dimension, summary);
     summary.log_keys += lists.len() as u64;
@@ -226,6 +234,13 @@ fn is_padded(info: &SegmentInfo, layout: Layout) -> bool {
     }
 }
 
+/// Where statslogs are counted, a segment is not saved either that has binlogs and no statslogs, or the reverse, whatever made it
+/// (`checkBinlogs` of datacoord's catalog).
+fn lacks_one_kind(info: &SegmentInfo, lists: &[FieldLogs<'_>]) -> bool {
+    let has = |family| lists.iter().any(|list| list.family == family && !list.logs.is_empty());
+    info.state != SegmentState::SegmentDropped as i32 && has(Family::Binlog) != has(Family::Statslog)
+}
+
 /// Repeats the last statslog up to the number of binlogs of the first field: 2.1.2 to 2.1.4 keep one that covers all rows.
 fn pad_statslogs(lists: &mut [FieldLogs<'_>], summary: &mut SegmentSummary) {
     let first = lists.iter().find(|list| list.family == Family::Binlog && !list.logs.is_empty());
@@ -243,7 +258,8 @@ fn pad_statslogs(lists: &mut [FieldLogs<'_>], summary: &mut SegmentSummary) {
 }
 
 /// Rows of each binlog by field, where 2.1's compaction left them at 0: later versions add them up at any change of the segment,
-/// and a collection with a segment of 0 rows cannot be loaded (seen on 2.3.5).
+/// take the whole for unknown if a single one has none (`CalcRowCountFromBinLog`), and a collection with a segment of 0 or -1 rows
+/// cannot be loaded (seen on 2.3.5).
 fn rows_of_binlogs(
     info: &SegmentInfo,
     lists: &[FieldLogs<'_>],
@@ -251,9 +267,7 @@ fn rows_of_binlogs(
     summary: &mut SegmentSummary,
 ) -> Option<BTreeMap<i64, Vec<i64>>> {
     let rows = info.num_of_rows;
-    let without = |list: &&FieldLogs<'_>| {
-        list.family == Family::Binlog && !list.logs.is_empty() && list.logs.iter().all(|log| log.info.entries_num == 0)
-    };
+    let without = |list: &&FieldLogs<'_>| list.family == Family::Binlog && list.logs.iter().any(Log::is_uncounted);
     let concerned: Vec<&FieldLogs<'_>> = lists.iter().filter(without).collect();
     if rows <= 0 || concerned.is_empty() {
         return None;
@@ -263,6 +277,10 @@ fn rows_of_binlogs(
     let sizes_of = |list: &FieldLogs<'_>| list.logs.iter().map(|log| log.info.log_size).collect::<Vec<_>>();
     let first = sizes_of(concerned[0]);
     let by_field = concerned.iter().map(|list| {
+        if !list.logs.iter().all(Log::is_uncounted) {
+            shared = true;
+            return (list.field, count_the_rest(rows, &list.logs));
+        }
         let number = list.logs.len();
         let cut = (number == 1).then(|| vec![rows]).or_else(|| cut_by_compaction(rows, number, dimension));
         let counts = cut.unwrap_or_else(|| {
@@ -293,11 +311,21 @@ fn cut_by_compaction(rows: i64, number: usize, dimension: Option<i64>) -> Option
     Some(counts)
 }
 
-/// Rows in proportion to sizes: at least one each where there are enough, and exactly `rows` in all.
+/// What is noted stays; the other files share the rows that are left.
+fn count_the_rest(rows: i64, logs: &[Log<'_>]) -> Vec<i64> {
+    let (uncounted, counted): (Vec<_>, Vec<_>) = logs.iter().partition(|log| log.is_uncounted());
+    let noted = counted.iter().fold(0, |sum: i64, log| sum.saturating_add(log.info.entries_num));
+    let sizes: Vec<i64> = uncounted.iter().map(|log| log.info.log_size).collect();
+    let mut shares = share_out(rows.saturating_sub(noted), &sizes).into_iter();
+    let number = |log: &Log<'_>| if log.is_uncounted() { shares.next().unwrap_or(1) } else { log.info.entries_num };
+    logs.iter().map(number).collect()
+}
+
+/// Rows in proportion to sizes: at least one each, and exactly `rows` in all where that is possible.
 fn share_out(rows: i64, sizes: &[i64]) -> Vec<i64> {
     let number = sizes.len() as i64;
     if rows <= number {
-        return (0..number).map(|at| i64::from(at < rows)).collect();
+        return vec![1; sizes.len()];
     }
     let weight = |size: &i64| i128::from((*size).max(0));
     let total: i128 = sizes.iter().map(weight).sum();
@@ -342,7 +370,8 @@ mod tests {
         assert_eq!(share_out(1000, &[1000, 2000, 3000, 4000]), [100, 200, 300, 400]);
         assert_eq!(share_out(7, &[1, 1, 1]).iter().sum::<i64>(), 7);
         assert_eq!(share_out(5, &[0, 0, 1_000_000]), [1, 1, 3]);
-        assert_eq!(share_out(2, &[5, 5, 5]), [1, 1, 0]);
+        assert_eq!(share_out(2, &[5, 5, 5]), [1, 1, 1]);
+        assert_eq!(share_out(-3, &[5, 5]), [1, 1]);
         assert_eq!(share_out(9, &[0, 0, 0]), [3, 3, 3]);
         assert_eq!(share_out(i64::MAX, &[i64::MAX, i64::MAX]).iter().sum::<i64>(), i64::MAX);
     }

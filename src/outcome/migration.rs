@@ -177,6 +177,12 @@ fn segments(text: &mut Text, report: &Report, details: bool) {
             bytes(segments.padded_bytes.max(0).cast_unsigned())
         ));
     }
+    let lacking: Vec<String> = segments.without_statslogs.iter().map(i64::to_string).collect();
+    text.names(
+        "segments with binlogs and no statslogs, or the reverse, which the new Milvus refuses to save: a delete in one ends in a crash loop \
+         of its data node. What helps: compact them with 2.1, or take a target that does not count them (2.4)",
+        &lacking,
+    );
     if segments.rows_known > 0 {
         text.line(format!(
             "compacted segments whose files get their numbers of rows: {}",

@@ -307,14 +307,13 @@ def alias_newest_snapshot_differs(kvs, r):
 
 
 def gone_without_tombstone(kvs, r):
-    """A plain key is gone, its newest snapshot is there: what was dropped would come back."""
+    """A plain key is gone, its newest snapshot is there: it was not dropped, which leaves a tombstone, but lost."""
     cid = pick(r, [cid for cid in collections(kvs) if any(key.startswith(SNAPSHOTS + collection_key(cid) + b"_ts")
                                                           for key in kvs) and not mentioned(kvs, cid)])
     if cid is None:
         return None
     kvs.pop(collection_key(cid))
-    record = SNAPSHOTS + collection_key(cid) + b"_ts"
-    return {max((key for key in kvs if key.startswith(record)), key=lambda key: int(key[len(record):]))}
+    return {collection_key(cid)}
 
 
 def mentioned(kvs, cid):

@@ -90,8 +90,11 @@ def put_collection_snapshot(conversion, cid, timestamp, value, is_newest):
 
 def convert_dropped_collection(conversion, cid, snapshots, newest):
     if snapshots and snapshots[newest] not in (TOMBSTONE, UNREADABLE):
-        conversion.problem(f"snapshots/root-coord/collection/{cid}_ts{newest}",
-                           "the newest snapshot of a collection that is gone is no tombstone: it would come back")
+        if cid in conversion.source.collections:
+            conversion.problem(f"snapshots/root-coord/collection/{cid}_ts{newest}",
+                               "the newest snapshot of a collection that was dropped is no tombstone: it would come back")
+        else:
+            conversion.problem(f"root-coord/collection/{cid}", "it is gone without a tombstone, and its newest snapshot is live: lost")
     elif cid in conversion.source.collections and snapshots:
         conversion.put(conversion.layout.collection(cid), TOMBSTONE)
 

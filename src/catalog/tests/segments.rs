@@ -259,13 +259,24 @@ fn a_list_without_files_is_not_the_first_field() {
 }
 
 #[test]
-fn a_segment_without_statslogs_gets_none() {
-    let done = with(|info| {
+fn a_segment_without_statslogs_gets_none_and_is_told_where_the_target_minds() {
+    for (target, minds) in [("2.2.0", false), ("2.2.16", true), ("2.3.5", true), ("2.4.23", false)] {
+        let lacking = with(|info| {
+            one_statslog(info);
+            info.statslogs.clear();
+            info.compaction_from = vec![3];
+        });
+        let done = lacking.migrate_to(target);
+        assert_eq!((done.after.keys("datacoord-meta/statslog/"), done.report().segments.padded), (vec![], 0));
+        assert_eq!(done.report().segments.without_statslogs, if minds { vec![9] } else { vec![] }, "{target}");
+        let dropped = lacking.alter(KEY, |info: &mut SegmentInfo| info.state = SegmentState::SegmentDropped as i32);
+        assert_eq!(dropped.migrate_to(target).report().segments.without_statslogs, [0; 0]);
+    }
+    let reverse = with(|info| {
         one_statslog(info);
-        info.statslogs.clear();
-    })
-    .migrate_to("2.2.16");
-    assert_eq!((done.after.keys("datacoord-meta/statslog/"), done.report().segments.padded), (vec![], 0));
+        info.binlogs.clear();
+    });
+    assert_eq!(reverse.migrate_to("2.2.16").report().segments.without_statslogs, [9]);
 }
 
 /// Segment 9 as compaction of 2.1 leaves it: files of these sizes without numbers of rows.
@@ -330,11 +341,30 @@ fn elsewhere_rows_are_shared_out_by_size_and_the_segment_is_told() {
         (&[1000, 2000, 3000, 4000][..], 2010, &[201, 402, 603, 804][..]),
         (&[1, 1, 1_000_000], 10, &[1, 1, 8]),
         (&[0, 0], 3, &[2, 1]),
-        (&[5, 5, 5], 2, &[1, 1, 0]),
+        // One each at least: a file without any makes the number of the whole segment unknown.
+        (&[5, 5, 5], 2, &[1, 1, 1]),
     ] {
         let done = with(compacted(number, sizes)).migrate();
         assert_eq!(rows(&done), expected);
-        assert_eq!(rows(&done).iter().sum::<i64>(), number);
+        assert_eq!((done.report().segments.rows_known, &done.report().segments.rows_shared[..]), (0, &[9][..]));
+    }
+}
+
+#[test]
+fn files_without_numbers_of_rows_share_what_the_others_leave() {
+    for (noted, number, expected) in [
+        (&[0, 1010][..], 2010, &[1000, 1010][..]),
+        (&[0, 7, 0], 27, &[10, 7, 10]),
+        (&[-1, 5], 6, &[1, 5]),
+        // What is noted makes up all: one each, and `verify` says that the numbers differ.
+        (&[0, 2010], 2010, &[1, 2010]),
+    ] {
+        let done = with(|info| {
+            compacted(number, &vec![1; noted.len()])(info);
+            info.binlogs[0].binlogs.iter_mut().zip(noted).for_each(|(log, noted)| log.entries_num = *noted);
+        });
+        let done = done.migrate();
+        assert_eq!(rows(&done), expected, "{noted:?}");
         assert_eq!((done.report().segments.rows_known, &done.report().segments.rows_shared[..]), (0, &[9][..]));
     }
 }

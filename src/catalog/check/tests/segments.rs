@@ -121,13 +121,40 @@ fn rows_of_flushed_segments_are_in_their_logs() {
         }
         found(Invariant::RowsCounted, [segment])
     });
-    assert_finds(|keys| {
+    // One of several that does not say it makes the whole unknown.
+    let (mut keys, segment) = several_binlogs(FIRST);
+    for key in logs(&keys, Family::Binlog, &segment) {
+        edit(&mut keys, &key, |logs: &mut FieldBinlog| {
+            logs.binlogs[1].entries_num += logs.binlogs[0].entries_num;
+            logs.binlogs[0].entries_num = 0;
+        });
+    }
+    assert_found(&judge(&keys, FIRST), Severity::Warning, found(Invariant::RowsCounted, [segment]));
+}
+
+#[test]
+fn a_flushed_segment_without_files_is_told() {
+    assert_warns(|keys| {
         let segment = flushed(keys);
-        for key in logs(keys, Family::Binlog, &segment) {
-            remove(keys, &key);
+        for family in [Family::Binlog, Family::Statslog] {
+            for key in logs(keys, family, &segment) {
+                remove(keys, &key);
+            }
         }
         found(Invariant::RowsCounted, [segment])
     });
+}
+
+#[test]
+fn a_segment_with_binlogs_alone_or_statslogs_alone_is_told_where_the_target_minds() {
+    for (target, minds) in [("2.2.0", false), ("2.2.16", true), ("2.3.5", true), ("2.4.23", false)] {
+        let (mut keys, segment) = several_binlogs(target);
+        for key in logs(&keys, Family::Statslog, &segment) {
+            remove(&mut keys, &key);
+        }
+        let expected = if minds { found(Invariant::StatslogsComplete, [segment]) } else { vec![] };
+        assert_found(&judge(&keys, target), Severity::Warning, expected);
+    }
 }
 
 #[test]

@@ -242,8 +242,8 @@ pub fn next(situation: &Situation) -> Next {
         }
         State::NewerStartedFirst => Next::new(
             Step::KeepNewer,
-            "either stop Milvus, `backup`, and `run --keep-newer`: all that the newer Milvus wrote stays, and the rest is migrated; or, if a \
-             backup from before exists, `rollback` to it, and `run`",
+            "stop Milvus, and see with `check-files` whether it has removed index files of 2.1; then either `backup`, and `run --keep-newer`: all \
+             that the newer Milvus wrote stays, and the rest is migrated; or, if a backup from before exists, `rollback` to it, and `run`",
         ),
         State::MigratedByOriginalTool | State::MigratedWithoutHistory => Next::new(
             Step::Repair,
@@ -256,8 +256,8 @@ pub fn next(situation: &Situation) -> Next {
         State::NothingToMigrate => Next::new(Step::StartNew, "there is nothing to migrate: start the new Milvus"),
         State::InMysql => Next::new(
             Step::Correct,
-            "if that is meant, start the new Milvus without this tool: it migrates its tables in MySQL itself. If not, correct etcd.rootPath \
-             and etcd.metaSubPath",
+            "if that is meant, stay with Milvus 2.1, or copy the data into a new installation: this tool cannot migrate it, and a newer Milvus \
+             that is started on it removes files of 2.1. If not, correct etcd.rootPath and etcd.metaSubPath",
         ),
         State::NoMilvus => Next::new(Step::Correct, "correct the etcd endpoints, etcd.rootPath and etcd.metaSubPath"),
         State::Unknown => Next::new(Step::Status, "look with `status`"),
@@ -274,6 +274,14 @@ pub fn mend(situation: &Situation, otherwise: &str) -> Next {
         ),
         _ => Next::new(Step::Mend, otherwise),
     }
+}
+
+/// Whether a newer Milvus wrote what is there, and no migration of ours is on record.
+pub fn is_of_newer(state: State) -> bool {
+    matches!(
+        state,
+        State::NewerStartedFirst | State::MigratedByOriginalTool | State::MigratedWithoutHistory | State::Newer
+    )
 }
 
 /// Whether a run or repair has not ended.

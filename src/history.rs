@@ -251,6 +251,9 @@ impl History {
                         command.push_str(&format!(" {flag} {version}"));
                     }
                 }
+                if let Some(backup) = &self.backup {
+                    command.push_str(&format!(" --backup-file {}", as_argument(&backup.file)));
+                }
                 let flags = self.options.flags();
                 if !flags.is_empty() {
                     command.push_str(&format!(" {flags}"));

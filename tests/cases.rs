@@ -444,7 +444,7 @@ fn looking_writes_nothing_whatever_is_there(version: Version) {
     let (before, tool) = (etcd.dump(), Tool::new(&etcd));
     for options in [&["plan"][..], &["plan", "--skip-invalid"], &["run", "--with-backup"], &["status"], &["verify"]] {
         tool.call(options);
-        assert_same(&before, &etcd.dump(), &options.join(" "));
+        assert_same(&before, &etcd.dump(), options.join(" "));
     }
 }
 

@@ -13,6 +13,8 @@ use super::collection::{Collection, Collections, Form};
 const MAX_NAME_LENGTH: usize = 255;
 /// So many of the names that are there are named when one is not found.
 const MAX_NAMED: usize = 20;
+/// Where rows go for which no partition is named (`common.defaultPartitionName`).
+const DEFAULT_PARTITION: &str = "_default";
 
 /// A new name for something that has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,6 +178,14 @@ fn rename_partition(names: &mut Names, wish: &Rename, collections: &Collections)
         ));
     };
     let collection = find_collection(collection, collections)?;
+    let is_default = partition == DEFAULT_PARTITION || by_id_of(collection, partition) == Some(DEFAULT_PARTITION);
+    let defaults = collection.partitions.values().filter(|name| *name == DEFAULT_PARTITION).count();
+    if is_default && defaults == 1 {
+        return Err(format!(
+            "the partition {DEFAULT_PARTITION} of collection {:?} cannot be renamed: Milvus looks for it by that name",
+            collection.name
+        ));
+    }
     let by_id = partition.parse().ok().filter(|id| collection.partitions.contains_key(id));
     let by_name: Vec<i64> =
         collection.partitions.iter().filter(|(_, name)| *name == partition).map(|(id, _)| *id).collect();
@@ -204,6 +214,11 @@ fn rename_partition(names: &mut Names, wish: &Rename, collections: &Collections)
         Some(_) => Err(format!("the partition {:?} is to be renamed twice", wish.old)),
         None => Ok(()),
     }
+}
+
+/// The name of the partition that is meant by an ID.
+fn by_id_of<'a>(collection: &'a Collection, partition: &str) -> Option<&'a str> {
+    collection.partitions.get(&partition.parse().ok()?).map(String::as_str)
 }
 
 fn listed(there: &[&str]) -> String {

@@ -74,6 +74,16 @@ pub(super) async fn write(
         if let Some((why, _)) = take(course)? {
             bail!("{why}");
         }
+        if let Some(history) = &situation.history
+            && history.backup.is_some()
+            && file.exists()
+            && context.recorded_backup(file, history).is_ok()
+        {
+            bail!(
+                "{} is the backup that is on record, the way back: it stays where it is. Give this one another name with --backup-file",
+                file.display()
+            );
+        }
         Ok(found.insert(situation).found)
     };
     let written = context.write_backup(etcd, file, while_running, judge).await?;

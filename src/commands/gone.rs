@@ -11,6 +11,7 @@ use crate::catalog::handed_over::built_again;
 use crate::catalog::records::Records;
 use crate::catalog::replaced::replaced;
 use crate::catalog::report::Rebuilt;
+use crate::course;
 use crate::garbage;
 use crate::history::{Choices, Completion, History, Operation};
 use crate::layout::keys::HISTORY;
@@ -19,15 +20,23 @@ use crate::outcome::going_back::{Since, index};
 use crate::outcome::rolled_back::RollbackOutcome;
 use crate::outcome::words::Text;
 use crate::outcome::{Next, Step};
+use crate::state::State;
 
 /// What happened between the backup and now.
-pub(super) fn since(recorded: Option<&History>, backup: &Records, handed_over: &[Rebuilt], now: &Records) -> Since {
+pub(super) fn since(
+    recorded: Option<&History>,
+    state: Option<State>,
+    backup: &Records,
+    handed_over: &[Rebuilt],
+    now: &Records,
+) -> Since {
     let migration = recorded.filter(|history| history.operation != Operation::Rollback);
     let done = migration.filter(|history| history.state == Completion::Done);
     Since {
         target_version: done.and_then(|history| history.to_version.clone()),
         migrated: done.and_then(|history| history.ended.clone()),
         seconds: done.and_then(|history| seconds_since(history.ended.as_deref()?)),
+        newer_ran_unmigrated: recorded.is_none() && state.is_some_and(course::is_of_newer),
         // Half a restored backup tells nothing of what the newer Milvus has done.
         replaced: match recorded {
             Some(history) if history.operation == Operation::Rollback => Vec::new(),
@@ -113,7 +122,10 @@ impl Restoring<'_> {
             context.say(words);
         }
         if outcome.files.is_none() && since.is_in_danger() {
-            let index_files = target.map_or("some time after its start", garbage::index_files_go);
+            let index_files = target.map_or(
+                "10 minutes after the start of the newer Milvus (2.2), an hour or more (2.3 and later)",
+                garbage::index_files_go,
+            );
             let rebuild = match since.built_again.is_empty() || !outcome.to_build_again.is_empty() {
                 true => "",
                 false => "; --rebuild-handed-over has Milvus 2.1 build these indexes again",

@@ -136,7 +136,7 @@ async fn plan(
     let mut next = if is_resumed {
         course::next(&situation)
     } else {
-        next(backup.as_ref().filter(|_| sessions.is_empty()), target)
+        next(backup.as_ref().filter(|_| sessions.is_empty()), operation, options, target)
     };
     match course {
         Course::Convert => {
@@ -192,7 +192,10 @@ async fn plan(
         found: situation.headline(),
         keys: reading.records.keys(),
         sessions,
-        advice: notes.into_iter().chain(advice(&reading.records, is_resumed)).collect(),
+        advice: notes
+            .into_iter()
+            .chain(advice(&reading.records, is_resumed || operation == Operation::Repair))
+            .collect(),
         estimated_seconds: estimate(reading.records.keys(), &worked.plan, worked.summary.transactions),
         migration: worked.summary,
         backup,
@@ -222,12 +225,15 @@ fn way_around(problems: bool) -> &'static str {
     }
 }
 
-fn next(backup: Option<&ConfiguredBackup>, target: &Version) -> Next {
+fn next(backup: Option<&ConfiguredBackup>, operation: Operation, options: &RunOptions, target: &Version) -> Next {
+    // As it was planned.
+    let flags = options.conversion.choices(options.skip_invalid, options.keep_newer).flags();
+    let run = format!("`{}`", [operation.command(), &flags].join(" ").trim_end());
     let afterwards = format!("afterwards `verify`, then start Milvus {target}");
     match backup {
         // It holds just what is here: Milvus has been stopped, or is to be left as it is.
-        Some(backup) if backup.is_way_back => Next::new(Step::Run, format!("`run`, the backup is made; {afterwards}")),
-        _ => Next::new(Step::Backup, format!("flush all collections, stop Milvus, `backup`, then `run`; {afterwards}")),
+        Some(backup) if backup.is_way_back => Next::new(Step::Run, format!("{run}, the backup is made; {afterwards}")),
+        _ => Next::new(Step::Backup, format!("flush all collections, stop Milvus, `backup`, then {run}; {afterwards}")),
     }
 }
 

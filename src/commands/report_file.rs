@@ -14,6 +14,7 @@ use time::format_description::well_known::Rfc3339;
 use super::Context;
 use crate::backup::folder_of;
 use crate::outcome::ticket::{Surroundings, TITLE};
+use crate::terminal::plain;
 
 /// A report that is being written: aside, so that nobody ever sees half of one.
 pub(super) struct ReportFile {
@@ -55,7 +56,7 @@ impl ReportFile {
     }
 
     fn write(mut self, text: &str) -> Result<()> {
-        self.aside.write_all(text.as_bytes()).context("cannot write it")?;
+        self.aside.write_all(plain(text).as_bytes()).context("cannot write it")?;
         self.aside.as_file().sync_all().context("cannot sync it")?;
         // What may have come there meanwhile.
         spare(&self.path)?;

@@ -50,7 +50,11 @@ pub(super) async fn execute(context: &Context, options: &RunOptions, operation: 
     })?;
     if let Some(revision) = outcome.verified_revision {
         context.say(format!("done at revision {revision} in {:.1} s", outcome.seconds));
-        let text = format!("`verify`, then start Milvus {target}; {}", garbage::in_a_sentence(&target));
+        let way_back = match &outcome.way_back {
+            Some(_) => garbage::in_a_sentence(&target),
+            None => "no backup is on record, so there is no way back".to_owned(),
+        };
+        let text = format!("`verify`, then start Milvus {target}; {way_back}");
         context.say(format!("next: {text}"));
         outcome.header.next = Next::new(Step::Verify, text);
     }
@@ -75,7 +79,9 @@ pub(super) async fn carry_out(
         let course = course_of(context, &situation, operation, target, options);
         return nothing_to_do(context, course, outcome).map(drop);
     }
-    check_backup_is_named(context, options)?;
+    if options.with_backup {
+        context.backup_file()?;
+    }
     let from = context.source_version().map_or_else(String::new, |source| format!("from Milvus {source} "));
     context.say(format!("{command}: the metadata under {} goes {from}to {target}", context.config.meta_root));
     let etcd = context.connect().await?;
@@ -165,10 +171,7 @@ fn nothing_needed() -> Next {
 
 /// No backup, no run, unless that is said.
 fn check_backup_is_named(context: &Context, options: &RunOptions) -> Result<()> {
-    if options.with_backup {
-        return context.backup_file().map(drop);
-    }
-    if context.config.backup_file.is_none() && !options.no_backup {
+    if !options.with_backup && context.config.backup_file.is_none() && !options.no_backup {
         let next = "give --with-backup --backup-file FILE (cmd.runWithBackup, config.backupFilePath), or the --backup-file that `backup` \
                     made; to go on without any on purpose, --no-backup";
         return Err(refusal("there is no backup, and so no way back", Next::new(Step::Backup, next)));
@@ -197,6 +200,7 @@ impl Migration<'_> {
         if nothing_to_do(context, course, outcome)? {
             return Ok(());
         }
+        check_backup_is_named(context, self.options)?;
         if situation.history.is_some() {
             // It was begun before there was one: another command has held the lock in between.
             reading.copy = None;
@@ -348,7 +352,7 @@ impl Migration<'_> {
                 let recorded = self.context.recorded_backup(file, history).map_err(|error| {
                     let next = Next::new(
                         Step::RunAgain,
-                        "give the backup that is on record with --backup-file, or go on without it on purpose with --no-backup",
+                        "give the backup that is on record with --backup-file, or go on without it on purpose with `run --no-backup`",
                     );
                     let why = "this run was interrupted, and the way back has to be there while it is finished";
                     refusal(format!("{why}: {error:#}"), next)

@@ -10,6 +10,7 @@ use crate::course;
 use crate::etcd::members::{MemberHealth, Members};
 use crate::exit::Exit;
 use crate::guard::{Session, components_and_lock};
+use crate::history::History;
 use crate::outcome::failed::Failure;
 use crate::outcome::surveyed::{ConfiguredBackup, StatusOutcome, text};
 use crate::outcome::{Ended, Next, Step};
@@ -83,7 +84,11 @@ fn next(
             Next::new(Step::StopMilvus, format!("{}{}", stop_first(sessions), next.text))
         }
         State::Migrated if !sessions.is_empty() => {
-            Next::new(Step::Nothing, format!("Milvus runs on it; {}", next.text))
+            let way_back = situation.history.as_ref().map_or_else(|| "`rollback`".to_owned(), History::way_back);
+            Next::new(
+                Step::Nothing,
+                format!("Milvus runs on it, so nothing is to be done; to go back, stop it, then {way_back}"),
+            )
         }
         _ => next,
     }

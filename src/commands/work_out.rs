@@ -5,6 +5,7 @@ use semver::Version;
 use super::Context;
 use super::metadata::Reading;
 use crate::batches::transactions;
+use crate::catalog::report::Report;
 use crate::catalog::{self, Conversion, check};
 use crate::cli::RunOptions;
 use crate::diff::Diff;
@@ -12,7 +13,7 @@ use crate::history::Operation;
 use crate::outcome::migration::MigrationSummary;
 use crate::parallel::both;
 use crate::plan::Plan;
-use crate::state::Situation;
+use crate::state::{Situation, State};
 use crate::version::{Layout, bad_target};
 
 /// What a conversion comes to.
@@ -21,6 +22,24 @@ pub(super) struct Worked {
     pub(super) diff: Diff,
     pub(super) plan: Plan,
     pub(super) summary: MigrationSummary,
+}
+
+/// What is asked for and comes to nothing, and what may be missing before anything is done.
+fn doubts(situation: &Situation, options: &RunOptions, report: &Report) -> Vec<String> {
+    let is_begun = situation.history.is_some();
+    let is_rebuilt = |kind: &str| report.rebuilt.iter().any(|index| index.kind.eq_ignore_ascii_case(kind));
+    let idle = options.conversion.rebuild_index.iter().filter(|kind| !is_begun && !is_rebuilt(kind));
+    let mut doubts: Vec<String> = idle
+        .map(|kind| format!("--rebuild-index {kind} changes nothing: no index here is of that type and has files"))
+        .collect();
+    if situation.state == State::NewerStartedFirst && options.keep_newer {
+        doubts.push(
+            "the newer Milvus that was started first removes, ten minutes after its start (2.2), the index files of 2.1 that its own metadata \
+             does not name: see with `check-files` what is left; what it misses, --rebuild-index TYPE has the new Milvus build again"
+                .to_owned(),
+        );
+    }
+    doubts
 }
 
 impl Context {
@@ -38,6 +57,7 @@ impl Context {
         let chosen = options.conversion.options(situation.precedence(), restore_schemas);
         let mut conversion = catalog::convert(&reading.records, layout, &chosen);
         conversion.report.warnings.extend(bad_target(target).iter().map(|bad| bad.in_words(target)));
+        conversion.report.warnings.extend(doubts(situation, options, &conversion.report));
         let (checked, (diff, plan)) = both(
             || check::check(&conversion.should, Some(layout)),
             || {

@@ -72,6 +72,9 @@ pub struct Since {
     pub migrated: Option<String>,
     /// Seconds since then.
     pub seconds: Option<u64>,
+    /// Whether a newer Milvus was started on it without a migration of ours: its garbage collection takes all index files that its own
+    /// metadata does not name, those of 2.1 first of all (`recycleUnusedIndexFiles` of its index coordinator).
+    pub newer_ran_unmigrated: bool,
     /// Segments that were replaced or dropped since: their files go, or are gone.
     pub replaced: Vec<Replaced>,
     /// Indexes that were handed over and have been built again: the files of 2.1 go, or are gone.
@@ -85,6 +88,12 @@ impl Since {
         if let (Some(version), Some(when)) = (&self.target_version, &self.migrated) {
             let ago = self.seconds.map_or_else(String::new, |seconds| format!(", {} ago", span(seconds)));
             text.line(format!("this was migrated for Milvus {version} on {when}{ago}"));
+        }
+        if self.newer_ran_unmigrated {
+            text.line(
+                "a newer Milvus was started on this without a migration of ours: its garbage collection takes the index files of 2.1 that its \
+                 own metadata does not name, all of them",
+            );
         }
         text.list(
             "replaced or dropped since the backup: garbage collection takes their files",
@@ -107,7 +116,7 @@ impl Since {
 
     /// Whether anything tells that files may be gone.
     pub fn is_in_danger(&self) -> bool {
-        !self.replaced.is_empty() || !self.built_again.is_empty()
+        self.newer_ran_unmigrated || !self.replaced.is_empty() || !self.built_again.is_empty()
     }
 }
 

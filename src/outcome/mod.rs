@@ -128,9 +128,9 @@ impl Header {
 #[serde(untagged)]
 pub enum AnyOutcome {
     /// `status`
-    Surveyed(surveyed::StatusOutcome),
+    Surveyed(Box<surveyed::StatusOutcome>),
     /// `plan`
-    Planned(planned::PlanOutcome),
+    Planned(Box<planned::PlanOutcome>),
     /// `backup`
     BackedUp(backed_up::BackupOutcome),
     /// `run` and `repair`

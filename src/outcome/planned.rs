@@ -118,9 +118,10 @@ impl PlanOutcome {
     /// What it comes down to, in one line.
     pub fn verdict(&self) -> String {
         let report = &self.migration.report;
+        let command = if self.header.command == "repair" { "`repair`" } else { "`run`" };
         match self.header.ended {
-            Ended::NotOk => "`run` would refuse, and write nothing".to_owned(),
-            Ended::NothingToDo => "`run` would find nothing to do".to_owned(),
+            Ended::NotOk => format!("{command} would refuse, and write nothing"),
+            Ended::NothingToDo => format!("{command} would find nothing to do"),
             _ => {
                 let when = if self.sessions.is_empty() { "" } else { " once Milvus has stopped" };
                 let target = version::parse(&self.target_version).ok();
@@ -136,7 +137,7 @@ impl PlanOutcome {
                     }
                 };
                 let way_back = way_back(self.backup.as_ref());
-                format!("`run` would go through{when}: {}{limits}{bad}; {way_back}", headline(report))
+                format!("{command} would go through{when}: {}{limits}{bad}; {way_back}", headline(report))
             }
         }
     }

@@ -12,7 +12,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::output::{to_stderr, to_stdout};
 use super::progress::Progress;
-use super::screen;
+use super::screen::{self, plain};
 
 /// How results are given out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -61,7 +61,9 @@ impl Console {
     /// Sets up logging, and finds out whether somebody is watching.
     pub fn set_up(volume: Volume, output: OutputFormat, log: LogFormat) -> Self {
         let terminal = io::stderr().is_terminal() && log == LogFormat::Text;
-        let bars = screen::bars(terminal && volume != Volume::Quiet);
+        // One that knows no movement of the cursor would show each redraw as rubbish.
+        let moves = std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
+        let bars = screen::bars(terminal && moves && volume != Volume::Quiet);
         let default = match (volume, terminal) {
             (Volume::Verbose, _) => "warn,meta_migration=debug",
             (Volume::Normal, false) => "warn,meta_migration=info",
@@ -69,7 +71,7 @@ impl Console {
             (Volume::Quiet, _) | (Volume::Normal, true) => "warn",
         };
         let filter = EnvFilter::try_from_env("META_MIGRATION_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-        let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let colours = terminal && moves && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let lines = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_target(false)
@@ -96,8 +98,8 @@ impl Console {
     /// reader gone) changes nothing: the exit code tells of the metadata.
     pub fn result(&self, object: &impl Serialize, text: impl FnOnce() -> String) {
         let text = match self.output {
-            OutputFormat::Text if io::stdout().is_terminal() => screen::wrapped(&text(), &Term::stdout()),
-            OutputFormat::Text => text(),
+            OutputFormat::Text if io::stdout().is_terminal() => screen::wrapped(&plain(&text()), &Term::stdout()),
+            OutputFormat::Text => plain(&text()).into_owned(),
             OutputFormat::Json => serde_json::to_string_pretty(object)
                 .unwrap_or_else(|error| format!("{{\"error\": {:?}}}", error.to_string())),
         };
@@ -117,7 +119,7 @@ impl Console {
     /// # Errors
     /// Nobody can be asked any more.
     pub async fn confirms(&self, question: &str) -> io::Result<bool> {
-        let question = screen::wrapped(question, &Term::stderr());
+        let question = screen::wrapped(&plain(question), &Term::stderr());
         self.bars.suspend(|| to_stderr(format!("{question}Type yes to go on: ").as_bytes()));
         let (sender, answer) = oneshot::channel();
         std::thread::spawn(move || {
@@ -146,7 +148,7 @@ impl Console {
     }
 
     fn show(&self, text: &str) {
-        let text = screen::wrapped(text, &Term::stderr());
+        let text = screen::wrapped(&plain(text), &Term::stderr());
         self.bars.suspend(|| to_stderr(format!("{text}\n").as_bytes()));
     }
 

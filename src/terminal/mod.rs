@@ -5,3 +5,5 @@ mod outlook;
 pub mod output;
 pub mod progress;
 mod screen;
+
+pub use screen::plain;

@@ -2,6 +2,7 @@
 //!
 //! The library that draws the bars panics where it cannot write; so it is never told.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,6 +22,25 @@ pub fn bars(is_terminal: bool) -> MultiProgress {
         ProgressDrawTarget::hidden()
     };
     MultiProgress::with_draw_target(target)
+}
+
+/// A text as it can be shown or kept: names come from metadata that may be damaged, and what moves a cursor or turns the direction of
+/// reading would make another text of it. Lines and tabs stay.
+pub fn plain(text: &str) -> Cow<'_, str> {
+    let turns =
+        |char: char| matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_odd = |char: char| (char.is_control() && !matches!(char, '\n' | '\t')) || turns(char);
+    if !text.contains(is_odd) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for char in text.chars() {
+        match is_odd(char) {
+            true => shown.extend(char.escape_default()),
+            false => shown.push(char),
+        }
+    }
+    Cow::Owned(shown)
 }
 
 /// A text in lines that fit a terminal, broken between words alone: a key or a path that is longer than a line stays whole. What
@@ -110,7 +130,13 @@ impl TermLike for Screen {
 
 #[cfg(test)]
 mod tests {
-    use super::fitted;
+    use super::{fitted, plain};
+
+    #[test]
+    fn a_name_cannot_move_the_cursor_or_turn_the_text() {
+        assert_eq!(plain("a\tb\nc é 集"), "a\tb\nc é 集");
+        assert_eq!(plain("a\u{1b}[31m\u{202e}b\0\r"), "a\\u{1b}[31m\\u{202e}b\\u{0}\\r");
+    }
 
     #[test]
     fn no_word_is_broken_and_no_line_too_long_but_for_a_word() {

@@ -178,18 +178,21 @@ fn migrated_metadata_is_backed_up_only_by_force(version: Version) {
         .stderr(contains("this is not metadata of Milvus 2.1").and(contains("--force")));
     assert_eq!((scene.backup(), scene.backups().len()), (good.clone(), 1));
     let migrated = scene.etcd.dump();
-    scene.tool.call(&["backup", "--force"]).code(0);
-    assert_eq!(scene.backups(), ["migration.bak", "migration.bak.1"]);
-    assert_eq!(std::fs::read(scene.tool.dir().join("migration.bak.1")).unwrap(), good);
-    assert_eq!(manifest(scene.tool.backup_file()).layout, Found::Target);
+    // The way back is not even moved aside.
+    let stays = contains("is the backup that is on record, the way back").and(contains("--backup-file"));
+    scene.tool.call(&["backup", "--force"]).code(1).stderr(stays);
+    let elsewhere = "--backup-file=migrated.bak";
+    scene.tool.call(&["backup", "--force", elsewhere]).code(0);
+    assert_eq!((scene.backup(), scene.backups()), (good, vec!["migrated.bak".to_owned(), "migration.bak".to_owned()]));
+    assert_eq!(manifest(scene.tool.dir().join("migrated.bak")).layout, Found::Target);
     // Who says that it is of 2.2 need not force anything.
-    scene.tool.call(&["backup", "--source-version=2.2.0", "--target-version=2.2.16"]).code(0);
+    scene.tool.call(&["backup", elsewhere, "--source-version=2.2.0", "--target-version=2.2.16"]).code(0);
 
-    scene.tool.call(&["rollback", "--backup-file=migration.bak.1"]).code(0);
+    scene.tool.call(&["rollback"]).code(0);
     assert_same(&scene.before, &scene.etcd.dump(), "back to 2.1");
-    scene.tool.call(&["rollback"]).code(1).stderr(contains("holds metadata that is migrated already"));
+    scene.tool.call(&["rollback", elsewhere]).code(1).stderr(contains("holds metadata that is migrated already"));
     assert_same(&scene.before, &scene.etcd.dump(), "nothing was written");
-    scene.tool.call(&["rollback", "--restore-migrated"]).code(0);
+    scene.tool.call(&["rollback", elsewhere, "--restore-migrated"]).code(0);
     let mut expected = migrated;
     // What was done is in no backup.
     expected.retain(|key, _| !key.ends_with(b"meta-migration/history"));

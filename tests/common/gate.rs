@@ -297,10 +297,28 @@ impl Drop for Held<'_> {
 /// etcd's request for a transaction, as far as it is looked at.
 #[derive(Clone, PartialEq, Message)]
 struct Txn {
-    #[prost(bytes = "bytes", repeated, tag = "1")]
-    compares: Vec<Bytes>,
+    #[prost(message, repeated, tag = "1")]
+    compares: Vec<Compare>,
     #[prost(bytes = "bytes", repeated, tag = "2")]
     operations: Vec<Bytes>,
+}
+
+/// A condition of a transaction, as far as it is looked at.
+#[derive(Clone, PartialEq, Message)]
+struct Compare {
+    #[prost(int32, tag = "1")]
+    result: i32,
+    #[prost(int32, tag = "2")]
+    target: i32,
+}
+
+impl Compare {
+    /// A version below something: no key has one, so the transaction writes nothing. It only looks.
+    fn never_holds(&self) -> bool {
+        const LESS: i32 = 2;
+        const VERSION: i32 = 0;
+        (self.result, self.target) == (LESS, VERSION)
+    }
 }
 
 /// etcd's request for a range, as far as it is looked at.
@@ -320,7 +338,7 @@ fn kind_of(method: String, body: &Bytes) -> String {
     let message = body.slice(body.len().min(5)..);
     let kind = match method.as_str() {
         "Txn" => Txn::decode(message).ok().and_then(|txn| match &txn.operations[..] {
-            _ if txn.compares.is_empty() => None,
+            _ if txn.compares.is_empty() || txn.compares.iter().any(Compare::never_holds) => None,
             [] => None,
             [only] if only.windows(17).any(|part| part == b"session/migration") => Some("Lock"),
             _ => Some("Write"),

@@ -37,6 +37,8 @@ struct Logs {
     /// Of the first field that has any: number of statslogs. Milvus compares it with that of the binlogs.
     statslogs: Option<usize>,
     has_compound: bool,
+    /// Whether one of the keys does not decode, which is found as such.
+    is_unreadable: bool,
 }
 
 /// All segments with their logs, and all checkpoints.
@@ -68,12 +70,15 @@ impl Segments {
     pub(super) fn add_logs(&mut self, parsed: &Key, key: &[u8], value: &[u8], findings: &mut Findings) {
         let [collection, partition, segment, field] = parsed.ids();
         let record = read(key, value, findings, |record: &FieldBinlog| same_id("fieldID", record.field_id, field));
-        let Some(record) = record else { return };
+        let logs = self.logs.entry([collection, partition, segment]).or_default();
+        let Some(record) = record else {
+            logs.is_unreadable = true;
+            return;
+        };
         if let Some(log) = record.binlogs.iter().find(|log| log.log_id <= 0 || !log.log_path.is_empty()) {
             let what = format!("a file is named {:?} and has the log ID {}", log.log_path, log.log_id);
             findings.error(Invariant::LogIds, key, what);
         }
-        let logs = self.logs.entry([collection, partition, segment]).or_default();
         let number = record.binlogs.len();
         match parsed.family {
             Family::Binlog if logs.binlogs.is_none() => {
@@ -135,7 +140,7 @@ fn check_statslogs(ids: Ids, segment: CheckedSegment, logs: Logs, layout: Option
     });
     let is_living = !segment.is_dropped;
     let counts_any = layout.is_some_and(|layout| layout.statslog_padding != StatslogPadding::Nobody);
-    if is_living && counts_any && logs.binlogs.is_some() != logs.statslogs.is_some() {
+    if is_living && counts_any && !logs.is_unreadable && logs.binlogs.is_some() != logs.statslogs.is_some() {
         let what = match logs.binlogs {
             Some(_) => "it has binlogs, and no statslogs",
             None => "it has statslogs, and no binlogs",

@@ -23,6 +23,9 @@ on_both_versions![
     options_that_come_too_late_are_refused,
     status_counts_a_backup_only_if_it_fits,
     what_was_interrupted_is_finished_or_rolled_back,
+    where_nothing_is_to_do_no_backup_is_asked_for,
+    a_plan_is_followed_by_the_command_that_was_planned,
+    files_that_a_newer_milvus_may_have_taken_are_spoken_of,
 ];
 
 /// The copy that a rollback makes of what it overwrites.
@@ -307,4 +310,60 @@ fn what_was_interrupted_is_finished_or_rolled_back(version: Version) {
     assert!(report.split("## Next").nth(1).unwrap().contains("go back with `rollback --backup-file"), "{report}");
     says(&tool, &["rollback"], 0);
     assert_eq!(etcd.dump(), before);
+}
+
+/// As `plan` said.
+fn where_nothing_is_to_do_no_backup_is_asked_for(version: Version) {
+    let etcd = stopped_milvus(version);
+    etcd.edit(&testdata("cases/fresh-2.1.jsonl"));
+    let tool = Tool::configured(&format!(
+        "config: {{ sourceVersion: 2.1.4, targetVersion: 2.2.16 }}\netcd: {{ endpoints: ['{}'] }}",
+        etcd.endpoint()
+    ));
+    // Said, so that the tests' own helper adds nothing.
+    let unasked = "--with-backup=false";
+    for command in [&["plan"][..], &["run", unasked]] {
+        let nothing = says(&tool, command, 0);
+        assert!(nothing.contains("nothing to migrate"), "{nothing}");
+    }
+    let full = stopped_milvus(version);
+    let endpoint = full.endpoint();
+    let refused = says(&tool, &["run", unasked, "--endpoints", &endpoint], 1);
+    assert!(refused.contains("there is no backup, and so no way back"), "{refused}");
+    let unsafe_run = says(&tool, &["run", "--no-backup", "--endpoints", &endpoint], 0);
+    assert!(unsafe_run.contains("so there is no way back") && !unsafe_run.contains("to keep the way back open"));
+    let again = says(&tool, &["run", unasked, "--endpoints", &endpoint], 0);
+    assert!(again.contains("nothing to do: everything is in the layout of Milvus 2.2.16 already"), "{again}");
+}
+
+fn a_plan_is_followed_by_the_command_that_was_planned(version: Version) {
+    let etcd = stopped_milvus(version);
+    let tool = Tool::new(&etcd);
+    let rename = "--rename-alias=a_$pecial=a__pecial";
+    let planned = says(&tool, &["plan", rename, "--rebuild-index=NOPE"], 0);
+    let next = "`backup`, then `run --rebuild-index NOPE --rename-alias 'a_$pecial=a__pecial'`";
+    assert!(planned.contains(next), "{planned}");
+    assert!(planned.contains("--rebuild-index NOPE changes nothing"), "{planned}");
+    let before = etcd.dump();
+    let running = tool.catch(&["run", "--with-backup", rename], &etcd, 12, || etcd.start_over(&before));
+    running.kill();
+    etcd.end_lock();
+    let status = says(&tool, &["status"], 0);
+    let backup = tool.backup_file();
+    let way_on = format!("--backup-file {} --rename-alias 'a_$pecial=a__pecial'`", backup.display());
+    assert!(status.contains(&way_on), "{status}");
+}
+
+fn files_that_a_newer_milvus_may_have_taken_are_spoken_of(version: Version) {
+    let etcd = stopped_milvus(version);
+    let tool = Tool::new(&etcd);
+    says(&tool, &["backup"], 0);
+    etcd.edit(&testdata("cases/2.2-started-first.full.jsonl"));
+    let status = says(&tool, &["status"], 0);
+    assert!(status.contains("see with `check-files` whether it has removed index files of 2.1"), "{status}");
+    let planned = says(&tool, &["plan", "--keep-newer", "--target-version=2.2.16"], 0);
+    assert!(planned.contains("removes, ten minutes after its start (2.2), the index files of 2.1"), "{planned}");
+    let back = says(&tool, &["rollback"], 0);
+    assert!(back.contains("its garbage collection takes the index files of 2.1"), "{back}");
+    assert!(back.contains("nobody has looked whether the files are still there"), "{back}");
 }

@@ -46,6 +46,16 @@ fn refused(cluster: &Cluster, options: &Options, parts: &[&str]) {
 }
 
 #[test]
+fn the_default_partition_keeps_its_name_unless_there_are_two() {
+    let one = Cluster::new().collection(1, "c");
+    for wish in ["c/_default", "1/10"] {
+        refused(&one, &partitions(&[(wish, "x")]), &["_default", "Milvus looks for it by that name"]);
+    }
+    let two = one.partition(21, "_default");
+    assert_eq!(two.migrate_with(&partitions(&[("1/21", "x")])).conversion.refusals, [""; 0]);
+}
+
+#[test]
 fn a_collection_has_its_new_name_in_its_record_and_newest_snapshot_and_nothing_else_changes() {
     let done = shop().migrate_with(&options(&[("pri$es", "prices")], &[]));
     let plain = shop().migrate();

@@ -253,7 +253,7 @@ pub fn next(situation: &Situation) -> Next {
         State::Newer => {
             Next::new(Step::Nothing, "nothing is to be migrated: correct the source version, or start Milvus")
         }
-        State::NothingToMigrate => Next::new(Step::StartNew, "there is nothing to migrate: start the new Milvus"),
+        State::NothingToMigrate => Next::new(Step::StartNew, "start the new Milvus"),
         State::InMysql => Next::new(
             Step::Correct,
             "if that is meant, stay with Milvus 2.1, or copy the data into a new installation: this tool cannot migrate it, and a newer Milvus \

@@ -82,7 +82,7 @@ pub fn bad_target(target: &Version) -> Vec<BadTarget> {
     let mut add = |why, instead| reasons.push(BadTarget { why, instead });
     for (minor, last, instead) in [(2, 16, "2.2.16"), (3, 22, "2.3.22"), (4, 24, "2.4.24")] {
         if target.minor == minor && target.patch > last {
-            add("no such release is known to this tool: is it a slip?", instead);
+            add("no such release is known to this tool, it may be a slip", instead);
         }
     }
     match (target.minor, target.patch) {

@@ -321,7 +321,7 @@ fn a_catalog_in_mysql(version: Version) {
     let mut rest = walk.etcd.dump();
     rest.retain(|key, _| !key.starts_with(b"by-dev/meta/root-coord/") && !key.starts_with(b"by-dev/meta/snapshots/"));
     walk.etcd.start_over(&rest);
-    walk.is("in-mysql", &["MySQL itself", "etcd.rootPath"]);
+    walk.is("in-mysql", &["stay with Milvus 2.1", "etcd.rootPath"]);
     for command in [&["plan"][..], &["run", "--force"], &["repair"]] {
         walk.refuses(command, &["MySQL"]);
     }

@@ -118,7 +118,7 @@ async fn plan(
     origin: PlannedFrom,
     with_diff: bool,
 ) -> Result<PlanOutcome> {
-    let PlannedFrom { name, meta_root, reading, sessions, etcd, notes } = origin;
+    let PlannedFrom { name, meta_root, reading, sessions, etcd, mut notes } = origin;
     let situation = context.situation(&reading.records)?;
     if situation.state == State::NoMilvus
         && let Some(etcd) = &etcd
@@ -147,13 +147,14 @@ async fn plan(
                 refusals.push(format!("{error:#}"));
             }
             let only_etcd_refuses = !refusals.is_empty() && !is_asked_too_much && worked.summary.findings.is_empty();
-            // As `run` will be told by the same configuration.
+            // As `run` will be told by the same configuration; or `backup`, which may be told of another place.
             if etcd.is_some()
-                && context.config.run_with_backup
+                && !backup.as_ref().is_some_and(|backup| backup.is_way_back)
                 && let Some(file) = &context.config.backup_file
                 && let Err(error) = context.check_room_for_backup(file, &reading)
             {
-                refusals.push(format!("{error:#}"));
+                let told = if context.config.run_with_backup { &mut refusals } else { &mut notes };
+                told.push(format!("{error:#}"));
             }
             let problems = !worked.conversion.problems.is_empty() && !options.skip_invalid;
             if problems || !refusals.is_empty() || !worked.summary.findings.is_empty() {

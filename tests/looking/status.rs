@@ -53,7 +53,7 @@ fn every_layout_is_told_with_the_next_step(version: Version) {
 
     etcd.put("by-dev/meta/root-coord/credential/users/root", "{}");
     let neither = ("Milvus without any collection", "nothing-to-migrate");
-    assert_told(&etcd, &tool, neither, "there is nothing to migrate: start the new Milvus");
+    assert_told(&etcd, &tool, neither, "start the new Milvus");
 
     etcd.load_milvus();
     let source = || ("Milvus 2.1 metadata, not migrated yet", "ready");

@@ -38,7 +38,11 @@ fn a_disk_that_is_too_small_for_the_backup_is_found_out_before_a_run_writes() {
     );
     // Nothing is left there.
     assert!(ended.get_output().stdout.is_empty(), "{text}");
-    // A rehearsal foresees it.
+    // A rehearsal foresees it, as something to see to; where the same command is to make the backup, as a refusal.
+    let Some(told) = on_a_small_disk(&tool, "plan") else { return };
+    let text = said(&told);
+    assert_eq!(told.get_output().status.code(), Some(0), "{text}");
+    assert!(text.contains("there is not enough room for the backup small/b: it takes about "), "{text}");
     let config = std::fs::read_to_string(tool.config_file()).unwrap();
     tool.configure(&format!("{config}\ncmd: {{runWithBackup: true}}"));
     let Some(rehearsed) = on_a_small_disk(&tool, "plan") else { return };

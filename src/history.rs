@@ -4,7 +4,6 @@
 //! Milvus that was started first, or another tool's work, and each wants something else. `run`, `repair` and `rollback` write this
 //! key in their first transaction and at their end; every transaction in between depends on its value.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
@@ -16,6 +15,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::layout::keys::HISTORY;
+use crate::shell::as_argument;
 
 /// The format of the value that this edition writes and reads.
 const FORMAT: u32 = 1;
@@ -276,12 +276,6 @@ impl History {
 /// The name of this machine.
 pub fn this_host() -> String {
     gethostname::gethostname().to_string_lossy().into_owned()
-}
-
-/// A value as it is typed in a shell.
-pub fn as_argument(value: &str) -> Cow<'_, str> {
-    // Nothing can be typed that holds a zero byte; no path and no argument has one.
-    shlex::try_quote(value).unwrap_or(Cow::Borrowed(value))
 }
 
 fn now() -> String {

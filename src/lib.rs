@@ -30,6 +30,7 @@ pub mod outcome;
 pub mod pace;
 pub mod parallel;
 pub mod plan;
+pub mod shell;
 pub mod state;
 pub mod stop;
 pub mod storage;

@@ -6,6 +6,7 @@ use super::load_state::STAYS_RELEASED;
 use super::names::is_legal;
 use super::report::{CheckpointSummary, CollectionSummary, IndexSummary, Limit, Report};
 use crate::amounts::many;
+use crate::shell::as_argument;
 
 const FROM_2_2: &str = "2.2 and newer";
 const ONLY_2_2: &str = "2.2";
@@ -28,7 +29,15 @@ pub fn of(report: &Report) -> Vec<Limit> {
                 versions: FROM_2_2,
                 what: format!("partition {partition} of collection {}", collection.name),
                 effect: "its name is refused; its rows are found by searching the whole collection",
-                remedy: "with Milvus 2.1, move its rows into a partition with another name".into(),
+                // By the ID of the collection, which may get another name at the same time.
+                remedy: format!(
+                    "`--rename-partition {}`",
+                    as_argument(&format!(
+                        "{}/{partition}={}",
+                        collection.id,
+                        new_partition(partition, &collection.partitions)
+                    ))
+                ),
             }
         }));
         limits.extend(
@@ -92,11 +101,17 @@ fn is_legal_for_partition(name: &str) -> bool {
     !name.contains('$')
 }
 
+/// A new name that is free in its collection.
+fn new_partition(old: &str, taken: &[String]) -> String {
+    let new = old.replace('$', "_");
+    if taken.contains(&new) { "NEW".to_owned() } else { new }
+}
+
 /// `OLD=NEW` for a shell, with a new name that is free.
 fn renaming(old: &str, taken: &BTreeSet<&str>) -> String {
     let new = old.replace('$', "_");
     let new = if is_legal(&new) && !taken.contains(&*new) { &*new } else { "NEW" };
-    format!("'{}={new}'", old.replace('\'', r"'\''"))
+    as_argument(&format!("{old}={new}")).into_owned()
 }
 
 fn of_index(collection: &CollectionSummary, index: &IndexSummary) -> Vec<Limit> {

@@ -12,10 +12,10 @@ use crate::cli::BackupOptions;
 use crate::course;
 use crate::etcd::Etcd;
 use crate::exit::Exit;
-use crate::history::as_argument;
 use crate::outcome::backed_up::{BackupFile, BackupOutcome};
 use crate::outcome::failed::Failure;
 use crate::outcome::{Ended, Next, Step};
+use crate::shell::as_argument;
 use crate::state::{Situation, State};
 
 pub(super) async fn execute(context: &Context, options: &BackupOptions) -> Result<Exit, Failure> {

@@ -233,7 +233,9 @@ fn next(backup: Option<&ConfiguredBackup>, operation: Operation, options: &RunOp
     let afterwards = format!("afterwards `verify`, then start Milvus {target}");
     match backup {
         // It holds just what is here: Milvus has been stopped, or is to be left as it is.
-        Some(backup) if backup.is_way_back => Next::new(Step::Run, format!("{run}, the backup is made; {afterwards}")),
+        Some(backup) if backup.is_way_back => {
+            Next::new(Step::Run, format!("the backup is made, so {run}; {afterwards}"))
+        }
         _ => Next::new(Step::Backup, format!("flush all collections, stop Milvus, `backup`, then {run}; {afterwards}")),
     }
 }

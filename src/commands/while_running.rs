@@ -15,10 +15,10 @@ use crate::backup::{Backup, Format, folder_of};
 use crate::cli::BackupOptions;
 use crate::exit::Exit;
 use crate::guard::components_and_lock;
-use crate::history::as_argument;
 use crate::outcome::backed_up::{BackupFile, BackupOutcome};
 use crate::outcome::failed::Failure;
 use crate::outcome::{Ended, Next, Step};
+use crate::shell::as_argument;
 
 pub(super) async fn execute(context: &Context, options: &BackupOptions, file: &Path) -> Result<Exit, Failure> {
     spare_the_way_back(file)?;

@@ -250,7 +250,7 @@ fn status_counts_a_backup_only_if_it_fits(version: Version) {
     let fits = says(&tool, &["status"], 0);
     assert!(fits.contains("next: look first with `plan`; `run`"), "{fits}");
     let planned = says(&tool, &["plan"], 0);
-    assert!(planned.contains("next: `run`, the backup is made; afterwards `verify`"), "{planned}");
+    assert!(planned.contains("next: the backup is made, so `run`; afterwards `verify`"), "{planned}");
     etcd.put("by-dev/meta/queryCoord-unknown", "later");
     let planned = says(&tool, &["plan"], 0);
     assert!(planned.contains("next: flush all collections, stop Milvus, `backup`, then `run`"), "{planned}");

@@ -18,11 +18,7 @@ fn names_with_a_dollar_are_told_with_the_option_that_helps() {
     let expected = [
         ("2.2 and newer", "alias v$1", "`--rename-alias 'v$1=NEW'`"),
         ("2.2 and newer", "collection a$b", "`--rename-collection 'a$b=a_b'`"),
-        (
-            "2.2 and newer",
-            "partition p$x of collection a$b",
-            "with Milvus 2.1, move its rows into a partition with another name",
-        ),
+        ("2.2 and newer", "partition p$x of collection a$b", "`--rename-partition '1/p$x=p_x'`"),
     ];
     let told: Vec<_> = told.iter().map(|(versions, what, remedy)| (*versions, &**what, &**remedy)).collect();
     assert_eq!(told, expected);

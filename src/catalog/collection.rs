@@ -185,13 +185,11 @@ pub fn read(records: &Records, restore_schemas: bool) -> Collections {
             Some((_, newer)) if newer.plain.is_none() && is_live(&versions) => drop(in_database.remove(&id)),
             _ => {}
         }
-        if !in_database.contains_key(&id) && collections.is_lost(&key, &versions) {
-            continue;
-        }
-        collections.read_one(key, versions, &parts, restore_schemas);
+        let is_moved = in_database.contains_key(&id);
+        collections.read_one(key, versions, is_moved, &parts, restore_schemas);
     }
     for (key, versions) in in_database.into_values() {
-        collections.read_one(key, versions, &parts, restore_schemas);
+        collections.read_one(key, versions, true, &parts, restore_schemas);
     }
     collections
 }
@@ -222,24 +220,8 @@ impl Parts {
 }
 
 impl Collections {
-    /// Reports a collection whose record is gone while its newest snapshot is alive. Milvus 2.1 drops with tombstones, and what it clears
-    /// away later are tombstones: nothing but a loss leaves this.
-    fn is_lost(&mut self, key: &Key, versions: &Versions) -> bool {
-        let Some((timestamp, newest)) = versions.snapshots.last_key_value() else { return false };
-        if versions.plain.is_some() || is_tombstone(newest) {
-            return false;
-        }
-        let name = name_of(versions).map_or_else(String::new, |name| format!(" ({name})"));
-        let what = format!(
-            "the collection's record is missing, but its newest snapshot (_ts{timestamp}){name} is alive: Milvus did not drop it, the key was \
-             lost. Put it back from a backup, or with the value of that snapshot"
-        );
-        self.problems.push(Problem::new(key, what, LOST));
-        self.all.insert(id_of(key), Standing::Invalid);
-        true
-    }
-
-    fn read_one(&mut self, key: Key, versions: Versions, parts: &Parts, restore_schemas: bool) {
+    /// Takes in a collection's record and snapshots; `is_moved` if its database has it, too.
+    fn read_one(&mut self, key: Key, versions: Versions, is_moved: bool, parts: &Parts, restore_schemas: bool) {
         let id = id_of(&key);
         let (snapshots, problems) = sound_snapshots(&key, versions.snapshots);
         self.problems.extend(problems);
@@ -256,12 +238,35 @@ impl Collections {
                 }
             }
             plain => {
-                self.past.push((key, Versions { plain, snapshots }));
-                Standing::Gone
+                let past = Versions { plain, snapshots };
+                match lost(&past).filter(|_| !is_moved) {
+                    Some(what) => {
+                        self.problems.push(Problem::new(&key, what, LOST));
+                        Standing::Invalid
+                    }
+                    None => {
+                        self.past.push((key, past));
+                        Standing::Gone
+                    }
+                }
             }
         };
         self.all.insert(id, standing);
     }
+}
+
+/// What is wrong where a collection's record is gone while its newest snapshot is alive. Milvus 2.1 drops with tombstones, and what it
+/// clears away later are tombstones: nothing but a loss leaves this.
+fn lost(versions: &Versions) -> Option<String> {
+    let (timestamp, newest) = versions.snapshots.last_key_value()?;
+    if versions.plain.is_some() || is_tombstone(newest) {
+        return None;
+    }
+    let name = name_of(versions).map_or_else(String::new, |name| format!(" ({name})"));
+    Some(format!(
+        "the collection's record is missing, but its newest snapshot (_ts{timestamp}){name} is alive: Milvus did not drop it, the key was \
+         lost. Put it back from a backup, or with the value of that snapshot"
+    ))
 }
 
 fn is_of_newer_form(value: &[u8], id: i64) -> bool {

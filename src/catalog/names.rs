@@ -178,14 +178,6 @@ fn rename_partition(names: &mut Names, wish: &Rename, collections: &Collections)
         ));
     };
     let collection = find_collection(collection, collections)?;
-    let is_default = partition == DEFAULT_PARTITION || by_id_of(collection, partition) == Some(DEFAULT_PARTITION);
-    let defaults = collection.partitions.values().filter(|name| *name == DEFAULT_PARTITION).count();
-    if is_default && defaults == 1 {
-        return Err(format!(
-            "the partition {DEFAULT_PARTITION} of collection {:?} cannot be renamed: Milvus looks for it by that name",
-            collection.name
-        ));
-    }
     let by_id = partition.parse().ok().filter(|id| collection.partitions.contains_key(id));
     let by_name: Vec<i64> =
         collection.partitions.iter().filter(|(_, name)| *name == partition).map(|(id, _)| *id).collect();
@@ -210,15 +202,17 @@ fn rename_partition(names: &mut Names, wish: &Rename, collections: &Collections)
             ));
         }
     };
+    let defaults = collection.partitions.iter().filter(|(_, name)| *name == DEFAULT_PARTITION);
+    if defaults.map(|(id, _)| *id).eq([id]) {
+        return Err(format!(
+            "the partition {DEFAULT_PARTITION} of collection {:?} cannot be renamed: Milvus looks for it by that name",
+            collection.name
+        ));
+    }
     match names.partitions.insert((collection.id, id), wish.new.clone()) {
         Some(_) => Err(format!("the partition {:?} is to be renamed twice", wish.old)),
         None => Ok(()),
     }
-}
-
-/// The name of the partition that is meant by an ID.
-fn by_id_of<'a>(collection: &'a Collection, partition: &str) -> Option<&'a str> {
-    collection.partitions.get(&partition.parse().ok()?).map(String::as_str)
 }
 
 fn listed(there: &[&str]) -> String {

@@ -311,12 +311,18 @@ fn cut_by_compaction(rows: i64, number: usize, dimension: Option<i64>) -> Option
     Some(counts)
 }
 
-/// What is noted stays; the other files share the rows that are left.
+/// What is noted stays, and the other files share the rows that are left. Where that is not one each, all files share all rows: newer
+/// versions take the sum for the segment's own number (`ReCalcRowCount`), so the sum has to be right.
 fn count_the_rest(rows: i64, logs: &[Log<'_>]) -> Vec<i64> {
     let (uncounted, counted): (Vec<_>, Vec<_>) = logs.iter().partition(|log| log.is_uncounted());
     let noted = counted.iter().fold(0, |sum: i64, log| sum.saturating_add(log.info.entries_num));
     let sizes: Vec<i64> = uncounted.iter().map(|log| log.info.log_size).collect();
-    let mut shares = share_out(rows.saturating_sub(noted), &sizes).into_iter();
+    let left = rows.saturating_sub(noted);
+    if left < sizes.len() as i64 {
+        let all: Vec<i64> = logs.iter().map(|log| log.info.log_size).collect();
+        return share_out(rows, &all);
+    }
+    let mut shares = share_out(left, &sizes).into_iter();
     let number = |log: &Log<'_>| if log.is_uncounted() { shares.next().unwrap_or(1) } else { log.info.entries_num };
     logs.iter().map(number).collect()
 }

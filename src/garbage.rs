@@ -90,40 +90,6 @@ pub fn index_files_go(target: &Version) -> &'static str {
 /// When the files of segments go that the target has compacted, by default.
 pub const ROWS_GO: &str = "3 hours after the first compaction (dataCoord.gc.dropTolerance)";
 
-/// What a way back needs of the message log, before the first start of the target.
-pub fn message_log(target: &Version) -> String {
-    let rocksmq = match is_2_2(target) {
-        true => "rocksmq: 2.1 opens it again; a copy keeps what is written meanwhile from being read by 2.1",
-        // 2.1.0 panics otherwise: "Column families not opened".
-        false => {
-            "rocksmq: 2.1 does NOT open what this version has opened, so copy it before its first start, and put the copy back before 2.1 \
-                  is started"
-        }
-    };
-    format!(
-        "{rocksmq} (`cp -a {ROCKSMQ} {ROCKSMQ}_meta_kv COPY/`, rocksmq.path); Kafka and Pulsar: their retention has to cover the time until \
-         2.1 reads on"
-    )
-}
-
-/// `rocksmq.path` as 2.1 has it by default; beside it is `<path>_meta_kv`.
-const ROCKSMQ: &str = "/var/lib/milvus/rdb_data";
-
-/// What a rollback needs of the message log.
-pub fn message_log_back(target: Option<&Version>) -> String {
-    let needs = target.is_some_and(|target| !is_2_2(target));
-    let rocksmq = if needs {
-        format!(
-            "where it is rocksmq, 2.1 panics (\"Column families not opened\") until {ROCKSMQ} and {ROCKSMQ}_meta_kv (rocksmq.path) are the copy from before"
-        )
-    } else {
-        format!(
-            "where it is rocksmq and {ROCKSMQ} (rocksmq.path) was copied before, put the copy back, or 2.1 reads what was written since"
-        )
-    };
-    format!("{rocksmq}; Kafka and Pulsar must still have what 2.1 had not read")
-}
-
 fn is_2_2(target: &Version) -> bool {
     (target.major, target.minor) == (2, 2)
 }

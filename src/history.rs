@@ -15,6 +15,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::layout::keys::HISTORY;
+use crate::message_log::MessageLog;
 use crate::shell::as_argument;
 
 /// The format of the value that this edition writes and reads.
@@ -73,6 +74,8 @@ pub struct Choices {
     pub rename_alias: Vec<String>,
     /// `--rename-partition`, each as `COLLECTION/PARTITION=NEW`
     pub rename_partition: Vec<String>,
+    /// `--message-log`, or what Milvus's own configuration says
+    pub message_log: Option<MessageLog>,
 }
 
 impl Choices {
@@ -96,6 +99,7 @@ impl Choices {
             rename_collection: beyond(&self.rename_collection, &others.rename_collection),
             rename_alias: beyond(&self.rename_alias, &others.rename_alias),
             rename_partition: beyond(&self.rename_partition, &others.rename_partition),
+            // Not the message log: what it changes is where channels begin, which the Milvus that was started since has moved on.
             ..Self::default()
         };
         beyond.flags()
@@ -119,6 +123,7 @@ impl Choices {
         ] {
             flags.extend(values.iter().map(|value| format!("{flag} {}", as_argument(value))));
         }
+        flags.extend(self.message_log.map(|log| format!("--message-log {log}")));
         flags.join(" ")
     }
 }

@@ -26,6 +26,7 @@ pub mod garbage;
 pub mod guard;
 pub mod history;
 pub mod layout;
+pub mod message_log;
 pub mod outcome;
 pub mod pace;
 pub mod parallel;

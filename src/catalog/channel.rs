@@ -15,6 +15,7 @@ use super::records::{Records, Writing};
 use crate::layout::families::Family;
 use crate::layout::messages::common::{CollectionInfo, MsgPosition, SegmentInfo, SegmentState};
 use crate::layout::wire;
+use crate::message_log::MessageLog;
 
 /// Field numbers of data.SegmentInfo.
 const START_POSITION: u32 = 9;
@@ -23,18 +24,6 @@ const DML_POSITION: u32 = 10;
 const LARGEST_KAFKA_OFFSET: u64 = 1 << 48;
 /// librdkafka's "first one left" as a message ID: offset -2.
 const FIRST_LEFT: [u8; 8] = (-2i64).to_le_bytes();
-
-/// Which message log the cluster reads, by the configuration of Milvus.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum MessageLog {
-    /// Not known: told by the message IDs.
-    #[default]
-    Unknown,
-    /// Apache Kafka.
-    Kafka,
-    /// Another one.
-    Other,
-}
 
 /// A channel of a collection, and where the collection begins on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,7 +107,7 @@ pub fn write(
     records: &Records,
     collections: &Collections,
     mut positions: Positions,
-    log: MessageLog,
+    log: Option<MessageLog>,
     keep_newer: bool,
 ) -> Writing {
     let mut writing = Writing::default();
@@ -126,9 +115,9 @@ pub fn write(
     starts().filter_map(|start| start.message_id.as_ref()).for_each(|id| positions.ids.take(id));
     let shared = channels_named_twice(starts().map(|start| &*start.channel));
     let on_kafka = match log {
-        MessageLog::Kafka => true,
-        MessageLog::Other => false,
-        MessageLog::Unknown => positions.ids.like_kafka && !positions.ids.unlike_kafka,
+        Some(MessageLog::Kafka) => true,
+        Some(MessageLog::Other) => false,
+        None => positions.ids.like_kafka && !positions.ids.unlike_kafka,
     };
     let concerned = collections.iter().filter(|found| keep_newer || found.form == super::collection::Form::Embedded);
     for collection in concerned {

@@ -36,10 +36,10 @@ use crate::layout::families::{Family, Side};
 use crate::layout::is_tombstone;
 use crate::layout::keys::{Key, KeyError, printable};
 use crate::layout::messages::target::AliasInfo;
+use crate::message_log::MessageLog;
 use crate::parallel::both;
 use crate::version::Layout;
 use alias::Aliases;
-use channel::MessageLog;
 use collection::{Collections, Form, Standing};
 use names::{Names, Rename};
 use problem::Problem;
@@ -69,8 +69,8 @@ pub struct Options {
     pub rename_alias: Vec<Rename>,
     /// New names for partitions: `COLLECTION/PARTITION`, each by name or ID.
     pub rename_partition: Vec<Rename>,
-    /// Which message log the cluster reads, where that is known.
-    pub message_log: MessageLog,
+    /// Which message log the cluster reads, where that is known otherwise than by its message IDs.
+    pub message_log: Option<MessageLog>,
     /// Which records count where both layouts have one.
     pub precedence: Precedence,
     /// Take a schema that a collection lost from its older snapshots.

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
-use crate::catalog::channel::MessageLog;
 use crate::catalog::names::Rename;
 use crate::catalog::{self, Precedence};
+use crate::config::Config;
 use crate::expect::ExpectedAddress;
 use crate::history::Choices;
+use crate::message_log::MessageLog;
 
 /// The heading in help of what can be chosen about the conversion.
 const CONVERSION: &str = "Conversion";
@@ -136,6 +137,11 @@ pub struct ConversionOptions {
     /// Give a partition another name, collection and partition by name or ID; repeat it for more
     #[arg(long, value_name = "COLLECTION/PARTITION=NEW", help_heading = CONVERSION)]
     pub rename_partition: Vec<Rename>,
+
+    /// The message log of this Milvus: on Kafka, channels without a position begin at the first message that is left [default: by
+    /// --milvus-config where that leaves no choice, else by the form of the message IDs]
+    #[arg(long, value_enum, value_name = "LOG", help_heading = CONVERSION)]
+    pub message_log: Option<MessageLog>,
 }
 
 /// Options of `plan`.
@@ -309,10 +315,15 @@ impl ConversionOptions {
             rename_collection: self.rename_collection.clone(),
             rename_alias: self.rename_alias.clone(),
             rename_partition: self.rename_partition.clone(),
-            message_log: MessageLog::Unknown,
+            message_log: self.message_log,
             precedence,
             restore_schemas,
         }
+    }
+
+    /// What Milvus's own configuration leaves no choice about, unless it was given.
+    pub fn fill(&mut self, config: &Config) {
+        self.message_log = self.message_log.or(config.message_log.log);
     }
 
     /// As they are on record.
@@ -325,6 +336,7 @@ impl ConversionOptions {
             rename_collection: read(&choices.rename_collection),
             rename_alias: read(&choices.rename_alias),
             rename_partition: read(&choices.rename_partition),
+            message_log: choices.message_log,
         }
     }
 
@@ -340,6 +352,7 @@ impl ConversionOptions {
             rename_collection: spelt(&self.rename_collection),
             rename_alias: spelt(&self.rename_alias),
             rename_partition: spelt(&self.rename_partition),
+            message_log: self.message_log,
         }
     }
 }

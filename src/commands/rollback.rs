@@ -25,7 +25,6 @@ use crate::course;
 use crate::diff::Diff;
 use crate::etcd::Etcd;
 use crate::exit::Exit;
-use crate::garbage;
 use crate::guard::Guard;
 use crate::history::{Choices, Completion, History, Operation};
 use crate::layout::Found;
@@ -386,7 +385,7 @@ fn next(context: &Context, state: State, target: Option<&Version>) -> Next {
         || "the Milvus version that the backup was made with".to_owned(),
         |version| format!("Milvus {version}"),
     );
-    let log = garbage::message_log_back(target);
+    let log = context.config.message_log.back(target);
     Next::new(
         Step::StartOld,
         format!("mind the message log ({log}); start {version}, and look whether searches work before you rely on it"),

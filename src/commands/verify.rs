@@ -15,6 +15,7 @@ use crate::catalog::problem::Problem;
 use crate::catalog::records::Records;
 use crate::catalog::{self, Conversion, Precedence};
 use crate::cli::{ConversionOptions, VerifyOptions};
+use crate::config::Config;
 use crate::course::{self, Course};
 use crate::diff::{Diff, Differ};
 use crate::etcd::Etcd;
@@ -81,7 +82,7 @@ pub(super) async fn examine(
     let layout = target.as_ref().map(Layout::of);
     let checked = check::check(all.iter().map(|(key, value)| (key, value)), layout);
     let kept_newer = situation.history.as_ref().is_some_and(keeps_newer);
-    let conversion = conversion_of(options, situation.history.as_ref());
+    let conversion = conversion_of(options, situation.history.as_ref(), &context.config);
     let expected = backup.map(|backup| work_out(&conversion, kept_newer, backup, target.as_ref())).transpose()?;
     let comparison = expected.map(|expected| compared(expected, &all));
     let mut outcome = judge(context, &situation, target.as_ref(), checked, comparison, at_work, revision);
@@ -201,10 +202,14 @@ fn keeps_newer(history: &History) -> bool {
 }
 
 /// The options that the migration is worked out with: as given; where none are, as they are on record.
-fn conversion_of(options: &VerifyOptions, history: Option<&History>) -> ConversionOptions {
+fn conversion_of(options: &VerifyOptions, history: Option<&History>, config: &Config) -> ConversionOptions {
     match history {
         Some(history) if options.conversion == ConversionOptions::default() => ConversionOptions::of(&history.options),
-        _ => options.conversion.clone(),
+        _ => {
+            let mut given = options.conversion.clone();
+            given.fill(config);
+            given
+        }
     }
 }
 

@@ -114,7 +114,7 @@ impl Context {
             },
             files: "`check-files` looks now whether all that the metadata names are there, `rollback --check-files` before it goes back"
                 .to_owned(),
-            message_log: garbage::message_log(target),
+            message_log: self.config.message_log.before(target),
             until,
             keeping: self.kept(target),
         }

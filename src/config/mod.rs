@@ -11,6 +11,7 @@ use semver::Version;
 
 use crate::garbage::KEEPING;
 use crate::layout::join_root;
+use crate::message_log::{LogSettings, MessageLog};
 use crate::version;
 use layers::Layers;
 use source::quoted;
@@ -62,6 +63,8 @@ pub struct Config {
     pub backup_file: Option<PathBuf>,
     /// What Milvus's own configuration says of the settings that keep the way back open, by key; none where none was given.
     pub keeping: Option<BTreeMap<&'static str, String>>,
+    /// What Milvus's own configuration says of the message log.
+    pub message_log: LogSettings,
     /// Where that which tells clusters apart comes from.
     pub whence: Whence,
     /// What was read otherwise than it was written, for the log.
@@ -204,6 +207,7 @@ fn assemble(layers: &Layers, given: &Overrides) -> Result<Config> {
         target_version: target_version.map(|version| version.value),
         backup_file: backup_file.map(|file| file.value),
         keeping: keeping(layers)?,
+        message_log: message_log(layers)?,
         whence,
         warnings,
     })
@@ -217,6 +221,22 @@ fn keeping(layers: &Layers) -> Result<Option<BTreeMap<&'static str, String>>> {
         KEEPING.iter().map(|setting| Ok((setting.key, layers.of_milvus(|document| document.text(setting.key))?)));
     let said: Vec<_> = said.collect::<Result<_>>()?;
     Ok(Some(said.into_iter().filter_map(|(key, found)| Some((key, found?.value))).collect()))
+}
+
+/// Which message log 2.1 takes depends on how it was started, and on its environment: rocksmq before Pulsar before Kafka where it is one
+/// server, else Pulsar before Kafka (internal/util/dependency/factory.go). So only what stands alone is sure.
+fn message_log(layers: &Layers) -> Result<LogSettings> {
+    let said = |key| {
+        let said = layers.of_milvus(|document| document.text_or_empty(key))?;
+        anyhow::Ok(said.map(|said| said.value).filter(|text| !text.is_empty()))
+    };
+    let rocksmq_path = said("rocksmq.path")?;
+    let log = match (said("kafka.brokerList")?.is_some(), said("pulsar.address")?.is_some(), rocksmq_path.is_some()) {
+        (true, false, false) => Some(MessageLog::Kafka),
+        (false, true, _) => Some(MessageLog::Other),
+        _ => None,
+    };
+    Ok(LogSettings { log, rocksmq_path })
 }
 
 fn refuse_other_stores(layers: &Layers, given: &Overrides) -> Result<()> {

@@ -21,6 +21,7 @@ on_both_versions![
     who_must_be_stopped_first_is_said_in_every_state,
     verify_holds_the_target_that_is_given_against_the_one_on_record,
     options_that_come_too_late_are_refused,
+    the_message_log_that_milvus_s_configuration_has_is_on_record,
     status_counts_a_backup_only_if_it_fits,
     what_was_interrupted_is_finished_or_rolled_back,
     where_nothing_is_to_do_no_backup_is_asked_for,
@@ -241,6 +242,29 @@ fn options_that_come_too_late_are_refused(version: Version) {
     says(&tool, &["run"], 0);
     // What is on record counts where nothing is given.
     says(&tool, &["verify", "--against-backup"], 0);
+}
+
+fn the_message_log_that_milvus_s_configuration_has_is_on_record(version: Version) {
+    let etcd = stopped_milvus(version);
+    let tool = Tool::new(&etcd);
+    let milvus = tool.dir().join("milvus.yaml");
+    fs::write(&milvus, "kafka: {brokerList: 'k0:9092'}\n").unwrap();
+    let configured = ["--milvus-config", milvus.to_str().unwrap()];
+    let planned = says(&tool, &[&["plan"][..], &configured].concat(), 0);
+    assert!(planned.contains("4 from the first message left in Kafka"), "{planned}");
+    assert!(planned.contains("`run --message-log kafka`") && !planned.contains("rdb_data"), "{planned}");
+    says(&tool, &[&["run", "--with-backup"][..], &configured].concat(), 0);
+    let first_left = (-2i64).to_le_bytes();
+    let begins_there = |value: &[u8]| value.windows(8).any(|bytes| bytes == first_left);
+    let channels = etcd
+        .dump()
+        .into_iter()
+        .filter(|(key, value)| key.starts_with(b"by-dev/meta/datacoord-meta/channel-cp/") && begins_there(value));
+    assert_eq!(channels.count(), 4);
+    // Neither needs the file again, and what is given goes before what is on record.
+    says(&tool, &["verify", "--against-backup"], 0);
+    let other = says(&tool, &["verify", "--against-backup", "--message-log", "other"], 1);
+    assert!(other.contains("channel-cp"), "{other}");
 }
 
 fn status_counts_a_backup_only_if_it_fits(version: Version) {

@@ -3,9 +3,10 @@
 use super::cluster::{Cluster, Migrated, TARGETS};
 use super::position;
 use super::steps::{Part, apply, halfway, steps};
-use crate::catalog::channel::{MessageLog, owner};
+use crate::catalog::channel::owner;
 use crate::catalog::{Options, Precedence};
 use crate::layout::messages::common::{CollectionInfo, KeyDataPair, MsgPosition, SegmentInfo, SegmentState};
+use crate::message_log::MessageLog;
 
 /// A collection with two shards, one of whose physical channels is named.
 fn sharded(second_position: Option<&[u8]>) -> Cluster {
@@ -245,9 +246,9 @@ fn the_configuration_of_milvus_decides_where_it_is_known() {
         checkpoint(&cluster.migrate_with(&options), CHANNEL).msg_id
     };
     let like_kafka = never_flushed_beside(&offset(77));
-    assert_eq!(with(&like_kafka, MessageLog::Other), offset(1000));
-    assert_eq!(with(&shard(), MessageLog::Kafka), offset(-2));
-    assert_eq!(with(&shard(), MessageLog::Unknown), b"01234567");
+    assert_eq!(with(&like_kafka, Some(MessageLog::Other)), offset(1000));
+    assert_eq!(with(&shard(), Some(MessageLog::Kafka)), offset(-2));
+    assert_eq!(with(&shard(), None), b"01234567");
 }
 
 #[test]

@@ -153,6 +153,24 @@ fn mysql_and_an_embedded_etcd_in_milvus_s_own_files_are_told() {
     assert_eq!(refused("etcd: {endpoints: other:1}", &[embedded]), None);
 }
 
+/// What else stands in the file may be what it was shipped with; then the message IDs tell.
+#[test]
+fn the_message_log_is_known_where_it_stands_alone() {
+    let said = |milvus: &[&str]| assemble(&layers("{}", milvus), &Overrides::default()).unwrap().message_log;
+    let (kafka, pulsar) = ("kafka: {brokerList: 'k0:9092,k1:9092'}", "pulsar: {address: pulsar, port: 6650}");
+    let rocksmq = "rocksmq: {path: /var/lib/milvus/rdb}";
+    let log = |milvus: &[&str]| said(milvus).log;
+    assert_eq!((log(&[kafka]), log(&[pulsar])), (Some(MessageLog::Kafka), Some(MessageLog::Other)));
+    assert_eq!(log(&[pulsar, "kafka: {brokerList: ''}", rocksmq]), Some(MessageLog::Other));
+    assert_eq!(log(&[pulsar, kafka, "pulsar: {address: ''}"]), Some(MessageLog::Kafka));
+    for unclear in [&[][..], &[rocksmq], &[pulsar, kafka], &[rocksmq, kafka]] {
+        assert_eq!(log(unclear), None, "{unclear:?}");
+    }
+    assert_eq!(said(&[rocksmq]).rocksmq_path.as_deref(), Some("/var/lib/milvus/rdb"));
+    // The tool's own file is that of a whole Milvus at times, of which the operator takes only a part.
+    assert_eq!(assemble(&layers(kafka, &[]), &Overrides::default()).unwrap().message_log.log, None);
+}
+
 #[test]
 fn milvus_s_user_yaml_may_be_empty_and_must_be_there() {
     let folder = tempfile::tempdir().unwrap();

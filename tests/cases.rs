@@ -360,6 +360,7 @@ fn what_a_newer_milvus_made_is_named_and_kept(version: Version) {
     assert_says(&refused, &["what it made there is not touched unasked", "--keep-newer"]);
 
     let (told, after) = scene.migrate(TARGET, &["--keep-newer"]);
+    assert_says(&told, &made);
     let inspected = said(&scene.tool.call(&["inspect", "migration.bak"]).code(0));
     assert_says(&inspected, &["layout keys of 2.1 and of 2.2 or later"]);
     for text in [&status, &refused, &told, &inspected] {

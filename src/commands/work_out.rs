@@ -75,6 +75,7 @@ impl Context {
             totals: plan.totals(),
             transactions: transactions(&plan, self.limits, self.root.len()) + 2,
             report: conversion.report.clone(),
+            made_by_newer: situation.made.clone(),
             untouched,
             problems: conversion.problems.clone(),
             findings: checked.errors().cloned().collect(),

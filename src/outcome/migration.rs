@@ -11,6 +11,7 @@ use crate::catalog::check::Finding;
 use crate::catalog::problem::Problem;
 use crate::catalog::report::{CollectionSummary, Limit, Named, Renamed, RepairKind, Report};
 use crate::plan::Totals;
+use crate::state::MadeByNewer;
 
 /// What a migration would do or did.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -23,6 +24,8 @@ pub struct MigrationSummary {
     pub transactions: usize,
     /// Everything by name.
     pub report: Report,
+    /// What a newer Milvus made before the migration; all of it is kept.
+    pub made_by_newer: MadeByNewer,
     /// Keys that stay, by prefix.
     pub untouched: BTreeMap<String, u64>,
     /// What does not fit together in the metadata.
@@ -69,7 +72,7 @@ pub fn summary(migration: &MigrationSummary, details: bool) -> String {
         text.names("dropped aliases, of which the history moves along", &report.dropped_aliases);
     }
     text.line(format!("segment indexes: {}", counts(&report.segment_indexes, ", ")));
-    attention(&mut text, report);
+    attention(&mut text, migration);
     text.detail(
         "load states carried over",
         report.loaded.iter().map(|loaded| {
@@ -103,7 +106,8 @@ fn total(by_prefix: &BTreeMap<String, u64>, details: bool) -> String {
 }
 
 /// What a person has to know: what gets lost, changes its name, is built anew.
-fn attention(text: &mut Text, report: &Report) {
+fn attention(text: &mut Text, migration: &MigrationSummary) {
+    let report = &migration.report;
     for (what, title) in [
         (Named::Collection, "collections with a new name"),
         (Named::Alias, "aliases with a new name"),
@@ -142,7 +146,11 @@ fn attention(text: &mut Text, report: &Report) {
     text.list("left out", report.left_out.iter().map(|left| format!("{}: {}", left.key, left.why)));
     text.list(
         "kept as the newer Milvus wrote it",
-        report.kept_newer.iter().map(|kept| format!("{}: {}", kept.key, kept.why)),
+        migration
+            .made_by_newer
+            .by_name()
+            .into_iter()
+            .chain(report.kept_newer.iter().map(|kept| format!("{}: {}", kept.key, kept.why))),
     );
 }
 

@@ -75,6 +75,8 @@ struct Context {
     storage: Option<StorageConfig>,
     /// The state that was found, as soon as it is.
     state: OnceLock<State>,
+    /// Which etcd cluster this is, once it has answered.
+    cluster_id: OnceLock<String>,
     /// Whether a report is wanted, and what it says so far.
     has_report: bool,
     report: Mutex<Option<String>>,
@@ -111,14 +113,15 @@ async fn prepare_and_execute(cli: &Cli, console: &Console) -> Result<Exit, Box<F
     let command = job.command();
     execute_job(&context, job, command).await.map_err(|failure| {
         let state = context.state.get().copied().unwrap_or(State::Unknown);
-        let root = context.config.meta_root.to_string();
-        Box::new(FailureOutcome::of_command(command, Some(root), state, &failure, next_of(&failure)))
+        let header = context.header(command, Ended::Failed, state, next_of(&failure));
+        Box::new(FailureOutcome::of_command(header, &failure))
     })
 }
 
 /// A failure before anything was looked at.
 fn failed(command: &'static str, failure: Failure) -> Box<FailureOutcome> {
-    Box::new(FailureOutcome::of_command(command, None, State::Unknown, &failure, next_of(&failure)))
+    let header = Header::new(command, Ended::Failed, State::Unknown, next_of(&failure));
+    Box::new(FailureOutcome::of_command(header, &failure))
 }
 
 fn prepare(cli: &Cli, console: &Console) -> Result<(Context, Job)> {
@@ -141,6 +144,7 @@ fn prepare(cli: &Cli, console: &Console) -> Result<(Context, Job)> {
         wait: wait.or(matches!(job, Job::Upgrade(_)).then_some(upgrade::DEFAULT_WAIT)),
         storage,
         state: OnceLock::new(),
+        cluster_id: OnceLock::new(),
         has_report: job.report().is_some(),
         report: Mutex::new(None),
         config,
@@ -186,7 +190,8 @@ impl Context {
     }
 
     fn header(&self, command: &'static str, ended: Ended, state: State, next: Next) -> Header {
-        Header { meta_root: Some(self.config.meta_root.to_string()), ..Header::new(command, ended, state, next) }
+        let (meta_root, cluster_id) = (Some(self.config.meta_root.to_string()), self.cluster_id.get().cloned());
+        Header { meta_root, cluster_id, ..Header::new(command, ended, state, next) }
     }
 
     /// The situation of what was read; its state is kept for whatever fails afterwards.
@@ -200,9 +205,10 @@ impl Context {
         let endpoints: Vec<_> = self.config.etcd.endpoints.iter().map(|endpoint| endpoint.uri.as_str()).collect();
         tracing::debug!("connecting to {}", endpoints.join(", "));
         let etcd = self.unless_stopped(async { Ok(Etcd::connect(&self.config.etcd).await?) }).await?;
-        let version = etcd
-            .server()
-            .map_or_else(String::new, |server| format!(" (etcd {}, cluster {:x})", server.version, server.cluster_id));
+        let version = etcd.server().map_or_else(String::new, |server| {
+            let id = self.cluster_id.get_or_init(|| format!("{:x}", server.cluster_id));
+            format!(" (etcd {}, cluster {id})", server.version)
+        });
         self.say(format!("etcd at {}{version}, meta root {}", etcd.endpoint(), self.config.meta_root));
         self.say(self.config.stated_in_words());
         Ok(etcd)

@@ -12,8 +12,8 @@ use super::metadata::Reading;
 use crate::amounts::bytes;
 use crate::backup::room::{self, Room};
 use crate::catalog::records::{Record, Records};
-use crate::etcd::Etcd;
 use crate::etcd::health::{Alarm, Health};
+use crate::etcd::{Etcd, make_room};
 use crate::guard::fence_like;
 use crate::layout::keys::{BUILD_TRIPWIRE, HISTORY, INDEX_TRIPWIRE, SEGMENT_TRIPWIRE, prefix_of, printable};
 use crate::plan::{Change, Plan};
@@ -130,7 +130,7 @@ impl Context {
                 "etcd member {:x} has the alarm NOSPACE, so etcd refuses all writes: {}; or raise --quota-backend-bytes. Then `etcdctl \
                  alarm disarm`",
                 alarm.member,
-                make_room(plan.revision)
+                make_room(Some(plan.revision))
             );
         }
         if let Some(alarm) = alarms.iter().find(|alarm| alarm.kind == Alarm::CORRUPT) {
@@ -148,20 +148,12 @@ impl Context {
                     bytes(added),
                     bytes(way_back),
                     bytes(quota),
-                    make_room(plan.revision)
+                    make_room(Some(plan.revision))
                 );
             }
         }
         Ok(())
     }
-}
-
-/// The commands that free what earlier revisions take, as they can be typed.
-fn make_room(revision: i64) -> String {
-    format!(
-        "`etcdctl compact --physical {revision}`, then `etcdctl defrag --cluster` (etcd 3.4 and later; one member after the other), with --endpoints and \
-         the login as for any etcdctl"
-    )
 }
 
 /// What a rollback puts back: what a plan overwrites or deletes.

@@ -46,7 +46,7 @@ impl Context {
     /// made, and nothing came or went besides.
     pub(super) async fn read_back(&self, etcd: &Etcd, wanted: &ReadBack<'_>, way_on: &Next) -> Result<i64, Failure> {
         let compared = self.starting_over(async || self.compare(etcd, wanted).await).await;
-        let (Changes { revision, changed, .. }, held) = compared.map_err(|error| {
+        let (Changes { revision, .. }, held) = compared.map_err(|error| {
             let error = error.context("everything was written, but could not be read back and compared");
             Failure::interrupted(error).with_next(way_on.clone())
         })?;
@@ -55,7 +55,7 @@ impl Context {
                 "read back at revision {revision} and compared: all {} metadata keys are as planned ({} changed keys were read, the \
                  others have not changed since revision {})",
                 thousands(wanted.keys),
-                thousands(changed),
+                thousands(held.read),
                 wanted.plan.revision
             ));
             return Ok(revision);
@@ -134,6 +134,8 @@ impl ReadBack<'_> {
 struct HeldAgainst<'a> {
     puts: std::iter::Peekable<Box<dyn Iterator<Item = (&'a Bytes, &'a Bytes)> + 'a>>,
     opening: BTreeMap<&'a [u8], &'a Bytes>,
+    /// Metadata keys that were read.
+    read: u64,
     different: u64,
     differences: Vec<String>,
 }
@@ -145,7 +147,7 @@ impl<'a> HeldAgainst<'a> {
             Change::Delete { .. } => None,
         });
         let puts: Box<dyn Iterator<Item = _>> = Box::new(wanted.puts());
-        Self { puts: puts.peekable(), opening: opening.collect(), different: 0, differences: Vec::new() }
+        Self { puts: puts.peekable(), opening: opening.collect(), read: 0, different: 0, differences: Vec::new() }
     }
 
     /// Takes in the next key that was changed.
@@ -153,6 +155,7 @@ impl<'a> HeldAgainst<'a> {
         if !is_metadata(key) {
             return;
         }
+        self.read += 1;
         while let Some((missing, _)) = self.puts.next_if(|(put, _)| **put < *key) {
             self.differ(1, || format!("{} is missing", printable(missing)));
         }

@@ -13,7 +13,7 @@ use super::read_back::{ReadBack, cuts};
 use super::way_back::{record_of, whole_path};
 use super::work_out::Worked;
 use super::{Context, course_of, describe, interrupted, log_changes, next_of, refusal, take};
-use crate::amounts::{bytes, thousands};
+use crate::amounts::thousands;
 use crate::apply::Applier;
 use crate::backup::Backup;
 use crate::backup::write::Written;
@@ -266,13 +266,7 @@ impl Migration<'_> {
                 Next::new(Step::Verify, format!("check the metadata with `verify`, then start Milvus {}", self.target));
             return Ok(());
         }
-        context.say(format!(
-            "plan: {} puts ({}), {} deletes, in {} transactions",
-            thousands(totals.puts),
-            bytes(totals.put_bytes),
-            thousands(totals.deletes),
-            thousands(worked.summary.transactions as u64)
-        ));
+        context.say(format!("plan: {}", worked.summary.size()));
         context.check_room_and_rights(self.etcd, &worked.plan, &reading.records).await?;
         context.check_copy(&mut reading)?;
         let way_back = self.way_back(situation, fitting)?;

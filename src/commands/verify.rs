@@ -77,8 +77,7 @@ pub(super) async fn examine(
     if situation.state == State::NoMilvus {
         context.console.warn(&context.nothing_here(etcd).await);
     }
-    let target = situation.history.as_ref().and_then(History::target);
-    let target = target.or_else(|| context.config.target_version.clone());
+    let target = target_of(situation.history.as_ref(), context.config.target_version.as_ref());
     let layout = target.as_ref().map(Layout::of);
     let checked = check::check(all.iter().map(|(key, value)| (key, value)), layout);
     let kept_newer = situation.history.as_ref().is_some_and(keeps_newer);
@@ -90,6 +89,13 @@ pub(super) async fn examine(
         outcome.header.next = find_it_first(&outcome.header.next);
     }
     Ok(outcome)
+}
+
+/// The version that is to be started: the one on record, or the one that is given where it reads the same layout.
+fn target_of(history: Option<&History>, given: Option<&Version>) -> Option<Version> {
+    let recorded = history.and_then(History::target);
+    let is_as_good = |given: &&Version| recorded.as_ref().is_none_or(|was| Layout::of(was) == Layout::of(given));
+    given.filter(is_as_good).cloned().or(recorded)
 }
 
 fn judge(

@@ -12,7 +12,7 @@ use crate::diff::Diff;
 use crate::history::Operation;
 use crate::outcome::migration::MigrationSummary;
 use crate::parallel::both;
-use crate::plan::Plan;
+use crate::plan::{Plan, opening_of_run};
 use crate::state::{Situation, State};
 use crate::version::{Layout, bad_target};
 
@@ -73,6 +73,7 @@ impl Context {
         let summary = MigrationSummary {
             revision: reading.revision,
             totals: plan.totals(),
+            tripwires: opening_of_run(&diff).len(),
             transactions: transactions(&plan, self.limits, self.root.len()) + 2,
             report: conversion.report.clone(),
             made_by_newer: situation.made.clone(),

@@ -40,7 +40,7 @@ impl Etcd {
                     self.shared.trouble.is_over();
                     return Ok(answer);
                 }
-                Err(Retry::Final(error)) => return Err(error),
+                Err(Retry::Final(error)) => return Err(self.completed(error, link).await),
                 Err(Retry::LogIn(failure)) => failure,
                 Err(Retry::Again(failure)) => {
                     self.rotate(index);
@@ -66,6 +66,15 @@ impl Etcd {
         F: Future<Output = Result<T, etcd_client::Error>>,
     {
         self.call(what, |client| request(client.kv_client().max_decoding_message_size(LARGEST_RESPONSE))).await
+    }
+
+    /// What helps against a full etcd needs the revision, which etcd tells even then.
+    async fn completed(&self, error: EtcdError, link: &Link) -> EtcdError {
+        let EtcdError::NoSpace { what, endpoint, .. } = error else { return error };
+        let status = async { self.connection(link).await.ok()?.status().await.ok() };
+        let status = tokio::time::timeout(self.shared.request_timeout, status).await.ok().flatten();
+        let revision = status.and_then(|status| Some(status.header()?.revision()));
+        EtcdError::NoSpace { what, endpoint, revision }
     }
 
     async fn attempt<T, F>(&self, link: &Link, what: &str, request: &impl Fn(Client) -> F) -> Result<T, Retry>

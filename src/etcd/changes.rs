@@ -13,15 +13,13 @@ use super::{Entry, Etcd, EtcdError, prefix_end};
 /// Requests under way at the same time.
 const AT_ONCE: usize = 4;
 
-/// What was changed, and how many keys there are.
+/// How many keys there are where something was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Changes {
     /// The revision that all of it is of.
     pub revision: i64,
     /// All keys under the prefix, changed or not.
     pub keys: u64,
-    /// Those among them that were changed.
-    pub changed: u64,
 }
 
 /// Ranges of keys: each from its first key up to its last, without the last.
@@ -52,10 +50,9 @@ impl Etcd {
             let entries: Vec<Entry> = answer.take_kvs().into_iter().map(Entry::from).collect();
             Ok::<_, EtcdError>((revision, count_of(&answer), entries))
         };
-        let mut found = Changes { revision: 0, keys: 0, changed: 0 };
+        let mut found = Changes { revision: 0, keys: 0 };
         let mut take = |keys: u64, entries: Vec<Entry>, found: &mut Changes| {
             found.keys += keys;
-            found.changed += entries.len() as u64;
             each(entries);
         };
         // The first answer tells the revision at which the others are read.

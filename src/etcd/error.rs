@@ -136,14 +136,17 @@ pub enum EtcdError {
     },
     /// etcd takes no more writes because its quota is used up.
     #[error(
-        "cannot {what} on {endpoint}: the space quota of etcd is used up: free space with `etcdctl compact --physical <revision>` and \
-         `etcdctl defrag`, or raise --quota-backend-bytes of etcd; then `etcdctl alarm disarm`, and run again"
+        "cannot {what} on {endpoint}: the space quota of etcd is used up. Make room: {}; or raise --quota-backend-bytes of etcd. Then \
+         `etcdctl alarm disarm`, and run again",
+        make_room(*.revision)
     )]
     NoSpace {
         /// What was attempted.
         what: String,
         /// On which endpoint.
         endpoint: String,
+        /// The revision that etcd is at, if it still says so.
+        revision: Option<i64>,
     },
     /// The lease has expired or was revoked.
     #[error("cannot {what} on {endpoint}: the lease has expired or was revoked")]
@@ -232,7 +235,7 @@ impl Attempt<'_> {
             Code::OutOfRange if says("decoded message length too large") => {
                 EtcdError::ResponseTooLarge { what, endpoint, problem }
             }
-            Code::ResourceExhausted if says("space exceeded") => EtcdError::NoSpace { what, endpoint },
+            Code::ResourceExhausted if says("space exceeded") => EtcdError::NoSpace { what, endpoint, revision: None },
             Code::NotFound if says("lease not found") => EtcdError::LeaseNotFound { what, endpoint },
             code => self.other(format!("{problem} ({code:?})")),
         })
@@ -245,6 +248,15 @@ impl Attempt<'_> {
 
 fn user_name(user: Option<&str>) -> String {
     user.map_or_else(|| "clients without a user".to_owned(), |user| format!("user {user:?}"))
+}
+
+/// The commands that free what earlier revisions take in etcd, as they can be typed where the revision is known.
+pub fn make_room(revision: Option<i64>) -> String {
+    let revision = revision.map_or_else(|| "REVISION".to_owned(), |revision| revision.to_string());
+    format!(
+        "`etcdctl compact --physical {revision}`, then `etcdctl defrag --cluster` (etcd 3.4 and later; one member after the other), with \
+         --endpoints and the login as for any etcdctl"
+    )
 }
 
 /// One endpoint goes on the same line, several one below the other; those of which the same is wrong go together.

@@ -29,7 +29,7 @@ use futures::stream::FuturesUnordered;
 
 pub use cause::Cause;
 pub use changes::{Changes, Ranges};
-pub use error::{ConnectError, EndpointCause, EtcdError};
+pub use error::{ConnectError, EndpointCause, EtcdError, make_room};
 pub use read::{Entry, prefix_end};
 pub use snapshot::{ReadOptions, Snapshot};
 

@@ -41,22 +41,15 @@ impl FailureOutcome {
         Self { header, exit_code: Exit::Unexpected as u8, error: error.to_owned(), says_it_all: false }
     }
 
-    /// The failure of a command. `meta_root` and `state` are what was known when it came; `next` is what to do now.
-    pub fn of_command(
-        command: &'static str,
-        meta_root: Option<String>,
-        state: State,
-        failure: &Failure,
-        next: Next,
-    ) -> Self {
+    /// The failure of a command. `header` is what was known when it came, with what to do now.
+    pub fn of_command(header: Header, failure: &Failure) -> Self {
         let ended = match failure.exit {
             Exit::Interrupted => Ended::Interrupted,
             Exit::Unexpected => Ended::Defect,
             _ => Ended::Failed,
         };
-        let header = Header::new(command, ended, failure.state.unwrap_or(state), next);
         Self {
-            header: Header { meta_root, ..header },
+            header: Header { ended, state: failure.state.unwrap_or(header.state), ..header },
             exit_code: failure.exit as u8,
             error: format!("{:#}", failure.error),
             says_it_all: failure.next.is_none() && failure.exit == Exit::NothingWritten,

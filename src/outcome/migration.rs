@@ -18,8 +18,10 @@ use crate::state::MadeByNewer;
 pub struct MigrationSummary {
     /// The revision that the plan was made from.
     pub revision: i64,
-    /// Puts and deletes.
+    /// Puts and deletes, the tripwires aside.
     pub totals: Totals,
+    /// Tripwires that are put: keys that keep Milvus 2.1 from starting on what is migrated.
+    pub tripwires: usize,
     /// Number of transactions.
     pub transactions: usize,
     /// Everything by name.
@@ -32,6 +34,24 @@ pub struct MigrationSummary {
     pub problems: Vec<Problem>,
     /// What is wrong with what would be written: the judgement of `verify`.
     pub findings: Vec<Finding>,
+}
+
+impl MigrationSummary {
+    /// How much is written, in one line.
+    pub fn size(&self) -> String {
+        let Self { totals, tripwires, transactions, .. } = self;
+        let tripwires = match tripwires {
+            0 => String::new(),
+            _ => format!(", {}", many(*tripwires, "tripwire for 2.1", "tripwires for 2.1")),
+        };
+        format!(
+            "{} puts ({}), {} deletes{tripwires}, in {} transactions",
+            thousands(totals.puts),
+            bytes(totals.put_bytes),
+            thousands(totals.deletes),
+            thousands(*transactions as u64)
+        )
+    }
 }
 
 /// What it comes down to, in one line.

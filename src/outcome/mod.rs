@@ -110,6 +110,8 @@ pub struct Header {
     pub ended: Ended,
     /// The meta root, without a slash at the end; none where the command has none, or failed before it was known.
     pub meta_root: Option<String>,
+    /// The ID of the etcd cluster, hexadecimal, as in etcd's log; none where etcd was not asked, or did not answer.
+    pub cluster_id: Option<String>,
     /// The state that the metadata is in now.
     pub state: State,
     /// The next sensible step.
@@ -119,7 +121,7 @@ pub struct Header {
 impl Header {
     /// The header of a command without a meta root.
     pub fn new(command: &'static str, ended: Ended, state: State, next: Next) -> Self {
-        Self { command, tool_version: env!("CARGO_PKG_VERSION"), ended, meta_root: None, state, next }
+        Self { command, tool_version: env!("CARGO_PKG_VERSION"), ended, meta_root: None, cluster_id: None, state, next }
     }
 }
 

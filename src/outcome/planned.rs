@@ -10,7 +10,7 @@ use super::migration::{MigrationSummary, headline, summary, wrongs};
 use super::surveyed::ConfiguredBackup;
 use super::words::{Text, refusals};
 use super::{Ended, Header, Step};
-use crate::amounts::{bytes, many, thousands};
+use crate::amounts::{many, thousands};
 use crate::guard::Session;
 use crate::version::{self, bad_target};
 
@@ -104,15 +104,7 @@ impl PlanOutcome {
 
     /// How much is written, in one line.
     pub fn size(&self) -> String {
-        let MigrationSummary { totals, transactions, .. } = &self.migration;
-        format!(
-            "{} puts ({}), {} deletes, in {} transactions; about {:.0} s",
-            thousands(totals.puts),
-            bytes(totals.put_bytes),
-            thousands(totals.deletes),
-            thousands(*transactions as u64),
-            self.estimated_seconds.ceil()
-        )
+        format!("{}; about {:.0} s", self.migration.size(), self.estimated_seconds.ceil())
     }
 
     /// What it comes down to, in one line.

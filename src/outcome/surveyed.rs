@@ -63,7 +63,8 @@ pub struct ConfiguredBackup {
 /// The outcome for people.
 pub fn text(outcome: &StatusOutcome, details: bool) -> String {
     let mut text = Text::new(details);
-    text.line("etcd");
+    let cluster_id = outcome.header.cluster_id.as_deref();
+    text.line(cluster_id.map_or_else(|| "etcd".to_owned(), |id| format!("etcd cluster {id}")));
     outcome.endpoints.iter().for_each(|endpoint| text.line(format!("  {}", endpoint_status(endpoint))));
     if let Some(members) = &outcome.members {
         text.line(format!("  members: {}", members_in_words(members)));

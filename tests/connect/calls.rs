@@ -115,7 +115,7 @@ fn tells_that_the_quota_is_used_up(version: Version) {
     let connection = connect(&config_for(&etcd));
     // etcd looks at its size only now and then.
     let error = (0..1000).find_map(|_| put(&connection, "a", vec![0; 200_000]).err()).unwrap();
-    assert!(matches!(error, EtcdError::NoSpace { .. }), "{error}");
+    assert!(matches!(error, EtcdError::NoSpace { revision: Some(_), .. }), "{error}");
     let text = error.to_string();
     for remedy in ["compact", "defrag", "alarm disarm", "--quota-backend-bytes"] {
         assert!(text.contains(remedy), "{text}");

@@ -66,7 +66,7 @@ fn without_diff_no_differences_are_given() {
 fn essence(mut plan: Value) -> Value {
     plan.as_object_mut()
         .unwrap()
-        .retain(|field, _| !["source", "sessions", "backup", "going_back"].contains(&field.as_str()));
+        .retain(|field, _| !["source", "cluster_id", "sessions", "backup", "going_back"].contains(&field.as_str()));
     plan["migration"].as_object_mut().unwrap().remove("revision");
     plan
 }

@@ -216,7 +216,8 @@ fn verify_holds_the_target_that_is_given_against_the_one_on_record(version: Vers
     );
     assert!(other.contains("rollback --backup-file"), "{other}");
     // Of the same layout.
-    says(&tool, &["verify", "--target-version", "2.4.24"], 0);
+    let same = says(&tool, &["verify", "--target-version", "2.4.24"], 0);
+    assert!(same.contains("Milvus 2.4.24 can be started on it"), "{same}");
 }
 
 fn options_that_come_too_late_are_refused(version: Version) {

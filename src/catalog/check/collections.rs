@@ -1,6 +1,6 @@
 //! Collections with their fields and partitions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::finding::Findings;
 use super::invariant::Invariant;
@@ -177,6 +177,15 @@ impl CollectionCheck {
 
     pub(super) fn has_field(&self, ids: IdSet) -> bool {
         self.fields.get(&ids).is_some_and(VersionCheck::exists) || self.embeds(ids.0, |embedded| embedded.fields)
+    }
+
+    /// How many fields each collection has, by ID.
+    pub(super) fn number_of_fields(&self) -> HashMap<i64, u32> {
+        let mut fields = HashMap::new();
+        for ((collection, _), _) in self.fields.iter().filter(|(_, versions)| versions.exists()) {
+            *fields.entry(*collection).or_default() += 1;
+        }
+        fields
     }
 
     /// Whether the collection's record (which is reported for that) holds what should have records of its own. Milvus reads it

@@ -45,6 +45,7 @@ pub enum Invariant {
     ReplicasComplete,
     SegmentsSeparate,
     LogIds,
+    BinlogsComplete,
     StatslogsComplete,
     RowsCounted,
     CheckpointPresent,
@@ -57,7 +58,7 @@ const RESTORE: &str = "put the record right by hand, or go back with `rollback` 
 
 impl Invariant {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::Migrated,
         Self::TargetForm,
         Self::Tripwires,
@@ -95,6 +96,7 @@ impl Invariant {
         Self::ReplicasComplete,
         Self::SegmentsSeparate,
         Self::LogIds,
+        Self::BinlogsComplete,
         Self::StatslogsComplete,
         Self::RowsCounted,
         Self::CheckpointPresent,
@@ -150,6 +152,7 @@ impl Invariant {
             Self::SegmentsSeparate
             | Self::LogIds
             | Self::StatslogsComplete
+            | Self::BinlogsComplete
             | Self::RowsCounted
             | Self::CheckpointPresent => self.data_facts(),
         }
@@ -363,6 +366,11 @@ impl Invariant {
                 "log-ids",
                 "every file of a segment is named by its log ID",
                 "Milvus does not find the file, and its rows are missing: go back with `rollback` and migrate again",
+            ),
+            Self::BinlogsComplete => (
+                "binlogs-complete",
+                "a flushed segment that has binlogs has some of every field",
+                "the segment cannot be loaded: see with `check-files` what is there, and with an earlier backup what it had (`inspect --against`)",
             ),
             Self::StatslogsComplete => (
                 "statslogs-complete",

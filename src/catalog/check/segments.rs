@@ -34,6 +34,8 @@ struct Logs {
     binlogs: Option<(usize, i64)>,
     /// Whether one of these does not say how many rows are in it.
     has_uncounted: bool,
+    /// Number of fields that have binlogs.
+    fields: u32,
     /// Of the first field that has any: number of statslogs. Milvus compares it with that of the binlogs.
     statslogs: Option<usize>,
     has_compound: bool,
@@ -80,6 +82,9 @@ impl Segments {
             findings.error(Invariant::LogIds, key, what);
         }
         let number = record.binlogs.len();
+        if parsed.family == Family::Binlog && number > 0 {
+            logs.fields += 1;
+        }
         match parsed.family {
             Family::Binlog if logs.binlogs.is_none() => {
                 let rows = record.binlogs.iter().map(|log| log.entries_num);
@@ -109,11 +114,13 @@ impl Segments {
     }
 
     pub(super) fn check(&self, collections: &CollectionCheck, layout: Option<Layout>, findings: &mut Findings) {
+        let fields = collections.number_of_fields();
         for (ids, segment) in &self.segments {
             let logs = self.logs.get(ids).copied().unwrap_or_default();
             check_statslogs(*ids, *segment, logs, layout, findings);
             if segment.is_flushed {
                 check_rows(*ids, segment.rows, logs, findings);
+                check_fields(*ids, fields.get(&ids[0]).copied().unwrap_or_default(), logs, findings);
             }
         }
         for (id, collection) in collections.created() {
@@ -160,6 +167,14 @@ fn check_statslogs(ids: Ids, segment: CheckedSegment, logs: Logs, layout: Option
         );
         let way = "another target: 2.4 does not count them".to_owned();
         findings.error_with(Invariant::StatslogsComplete, Family::Segment.key(ids).to_string(), what, way);
+    }
+}
+
+/// A flushed segment has files of every field, the two system fields among them: they are written together.
+fn check_fields(ids: Ids, fields: u32, logs: Logs, findings: &mut Findings) {
+    if logs.fields > 0 && logs.fields < fields && !logs.is_unreadable {
+        let what = format!("it has binlogs of {} of the {fields} fields", logs.fields);
+        findings.warn(Invariant::BinlogsComplete, Family::Segment.key(ids).to_string(), what);
     }
 }
 

@@ -132,6 +132,18 @@ fn rows_of_flushed_segments_are_in_their_logs() {
     assert_found(&judge(&keys, FIRST), Severity::Warning, found(Invariant::RowsCounted, [segment]));
 }
 
+/// Which of the fields it is does not matter: the one whose rows are counted is not looked at alone.
+#[test]
+fn a_segment_that_lacks_the_binlogs_of_one_field_is_told() {
+    for which in [0, 1, 2] {
+        assert_warns(|keys| {
+            let segment = flushed(keys);
+            remove(keys, &logs(keys, Family::Binlog, &segment)[which]);
+            found(Invariant::BinlogsComplete, [segment])
+        });
+    }
+}
+
 #[test]
 fn a_flushed_segment_without_files_is_told() {
     assert_warns(|keys| {

@@ -164,8 +164,20 @@ fn add_logs(keys: &mut Keys, kind: Family, segment: i64, logs: &[(i64, i64)]) {
         entries_num: *entries_num,
         ..Default::default()
     };
-    let record = FieldBinlog { field_id: 100, binlogs: logs.iter().map(log).collect() };
-    put_message(keys, &kind.key([NEW, NEW + 1, segment, 100]), &record);
+    // Of every field there are binlogs; all else is of the primary key.
+    let fields: Vec<i64> = match kind {
+        Family::Binlog => all(keys, Family::Field)
+            .iter()
+            .map(|key| key.ids())
+            .filter(|[id, _]| *id == NEW)
+            .map(|[_, field]| field)
+            .collect(),
+        _ => vec![100],
+    };
+    for field_id in fields {
+        let record = FieldBinlog { field_id, binlogs: logs.iter().map(log).collect() };
+        put_message(keys, &kind.key([NEW, NEW + 1, segment, field_id]), &record);
+    }
 }
 
 /// What a drop leaves until Milvus cleans up: tombstones.

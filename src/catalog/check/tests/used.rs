@@ -168,7 +168,7 @@ fn add_logs(keys: &mut Keys, kind: Family, segment: i64, logs: &[(i64, i64)]) {
     let fields: Vec<i64> = match kind {
         Family::Binlog => all(keys, Family::Field)
             .iter()
-            .map(|key| key.ids())
+            .map(Key::ids)
             .filter(|[id, _]| *id == NEW)
             .map(|[_, field]| field)
             .collect(),

@@ -19,6 +19,7 @@ use crate::version::Layout;
 const FULLY_LOADED: i64 = 100;
 /// Why partitions of a collection that was loaded as a whole are not loaded.
 pub(super) const STAYS_RELEASED: &str = "released in 2.1, and stays so: the others are loaded by partition";
+const ALL_RELEASED: &str = "released in 2.1, each of its partitions, and stays so";
 
 /// What a collection is loaded with, whichever layout said so.
 struct LoadRecord {
@@ -163,7 +164,8 @@ fn loaded_partitions(
                 collection.partitions.keys().copied().partition(|id| released.contains(id));
             if !stay.is_empty() {
                 let names = stay.iter().filter_map(|id| collection.partitions.get(id)).cloned().collect();
-                release(writing, name(), names, STAYS_RELEASED);
+                let reason = if rest.is_empty() { ALL_RELEASED } else { STAYS_RELEASED };
+                release(writing, name(), names, reason);
             }
             Some((stay.is_empty(), rest))
         }

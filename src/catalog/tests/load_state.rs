@@ -104,6 +104,8 @@ fn a_collection_of_which_every_partition_was_released_is_released() {
     let done = indexed().loaded().alter(STATE, release).migrate_to("2.4.23");
     assert_eq!(done.after.keys("querycoord-"), [""; 0], "no replicas either");
     assert_eq!(released(&done)[0].1, ["_default", "p", "q"]);
+    // No word of others, for there are none.
+    assert!(!done.report().released[0].reason.contains("others"), "{:?}", done.report().released);
     assert_eq!(done.report().loaded, []);
 }
 

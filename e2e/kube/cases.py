@@ -20,6 +20,7 @@ from runner import Skipped, case, main
 from scene import INSTANCE, KEEPS_WAY_BACK, NEW, OLD, REPOSITORY, TOOL, Scene, counted, hardened, shape
 from webhook import Webhook
 
+
 def there_and_back(scene: Scene, *arguments: str) -> None:
     """The usual way, with exactly the documented rights."""
     before = scene.digest()

@@ -90,7 +90,7 @@ def deleted() -> None:
 
 @case
 def backup_fails() -> None:
-    """With maxRetry 0 the old version is started again."""
+    """Without a retry (maxRetry -1) the old version is started again."""
     with Managed("backup-fails", **ALL_AT_ONCE) as scene:
         scene.put(STUCK, STUCK_SESSION)
         scene.start_upgrade()

@@ -145,7 +145,7 @@ class Managed(Scene):
         self.kubectl("patch", "milvusupgrade", UPGRADE, "--type=merge", "--patch", '{"spec": {"operation": "rollback"}}')
 
     def set_milvus(self, replicas: dict[str, int], **components: object) -> None:
-        changed = {**components, **{name: {"replicas": count} for name, count in replicas.items() if count}}
+        changed = {**components, **{name: {"replicas": count} for name, count in replicas.items()}}
         self.kubectl("patch", "milvus", INSTANCE, "--type=merge", "--patch", json.dumps({"spec": {"components": changed}}))
 
     def plain_rollback(self) -> None:
@@ -191,6 +191,12 @@ class Managed(Scene):
         """Until there are as many components as before, all of them have it, and are up."""
         self.wait_until(f"{image} everywhere", lambda: self.counts() == {image: self.replicas}, 900)
         self.wait_ready()
+
+    def wait_for_restarts_of(self, component: str) -> None:
+        """Until a container of it has ended on what it found."""
+        path = "jsonpath={.items[*].status.containerStatuses[*].restartCount}"
+        words = ["get", "pods", "-l", f"app.kubernetes.io/component={component}", "-o", path]
+        self.wait_until(f"{component} ends", lambda: any(int(count) for count in self.kubectl(*words).split()))
 
     def wait_until_log_has(self, pod: str, text: str) -> None:
         self.wait_until(text, lambda: text in self.kubectl("logs", pod, check=False))

@@ -50,7 +50,8 @@ def one_after_the_other() -> None:
     with Managed("one-by-one", enableRollingUpdate=True) as scene:
         scene.start_upgrade()
         scene.wait_for_state("Succeeded")
-        scene.wait_for_restarts_of("rootcoord")
+        # With 0.7.17 the root coordinator gets the new image at once.
+        scene.wait_for_restarts_of("datacoord")
         scene.wait_for_image(NEW)
         assert scene.state() == "run done"
         scene.verify()

@@ -4,6 +4,7 @@
 #
 #   ./scripts/kube.sh setup              builds and gets what is needed into .tools/kube (or KUBE_FOLDER): some minutes of CPU
 #   ./scripts/kube.sh test [CASE…]       starts a cluster there, runs the cases (all, or those whose names contain one of these), ends it
+#   ./scripts/kube.sh operator FOLDER [CASE…]   the same with the Milvus Operator, a release of which is in FOLDER
 #   KUBECONFIG=… ./scripts/kube.sh test  on that cluster instead, such as kind; it has to have the images (e2e/kube/README.md)
 #
 #   META_MIGRATION_BIN  the program to test (otherwise the debug build)
@@ -34,9 +35,10 @@ setup() {
     ./e2e/kube/setup.sh "$folder" "$tool"
 }
 
+# run_cases SCRIPT ARGUMENT…: on a cluster of its own, or on that of KUBECONFIG.
 run_cases() {
     if [ -n "${KUBECONFIG:-}" ]; then
-        exec python3 e2e/kube/cases.py "$@"
+        exec python3 "$@"
     fi
     needs python3 unshare nsenter ip openssl
     [ -d "$folder/parts/registry" ] || skip "cluster in $folder: ./scripts/kube.sh setup"
@@ -55,16 +57,30 @@ run_cases() {
         waited=$((waited + 1))
         sleep 1
     done
-    OWN_CLUSTER=yes python3 e2e/kube/cluster.py shell "$folder" python3 "$PWD/e2e/kube/cases.py" "$@"
+    OWN_CLUSTER=yes python3 e2e/kube/cluster.py shell "$folder" python3 "$@"
+}
+
+# Its image is in FOLDER/root, which is not asked for on the cluster of KUBECONFIG.
+run_operator() {
+    local release=${1:-} image
+    [ -f "$release/deployment.yaml" ] || skip "release of the Milvus Operator in '$release' (e2e/kube/README.md)"
+    release=$(cd "$release" && pwd)
+    shift
+    if [ -z "${KUBECONFIG:-}" ] && [ -d "$folder/parts/registry" ]; then
+        image=$(sed -n "s/^ *image: '\(milvusdb\/milvus-operator:[^']*\)'$/\1/p" "$release/deployment.yaml" | sort -u)
+        python3 e2e/kube/images/images.py "$folder/parts/registry" "$folder/bin" "$folder/work/root/bin/busybox" "$image" "$release/root"
+    fi
+    run_cases "$PWD/e2e/kube/operator_cases.py" "$release" "$@"
 }
 
 command=${1:-}
 [ $# -eq 0 ] || shift
 case $command in
     setup) setup ;;
-    test) run_cases "$@" ;;
+    test) run_cases "$PWD/e2e/kube/cases.py" "$@" ;;
+    operator) run_operator "$@" ;;
     *)
-        sed -n '5,9s/^# \{0,1\}//p' "$0" >&2
+        sed -n '5,10s/^# \{0,1\}//p' "$0" >&2
         exit 1
         ;;
 esac

@@ -9,25 +9,16 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable
 
+from runner import Skipped, case, main
 from scene import INSTANCE, KEEPS_WAY_BACK, NEW, OLD, REPOSITORY, TOOL, Scene, counted, hardened, shape
 from webhook import Webhook
-
-CASES: list[tuple[str, Callable[[], None]]] = []
-
-
-def case(function: Callable[[], None]) -> Callable[[], None]:
-    CASES.append((function.__name__, function))
-    return function
 
 
 def there_and_back(scene: Scene, *arguments: str) -> None:
@@ -316,28 +307,5 @@ def jobs() -> None:
         assert scene.digest() == before
 
 
-class Skipped(Exception):
-    """It cannot run here."""
-
-
-def main() -> int:
-    chosen = [(name, run) for name, run in CASES if len(sys.argv) < 2 or any(part in name for part in sys.argv[1:])]
-    failed = skipped = 0
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    for name, run in chosen:
-        begun = time.monotonic()
-        try:
-            run()
-            result = "ok  "
-        except Skipped as why:
-            result, skipped = f"skip (no {why})", skipped + 1
-        except Exception:
-            result, failed = "FAIL", failed + 1
-            traceback.print_exc()
-        print(f"{result} {time.monotonic() - begun:6.1f} s  {name}", flush=True)
-    print(f"{len(chosen) - failed - skipped} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed or not chosen else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

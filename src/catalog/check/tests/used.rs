@@ -166,12 +166,9 @@ fn add_logs(keys: &mut Keys, kind: Family, segment: i64, logs: &[(i64, i64)]) {
     };
     // Of every field there are binlogs; all else is of the primary key.
     let fields: Vec<i64> = match kind {
-        Family::Binlog => all(keys, Family::Field)
-            .iter()
-            .map(Key::ids)
-            .filter(|[id, _]| *id == NEW)
-            .map(|[_, field]| field)
-            .collect(),
+        Family::Binlog => {
+            all(keys, Family::Field).iter().map(Key::ids).filter(|[id, _]| *id == NEW).map(|[_, field]| field).collect()
+        }
         _ => vec![100],
     };
     for field_id in fields {

@@ -255,10 +255,7 @@ impl Cli {
         Ok(match command {
             Command::Backup(options) => Job::Backup(options),
             Command::Rollback(options) => Job::Rollback(options),
-            Command::Plan(mut options) => {
-                options.conversion.fill(config);
-                Job::Plan(options)
-            }
+            Command::Plan(options) => Job::Plan(options),
             Command::Status => Job::Status,
             // Written before any configuration is looked at.
             Command::Completions { .. } | Command::Man(_) => bail!("this command takes no configuration"),
@@ -272,8 +269,7 @@ impl Cli {
     }
 }
 
-fn run_options(mut typed: RunArgs, config: &Config) -> RunOptions {
-    typed.conversion.fill(config);
+fn run_options(typed: RunArgs, config: &Config) -> RunOptions {
     RunOptions {
         with_backup: typed.with_backup.unwrap_or(config.run_with_backup),
         skip_invalid: typed.skip_invalid.unwrap_or(config.skip_invalid),

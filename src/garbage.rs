@@ -10,6 +10,8 @@ use schemars::JsonSchema;
 use semver::Version;
 use serde::Serialize;
 
+use crate::version::is_2_2;
+
 /// A setting of Milvus that keeps the way back open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Keeping {
@@ -89,10 +91,6 @@ pub fn index_files_go(target: &Version) -> &'static str {
 
 /// When the files of segments go that the target has compacted, by default.
 pub const ROWS_GO: &str = "3 hours after the first compaction (dataCoord.gc.dropTolerance)";
-
-fn is_2_2(target: &Version) -> bool {
-    (target.major, target.minor) == (2, 2)
-}
 
 /// In one sentence: until when, and what to set.
 pub fn in_a_sentence(target: &Version) -> String {

@@ -8,6 +8,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::shell::as_argument;
+use crate::version::is_2_2;
 
 /// `rocksmq.path` as 2.1 has it by default; beside it is `<path>_meta_kv`.
 const ROCKSMQ: &str = "/var/lib/milvus/rdb_data";
@@ -46,7 +47,7 @@ impl LogSettings {
         if self.log == Some(MessageLog::Kafka) {
             return "Kafka: its retention has to cover the time until 2.1 reads on".into();
         }
-        let why = if opens_what_2_1_reads(target) {
+        let why = if is_2_2(target) {
             "2.1 opens it again; a copy keeps what is written meanwhile from being read by 2.1"
         } else {
             // 2.1.0 panics otherwise: "Column families not opened".
@@ -65,7 +66,7 @@ impl LogSettings {
             return "Kafka must still have what 2.1 had not read".into();
         }
         let (path, beside) = self.folders();
-        let rocksmq = if target.is_none_or(opens_what_2_1_reads) {
+        let rocksmq = if target.is_none_or(is_2_2) {
             format!(
                 "where it is rocksmq and {path} (rocksmq.path) was copied before, put the copy back, or 2.1 reads what was written since"
             )
@@ -83,11 +84,6 @@ impl LogSettings {
         let path = self.rocksmq_path.as_deref().unwrap_or(ROCKSMQ).trim_end_matches('/');
         (as_argument(path).into_owned(), as_argument(&format!("{path}_meta_kv")).into_owned())
     }
-}
-
-/// Whether 2.1 opens the folder of rocksmq again once this version has had it open.
-fn opens_what_2_1_reads(target: &Version) -> bool {
-    (target.major, target.minor) == (2, 2)
 }
 
 #[cfg(test)]

@@ -148,6 +148,11 @@ pub fn way(source: &Version, target: &Version) -> Result<Way> {
     Ok(if key(source) >= (2, 2) || key(target) < (2, 2) { Way::NothingToDo } else { Way::Migrate })
 }
 
+/// Whether it is a release of 2.2: the only line with an index coordinator, and one whose message log 2.1 opens again.
+pub fn is_2_2(version: &Version) -> bool {
+    (version.major, version.minor) == (2, 2)
+}
+
 /// Whether metadata of this version is in the 2.1 layout.
 pub fn has_21_layout(version: &Version) -> bool {
     (version.major, version.minor) < (2, 2)

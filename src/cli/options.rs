@@ -9,7 +9,7 @@ use crate::catalog::names::Rename;
 use crate::catalog::{self, Precedence};
 use crate::config::Config;
 use crate::expect::ExpectedAddress;
-use crate::history::Choices;
+use crate::history::{Choices, History};
 use crate::message_log::MessageLog;
 
 /// The heading in help of what can be chosen about the conversion.
@@ -321,9 +321,11 @@ impl ConversionOptions {
         }
     }
 
-    /// What Milvus's own configuration leaves no choice about, unless it was given.
-    pub fn fill(&mut self, config: &Config) {
-        self.message_log = self.message_log.or(config.message_log.log);
+    /// The same with the message log as it is on record where something is, else as Milvus's own configuration leaves no choice; unless
+    /// it was given.
+    pub fn settled(&self, history: Option<&History>, config: &Config) -> Self {
+        let known = history.map_or(config.message_log.log, |history| history.options.message_log);
+        Self { message_log: self.message_log.or(known), ..self.clone() }
     }
 
     /// As they are on record.

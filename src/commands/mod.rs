@@ -284,6 +284,14 @@ fn take(course: Course) -> Result<Option<(String, Next)>> {
     }
 }
 
+/// The options of a run, with what only what was read, or Milvus's own configuration, tells.
+fn settled(context: &Context, options: &RunOptions, situation: &Situation) -> RunOptions {
+    RunOptions {
+        conversion: options.conversion.settled(situation.history.as_ref(), &context.config),
+        ..options.clone()
+    }
+}
+
 /// What is to be done by `run` or `repair`.
 fn course_of(
     context: &Context,

@@ -11,7 +11,7 @@ use super::from_snapshot::from_snapshot;
 use super::metadata::Reading;
 use super::roots::registered;
 use super::run::{is_needless, versions};
-use super::{Context, course_of, refusal};
+use super::{Context, course_of, refusal, settled};
 use crate::backup::{Backup, Format};
 use crate::catalog::records::Records;
 use crate::cli::{PlanOptions, RunOptions};
@@ -125,6 +125,7 @@ async fn plan(
     {
         bail!("{}", context.nothing_here(etcd).await);
     }
+    let options = &settled(context, options, &situation);
     let course = course_of(context, &situation, operation, target, options);
     let worked = context.work_out(&reading, &situation, options, operation, target);
     let mut refusals = worked.conversion.refusals.clone();

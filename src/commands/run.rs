@@ -12,7 +12,7 @@ use super::metadata::Reading;
 use super::read_back::{ReadBack, cuts};
 use super::way_back::{record_of, whole_path};
 use super::work_out::Worked;
-use super::{Context, course_of, describe, interrupted, log_changes, next_of, refusal, take};
+use super::{Context, course_of, describe, interrupted, log_changes, next_of, refusal, settled, take};
 use crate::amounts::thousands;
 use crate::apply::Applier;
 use crate::backup::Backup;
@@ -195,8 +195,9 @@ impl Migration<'_> {
         let context = self.context;
         let copy_to = self.copy_to().await?;
         let (mut reading, situation) = look(context, self.etcd, copy_to.as_deref(), outcome).await?;
-        let choices = self.choices();
-        let course = course_of(context, &situation, self.operation, self.target, self.options);
+        let options = settled(context, self.options, &situation);
+        let choices = options.conversion.choices(options.skip_invalid, options.keep_newer);
+        let course = course_of(context, &situation, self.operation, self.target, &options);
         if nothing_to_do(context, course, outcome)? {
             return Ok(());
         }
@@ -208,15 +209,11 @@ impl Migration<'_> {
         // A backup of a large cluster takes as long to check as the plan to be made.
         let (fitting, worked) = both(
             || self.backup_to_lean_on(&situation).map(|file| context.fitting_backup(file, &reading)),
-            || context.work_out(&reading, &situation, self.options, self.operation, self.target),
+            || context.work_out(&reading, &situation, &options, self.operation, self.target),
         );
         self.check_problems(&worked, &situation)?;
         outcome.migration = Some(worked.summary.clone());
         self.migrate(reading, &situation, (worked, fitting), choices, outcome).await
-    }
-
-    fn choices(&self) -> Choices {
-        self.options.conversion.choices(self.options.skip_invalid, self.options.keep_newer)
     }
 
     /// Whatever is wrong stops the migration before the first write, unless the user goes on without exactly that.

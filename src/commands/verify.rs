@@ -211,11 +211,7 @@ fn keeps_newer(history: &History) -> bool {
 fn conversion_of(options: &VerifyOptions, history: Option<&History>, config: &Config) -> ConversionOptions {
     match history {
         Some(history) if options.conversion == ConversionOptions::default() => ConversionOptions::of(&history.options),
-        _ => {
-            let mut given = options.conversion.clone();
-            given.fill(config);
-            given
-        }
+        _ => options.conversion.settled(history, config),
     }
 }
 

@@ -164,13 +164,10 @@ fn attention(text: &mut Text, migration: &MigrationSummary) {
             .map(|released| format!("{}: {}", named(&released.collection, &released.partitions), released.reason)),
     );
     text.list("left out", report.left_out.iter().map(|left| format!("{}: {}", left.key, left.why)));
+    text.list("made or dropped by the newer Milvus, and kept so", migration.made_by_newer.by_name().into_iter());
     text.list(
         "kept as the newer Milvus wrote it",
-        migration
-            .made_by_newer
-            .by_name()
-            .into_iter()
-            .chain(report.kept_newer.iter().map(|kept| format!("{}: {}", kept.key, kept.why))),
+        report.kept_newer.iter().map(|kept| format!("{}: {}", kept.key, kept.why)),
     );
 }
 

@@ -22,6 +22,7 @@ on_both_versions![
     verify_holds_the_target_that_is_given_against_the_one_on_record,
     options_that_come_too_late_are_refused,
     the_message_log_that_milvus_s_configuration_has_is_on_record,
+    an_interrupted_run_keeps_the_message_log_that_is_on_record,
     status_counts_a_backup_only_if_it_fits,
     what_was_interrupted_is_finished_or_rolled_back,
     where_nothing_is_to_do_no_backup_is_asked_for,
@@ -266,6 +267,31 @@ fn the_message_log_that_milvus_s_configuration_has_is_on_record(version: Version
     says(&tool, &["verify", "--against-backup"], 0);
     let other = says(&tool, &["verify", "--against-backup", "--message-log", "other"], 1);
     assert!(other.contains("channel-cp"), "{other}");
+}
+
+/// Whether Milvus's configuration is at hand then or not: it is no option that somebody has chosen.
+fn an_interrupted_run_keeps_the_message_log_that_is_on_record(version: Version) {
+    for begun_with in [true, false] {
+        let etcd = stopped_milvus(version);
+        let tool = Tool::new(&etcd);
+        let milvus = tool.dir().join("milvus.yaml");
+        fs::write(&milvus, "kafka: {brokerList: 'k0:9092'}\n").unwrap();
+        let configured = ["--milvus-config", milvus.to_str().unwrap()];
+        let of = |is_configured: bool| if is_configured { &configured[..] } else { &[] };
+        says(&tool, &["backup"], 0);
+        tool.catch(&[&["run"][..], of(begun_with)].concat(), &etcd, 20, || ()).kill();
+        etcd.end_lock();
+        says(&tool, &[&["plan"][..], of(!begun_with)].concat(), 0);
+        let other = if begun_with { "other" } else { "kafka" };
+        let refused = says(&tool, &["run", "--message-log", other], 1);
+        assert!(refused.contains("begun with other options"), "{refused}");
+        says(&tool, &[&["run"][..], of(!begun_with)].concat(), 0);
+        let first_left = (-2i64).to_le_bytes();
+        let begins_there = |value: &[u8]| value.windows(8).any(|bytes| bytes == first_left);
+        let channels = etcd.dump_prefix("by-dev/meta/datacoord-meta/channel-cp/");
+        assert_eq!(channels.values().filter(|value| begins_there(value)).count(), if begun_with { 4 } else { 0 });
+        says(&tool, &[&["verify", "--against-backup"][..], of(!begun_with)].concat(), 0);
+    }
 }
 
 fn status_counts_a_backup_only_if_it_fits(version: Version) {

@@ -54,7 +54,7 @@ fn cluster() -> Keys {
 
 fn convert(keys: Keys) -> Conversion {
     let target = semver::Version::new(2, 2, 16);
-    catalog::convert(&keys.into_iter().collect(), TargetLayout::of(&target), &Options::default())
+    catalog::convert(&mut keys.into_iter().collect(), TargetLayout::of(&target), &Options::default())
 }
 
 fn write(keys: &Keys, file: &Path) {
@@ -75,7 +75,7 @@ fn write(keys: &Keys, file: &Path) {
 }
 
 fn read(file: &Path) {
-    Backup::read(file, |key, value| drop(black_box((key, value)))).expect("it has just been written");
+    Backup::read(file, |key, value| _ = black_box((key, value))).expect("it has just been written");
 }
 
 fn allocations(what: &str, per: u64, unit: &str, work: impl FnOnce()) {

@@ -91,14 +91,28 @@ impl<I: Iterator<Item = (Bytes, Bytes)>> Differ<I> {
         Self { should: should.into_iter().peekable(), diff: Diff::default(), adjacent: false }
     }
 
+    /// Makes room for as many edits.
+    pub fn expect(&mut self, edits: usize) {
+        self.diff.edits.reserve(edits);
+    }
+
     /// Takes in the next key that is there.
     pub fn add(&mut self, key: Bytes, value: &[u8]) {
+        self.hold(key, |should| should == value);
+    }
+
+    /// The same, of a key whose value is known to be another than what should be there.
+    pub fn add_changed(&mut self, key: Bytes) {
+        self.hold(key, |_| false);
+    }
+
+    fn hold(&mut self, key: Bytes, is_equal: impl FnOnce(&[u8]) -> bool) {
         while let Some((missing, value)) = self.should.next_if(|(should, _)| *should < key) {
             self.edit(missing, Some(value), false);
         }
         match self.should.next_if(|(should, _)| *should == key) {
             None => self.edit(key, None, true),
-            Some((_, should)) if should == value => {
+            Some((_, should)) if is_equal(&should) => {
                 self.adjacent = false;
                 count(&mut self.diff.equal, &key);
             }

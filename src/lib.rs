@@ -29,6 +29,7 @@ pub mod layout;
 pub mod message_log;
 pub mod outcome;
 pub mod pace;
+pub mod packed;
 pub mod parallel;
 pub mod plan;
 pub mod shell;

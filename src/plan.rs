@@ -283,7 +283,7 @@ struct DeletedRun {
 }
 
 /// All changes, in groups that are written together: wholes in their order, then what stands alone in that of its keys.
-fn grouped(diff: &Diff, direction: Direction) -> Vec<Group> {
+fn grouped(diff: &Diff, direction: Direction) -> impl Iterator<Item = Group> + use<> {
     let mut groups = Groups::default();
     let mut open: Option<DeletedRun> = None;
     for edit in &diff.edits {
@@ -319,14 +319,14 @@ fn grouped(diff: &Diff, direction: Direction) -> Vec<Group> {
 #[derive(Debug, Default)]
 struct Groups {
     wholes: BTreeMap<(Stage, Whole), Vec<Change>>,
-    singles: Vec<Group>,
+    singles: Vec<(Stage, Change)>,
 }
 
 impl Groups {
     fn add(&mut self, step: Stage, whole: Option<Whole>, change: Change) {
         match whole {
             Some(whole) => self.wholes.entry((step, whole)).or_default().push(change),
-            None => self.singles.push(Group { step, changes: vec![change] }),
+            None => self.singles.push((step, change)),
         }
     }
 
@@ -336,12 +336,12 @@ impl Groups {
         }
     }
 
-    fn finish(self) -> Vec<Group> {
+    fn finish(self) -> impl Iterator<Item = Group> + use<> {
         let wholes = self.wholes.into_iter().map(|((step, _), mut changes)| {
             changes.sort_by_cached_key(rank);
             Group { step, changes }
         });
-        wholes.chain(self.singles).collect()
+        wholes.chain(self.singles.into_iter().map(|(step, change)| Group { step, changes: vec![change] }))
     }
 }
 

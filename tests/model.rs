@@ -281,10 +281,10 @@ impl Case {
 
     /// What is to be there, with the precedence that the records and the history give.
     fn converted(&self) -> Conversion {
-        let records = self.records();
+        let mut records = self.records();
         let situation = Situation::of(&records).expect("a history that can be read");
         let options = Options { precedence: situation.precedence(), ..Options::default() };
-        catalog::convert(&records, self.layout(), &options)
+        catalog::convert(&mut records, self.layout(), &options)
     }
 
     /// The model's history says little: here is the tool's own of such a run.

@@ -18,8 +18,8 @@ const REVISION: i64 = 7;
 
 /// What a run would do: what should be, and the changes that lead there, the tripwires before all others.
 pub fn plan(keys: &Keys, layout: Layout, options: &Options) -> (Conversion, Plan) {
-    let records: Records = keys.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-    let conversion = convert(&records, layout, options);
+    let mut records: Records = keys.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let conversion = convert(&mut records, layout, options);
     let diff = records.held_against(&conversion.should);
     let mut plan = Plan::of_run(&diff, REVISION);
     let changes = plan::opening_of_run(&diff);

@@ -28,7 +28,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let path = file::with("backup.bak", &bytes);
     let mut keys = Vec::new();
-    let read = Backup::read(&path, |key, value| keys.push((key, value)));
+    let read = Backup::read(&path, |key, value| keys.push((key.to_vec(), value.to_vec())));
     let mut looked_at = Vec::new();
     let examined = examine(&path, &mut |record| {
         looked_at.push((record.relative.to_vec(), record.value.to_vec()));

@@ -88,7 +88,7 @@ fn through_a_file(keys: &Keys) -> Vec<(Bytes, Bytes)> {
     }
     writer.finish(Found::Source).expect("a backup can be finished");
     let mut read = Vec::new();
-    Backup::read(&path, |key, value| read.push((Bytes::from(key), Bytes::from(value))))
+    Backup::read(&path, |key, value| read.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value))))
         .expect("what was written can be read");
     assert!(read.iter().map(|(key, value)| (key, value)).eq(keys), "the file holds something else");
     read

@@ -41,10 +41,10 @@ impl Backup {
     ///
     /// # Errors
     /// The file is missing, is no backup, is cut off, damaged, or does not hold what it says.
-    pub fn read(path: &Path, mut each: impl FnMut(Vec<u8>, Vec<u8>)) -> Result<Self, BackupError> {
+    pub fn read(path: &Path, mut each: impl FnMut(&[u8], &[u8])) -> Result<Self, BackupError> {
         let examination = walk(path, Mode::Refuse, &mut |record: &BackupEntry| {
             if !record.foreign {
-                each(record.relative.to_vec(), record.value.to_vec());
+                each(record.relative, record.value);
             }
             Ok::<_, BackupError>(())
         })?;

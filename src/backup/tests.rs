@@ -60,7 +60,7 @@ fn write(path: &Path, entries: &Entries) -> Written {
 
 fn read(path: &Path) -> Result<(Backup, Entries), BackupError> {
     let mut entries = Entries::new();
-    let backup = Backup::read(path, |key, value| entries.push((key, value)))?;
+    let backup = Backup::read(path, |key, value| entries.push((key.to_vec(), value.to_vec())))?;
     Ok((backup, entries))
 }
 

@@ -113,10 +113,10 @@ fn write_source(
             };
             let new = names.alias(old).unwrap_or(old);
             let key = key_in(layout, collection.database, new);
-            writing.put(key.clone(), encode(&key, collection.id, 0));
+            writing.put(&key, encode(&key, collection.id, 0));
             if versions.snapshots.is_empty() {
                 let time = collection.create_time;
-                writing.put(key.clone().at(time), encode(&key, collection.id, time));
+                writing.put(&key.clone().at(time), encode(&key, collection.id, time));
                 writing.report.snapshots_added.push(format!("alias {new}"));
             }
             write_snapshots(writing, old, &key, &versions.snapshots);
@@ -181,11 +181,11 @@ fn write_snapshots(writing: &mut Writing, old: &str, key: &Key, snapshots: &BTre
     for (timestamp, value) in snapshots {
         let target = key.clone().at(*timestamp);
         if is_tombstone(value) {
-            writing.put(target, value.clone());
+            writing.put(&target, value.clone());
             continue;
         }
         match read_source(old, value) {
-            Ok(id) => writing.put(target, encode(key, id, *timestamp)),
+            Ok(id) => writing.put(&target, encode(key, id, *timestamp)),
             Err(what) => {
                 let source = Family::SourceAlias.named(old).at(*timestamp);
                 writing.problems.push(Problem::new(&source, what, "this older state of the alias would be left out"));
@@ -206,15 +206,15 @@ fn write_target(writing: &mut Writing, key: &Key, versions: &Versions, collectio
         _ => value.clone(),
     };
     for (timestamp, value) in &versions.snapshots {
-        writing.put(target.clone().at(*timestamp), edited(value));
+        writing.put(&target.clone().at(*timestamp), edited(value));
     }
     let Some(plain) = &versions.plain else { return };
-    writing.put(target.clone(), edited(plain));
+    writing.put(&target, edited(plain));
     if versions.snapshots.is_empty()
         && let Ok(info) = AliasInfo::decode(&**plain)
         && let Some(collection) = collections.live(info.collection_id)
     {
-        writing.put(target.at(collection.create_time), edited(plain));
+        writing.put(&target.at(collection.create_time), edited(plain));
         writing.report.snapshots_added.push(format!("alias {}", key.name()));
     }
 }

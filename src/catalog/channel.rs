@@ -140,7 +140,7 @@ pub fn write(
                         summary.oldest_kafka_offset =
                             summary.oldest_kafka_offset.take().into_iter().chain(written_at(*timestamp)).min();
                     }
-                    writing.put(key, position.clone());
+                    writing.put(&key, position.clone());
                 }
                 None => {
                     let name = format!("{} / {}", collection.name, start.channel);
@@ -179,7 +179,7 @@ fn write_start(
         msg_group: String::new(),
         timestamp: collection.create_time,
     };
-    writing.put(Family::ChannelCheckpoint.named(&start.channel), position.encode_to_vec());
+    writing.put(&Family::ChannelCheckpoint.named(&start.channel), position.encode_to_vec());
 }
 
 /// The physical part of a hybrid timestamp of Milvus, which counts milliseconds from bit 18 on.

@@ -23,7 +23,9 @@ const STATE: u32 = 2;
 pub fn handed_over(records: &Records, options: &Options) -> Vec<Rebuilt> {
     let collections = collection::read(records, false);
     let (indexes, _) = index::convert(records, &collections, Precedence::Source);
-    segment_index::convert(records, &collections, &indexes, options).report.rebuilt
+    let mut builds = records.with_prefix_of(Family::Build).to_vec();
+    let source = segment_index::read(records);
+    segment_index::convert(source, &mut builds, &collections, &indexes, options).report.rebuilt
 }
 
 /// Of these, the ones that the newer Milvus has built meanwhile (or dropped): what 2.1 built for them is collected.

@@ -90,29 +90,35 @@ pub struct Conversion {
     pub refusals: Vec<String>,
 }
 
-/// Converts everything to the layout of a target.
-pub fn convert(records: &Records, layout: Layout, options: &Options) -> Conversion {
+/// Converts everything to the layout of a target. Values that become others are let go meanwhile ([`Record::value_bytes`] remains).
+pub fn convert(records: &mut Records, layout: Layout, options: &Options) -> Conversion {
     let mut collections = collection::read(records, options.restore_schemas);
     let aliases = alias::read(records);
     let (names, refusals) = names::resolve(&collections, &aliases, options);
     let mut writing = collection::write(records, &collections, layout, &names, options.precedence);
     collections.take_new_names(&names);
     writing.problems.extend(malformed(records));
+    let is_switched = is_switched(&collections, options.precedence);
+    let indexed = (!is_switched).then(|| segment_index::read(records));
+    let [mut segments, mut builds] = [Family::Segment, Family::Build].map(|family| records.take_out(family));
     // Segments are half of the work.
-    let ((segments, positions), others) = both(
-        || segment::convert(records, &collections, layout),
+    let ((written, positions), others) = both(
+        || segment::convert(&mut segments, &collections, layout),
         || {
-            let not_switched = !is_switched(&collections, options.precedence);
-            not_switched.then(|| all_but_segments(records, &collections, &aliases, layout, &names, options))
+            indexed.map(|indexed| {
+                let builds = (indexed, &mut *builds);
+                all_but_segments(records, builds, &collections, &aliases, layout, &names, options)
+            })
         },
     );
-    writing.append(segments);
+    records.put_back(segments);
+    records.put_back(builds);
+    writing.append(written);
     match others {
         Some(others) => {
             writing.append(others);
             let keeps_newer = options.precedence == Precedence::Newer;
             writing.append(channel::write(records, &collections, positions, options.message_log, keeps_newer));
-            writing.report.warnings.extend(unknown::warnings(records));
         }
         // What is left of the 2.1 layout goes, right or wrong: the new records are complete.
         None => writing.problems.retain(|problem| !is_of_source(&problem.key)),
@@ -122,6 +128,7 @@ pub fn convert(records: &Records, layout: Layout, options: &Options) -> Conversi
 
 fn all_but_segments(
     records: &Records,
+    (indexed, builds): (segment_index::Source, &mut [Record]),
     collections: &Collections,
     aliases: &Aliases,
     layout: Layout,
@@ -131,7 +138,8 @@ fn all_but_segments(
     let mut writing = alias::write(aliases, collections, layout, names, options.precedence);
     let (indexes, written) = index::convert(records, collections, options.precedence);
     writing.append(written);
-    writing.append(segment_index::convert(records, collections, &indexes, options));
+    writing.report.warnings.extend(unknown::warnings(records.iter().chain(&*builds)));
+    writing.append(segment_index::convert(indexed, builds, collections, &indexes, options));
     writing.append(load_state::convert(records, collections, &indexes, layout, options.precedence));
     writing
 }
@@ -155,9 +163,8 @@ fn finish(
     writing: Writing,
     refusals: Vec<String>,
 ) -> Conversion {
-    let Writing { records: written, problems, mut report } = writing;
-    let mut should: BTreeMap<Bytes, Bytes> =
-        written.into_iter().map(|(key, value)| (Bytes::from(key.to_string()), value)).collect();
+    let Writing { records: written, problems, mut report, .. } = writing;
+    let mut should: BTreeMap<Bytes, Bytes> = written.into_iter().collect();
     let is_switched = is_switched(collections, options.precedence);
     for record in not_among(records, &should) {
         let stays = match stays(record, records, collections, layout, options.precedence) {

@@ -1,6 +1,7 @@
 //! Keys and values as they were read: the input of a conversion, and what a plan is held against.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use bytes::Bytes;
 use prost::Message;
@@ -9,6 +10,7 @@ use super::problem::Problem;
 use crate::diff::{Diff, Differ};
 use crate::layout::families::{Family, Side};
 use crate::layout::keys::{self, Key, SNAPSHOTS};
+use crate::packed::Packer;
 
 /// Where 2.1 and later keep the credentials of users (`rootcoord/kv_catalog.go`).
 pub(super) const USERS: &str = "root-coord/credential/users/";
@@ -18,12 +20,37 @@ pub(super) const USERS: &str = "root-coord/credential/users/";
 pub struct Record {
     /// The key.
     pub key: Bytes,
-    /// The value.
+    /// The value; empty once it was let go ([`Record::let_go`]).
     pub value: Bytes,
+    /// Bytes of the value that was let go; 0 while it is here.
+    let_go: usize,
     /// The family of the key, whether it has the right form or not.
     pub family: Family,
     /// Whether a key that no migration looks at lies between this one and the record before it.
     pub follows_others: bool,
+}
+
+/// A value of this many bytes is never let go: before the first write, etcd is shown the largest that `rollback` would put back
+/// (every etcd takes smaller ones: we support no smaller limit of its requests, --max-request-bytes).
+pub const LARGE: usize = 64 << 10;
+
+impl Record {
+    fn new(key: Bytes, value: Bytes, family: Family, follows_others: bool) -> Self {
+        Self { key, value, let_go: 0, family, follows_others }
+    }
+
+    /// Lets the value go, because it has been converted: what should be there is another value, or none. So the values of 2.1 and
+    /// what they become are not in memory together; there can be gigabytes of them.
+    pub(super) fn let_go(&mut self) {
+        if self.value.len() < LARGE {
+            self.let_go = std::mem::take(&mut self.value).len();
+        }
+    }
+
+    /// Bytes of the value in etcd, whether it is still here or was let go.
+    pub fn value_bytes(&self) -> usize {
+        self.value.len().max(self.let_go)
+    }
 }
 
 /// A plain key's value and its snapshots by timestamp; tombstones are values too.
@@ -68,7 +95,7 @@ impl Records {
                 self.users.extend(user.map(str::to_owned));
                 keys::count(&mut self.others, &key);
             }
-            family => self.all.push(Record { key, value, family, follows_others }),
+            family => self.all.push(Record::new(key, value, family, follows_others)),
         }
     }
 
@@ -87,7 +114,7 @@ impl Records {
             self.left_off += 1;
         } else {
             let follows_others = std::mem::take(&mut self.others_came);
-            self.all.push(Record { key: Bytes::copy_from_slice(key), value: Bytes::new(), family, follows_others });
+            self.all.push(Record::new(Bytes::copy_from_slice(key), Bytes::new(), family, follows_others));
         }
     }
 
@@ -99,13 +126,42 @@ impl Records {
     /// What it takes to make these records into what should be. A range of deletes never reaches over a key that is not looked at.
     pub fn held_against(&self, should: &BTreeMap<Bytes, Bytes>) -> Diff {
         let mut differ = Differ::new(should.iter().map(|(key, value)| (key.clone(), value.clone())));
+        differ.expect(self.all.len() + should.len());
         for record in &self.all {
             if record.follows_others {
                 differ.pass();
             }
-            differ.add(record.key.clone(), &record.value);
+            match record.let_go {
+                0 => differ.add(record.key.clone(), &record.value),
+                _ => differ.add_changed(record.key.clone()),
+            }
         }
         differ.finish()
+    }
+
+    /// All records with the prefix of a family, those whose keys do not have its form too; snapshots are none of them.
+    pub(super) fn with_prefix_of(&self, family: Family) -> &[Record] {
+        &self.all[self.range_of(family)]
+    }
+
+    /// Takes those out until [`Self::put_back`]: they can be converted and let go on one thread while another reads the rest.
+    pub(super) fn take_out(&mut self, family: Family) -> Vec<Record> {
+        let range = self.range_of(family);
+        self.all.drain(range).collect()
+    }
+
+    fn range_of(&self, family: Family) -> Range<usize> {
+        let prefix = family.prefix().as_bytes();
+        let first = self.all.partition_point(|record| *record.key < *prefix);
+        let number = self.all[first..].partition_point(|record| record.key.starts_with(prefix));
+        first..first + number
+    }
+
+    /// Puts records back to where they were taken out.
+    pub(super) fn put_back(&mut self, records: Vec<Record>) {
+        let Some(first) = records.first() else { return };
+        let at = self.all.partition_point(|record| record.key < first.key);
+        self.all.splice(at..at, records);
     }
 
     /// Keys that stay whatever happens, by prefix.
@@ -230,18 +286,24 @@ impl FromIterator<(Bytes, Bytes)> for Records {
 /// What a kind of record becomes: keys and values that should be there, and what is to be told.
 #[derive(Debug, Default)]
 pub struct Writing {
-    /// What should be there.
-    pub records: Vec<(Key, Bytes)>,
+    /// What should be there: keys and values.
+    pub records: Vec<(Bytes, Bytes)>,
     /// Whatever does not fit together.
     pub problems: Vec<Problem>,
     /// What happens, by name.
     pub report: super::report::Report,
+    pub(super) packer: Packer,
 }
 
 impl Writing {
     /// Adds a record that should be there.
-    pub fn put(&mut self, key: Key, value: impl Into<Bytes>) {
-        self.records.push((key, value.into()));
+    pub fn put(&mut self, key: &Key, value: impl Into<Bytes>) {
+        self.records.push((self.packer.key_of(key), value.into()));
+    }
+
+    /// The same, with a copy of the value: of the kinds that come by the million.
+    pub fn put_copy(&mut self, key: &Key, value: &[u8]) {
+        self.records.push((self.packer.key_of(key), self.packer.value(value)));
     }
 
     /// Takes in what another kind became.

@@ -62,6 +62,6 @@ impl Replicas {
 
 fn write_one(writing: &mut Writing, collection: i64, id: i64) {
     let record = target::Replica { id, collection_id: collection, ..target::Replica::default() };
-    writing.put(Family::Replica.key([collection, id]), record.encode_to_vec());
+    writing.put(&Family::Replica.key([collection, id]), record.encode_to_vec());
     writing.report.replicas += 1;
 }

@@ -5,10 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use prost::encoding::{
+    DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, int64, skip_field, uint64,
+};
+
 use super::channel::Positions;
 use super::collection::Collections;
 use super::problem::Problem;
-use super::records::{Records, Writing, decode, same_id};
+use super::records::{Record, Writing, decode, same_id};
 use super::report::SegmentSummary;
 use crate::layout::families::Family;
 use crate::layout::keys::Key;
@@ -23,7 +27,10 @@ const FIELD_ID: u32 = 1;
 const BINLOGS: u32 = 2;
 /// Field numbers of data.Binlog.
 const ENTRIES_NUM: u32 = 1;
+const TIMESTAMP_FROM: u32 = 2;
+const TIMESTAMP_TO: u32 = 3;
 const LOG_PATH: u32 = 4;
+const LOG_SIZE: u32 = 5;
 const LOG_ID: u32 = 6;
 
 /// Bytes that 2.1's compaction gathers before it cuts a file, for vectors of 4-byte floats (`dataNode.flush.insertBufSize`).
@@ -40,19 +47,25 @@ struct FieldLogs<'a> {
     rest: Vec<u8>,
 }
 
-/// A file, decoded and as it stands on the wire.
-#[derive(Clone)]
+/// A file, decoded and as it stands on the wire. There are millions of them, so nothing of it is copied.
+#[derive(Clone, Copy)]
 struct Log<'a> {
-    info: Binlog,
     raw: &'a [u8],
+    path: &'a str,
+    /// Rows; 0 where it does not say.
+    entries: i64,
+    /// Bytes.
+    size: i64,
     id: i64,
 }
 
-/// Converts all segment records; says besides how far each channel was read.
-pub fn convert(records: &Records, collections: &Collections, layout: Layout) -> (Writing, Positions) {
+/// Converts all segment records, and lets go of the values of those that get another one; says besides how far each channel was
+/// read.
+pub fn convert(records: &mut [Record], collections: &Collections, layout: Layout) -> (Writing, Positions) {
     let mut writing = Writing::default();
     let mut positions = Positions::default();
-    for (key, record) in records.of(Family::Segment) {
+    for record in records {
+        let Ok(key) = Key::parse(&record.key) else { continue };
         let ids @ [collection, partition, segment] = key.ids();
         let separated = separate(&record.value, ids);
         // The lists are most of the record, and are decoded by now.
@@ -72,8 +85,11 @@ pub fn convert(records: &Records, collections: &Collections, layout: Layout) -> 
         positions.take(&info, &record.value);
         let dimension = collections.live(collection).and_then(super::collection::Collection::last_dimension);
         match separated {
-            Ok((_, logs)) if logs.is_empty() => writing.put(key, record.value.clone()),
-            Ok((rest, logs)) => put_separate(&mut writing, &key, &info, rest, logs, dimension, layout),
+            Ok((_, logs)) if logs.is_empty() => writing.put(&key, record.value.clone()),
+            Ok((rest, logs)) => {
+                put_separate(&mut writing, &key, &info, &rest, logs, dimension, layout);
+                record.let_go();
+            }
             Err(what) => writing.problems.push(Problem::new(&key, what, LOST)),
         }
     }
@@ -93,7 +109,11 @@ fn separate(record: &[u8], ids: [i64; 3]) -> Result<(Vec<u8>, Vec<FieldLogs<'_>>
                 let folder = folder_of(*family, ids, id);
                 logs.iter().try_for_each(|log| log.is_in(&folder))?;
                 let (all, rest) = lists.entry((*family, id)).or_default();
-                all.extend(logs);
+                if all.is_empty() {
+                    *all = logs;
+                } else {
+                    all.extend(logs);
+                }
                 rest.extend(unknown);
             }
             None => rest.extend_from_slice(&record[field.whole]),
@@ -132,26 +152,55 @@ fn read_logs(list: &[u8]) -> Result<(i64, Vec<Log<'_>>, Vec<u8>), String> {
 
 impl<'a> Log<'a> {
     fn read(raw: &'a [u8]) -> Result<Self, String> {
-        let info = decode::<Binlog>(raw)?;
-        let name = info.log_path.rsplit('/').next().unwrap_or_default();
-        let id = match (name.parse(), info.log_id) {
+        let mut log = match Self::decode(raw) {
+            Some(log) => log,
+            // The same again, for the words.
+            None => return Err(decode::<Binlog>(raw).err().unwrap_or_else(|| "a file in its lists is damaged".into())),
+        };
+        let name = log.path.rsplit('/').next().unwrap_or_default();
+        log.id = match (name.parse(), log.id) {
             (Ok(id), _) if id > 0 => id,
             // What a newer Milvus has written has an ID in the stead of a path.
-            (_, id) if info.log_path.is_empty() && id > 0 => id,
+            (_, id) if log.path.is_empty() && id > 0 => id,
             _ => {
-                let path = &info.log_path;
+                let path = log.path;
                 return Err(format!(
                     "its file {path:?} does not end in a number, by which newer versions would find it"
                 ));
             }
         };
-        Ok(Self { info, raw, id })
+        Ok(log)
+    }
+
+    /// As prost decodes a `Binlog`, but that the path stays where it is. Its `id` is what stands on the wire.
+    fn decode(raw: &'a [u8]) -> Option<Self> {
+        let mut log = Self { raw, path: "", entries: 0, size: 0, id: 0 };
+        let mut rest = raw;
+        while !rest.is_empty() {
+            let (number, wire) = decode_key(&mut rest).ok()?;
+            let context = DecodeContext::default();
+            match number {
+                ENTRIES_NUM => int64::merge(wire, &mut log.entries, &mut rest, context).ok()?,
+                TIMESTAMP_FROM | TIMESTAMP_TO => uint64::merge(wire, &mut 0, &mut rest, context).ok()?,
+                LOG_PATH if wire == WireType::LengthDelimited => {
+                    let length = usize::try_from(decode_varint(&mut rest).ok()?).ok()?;
+                    let (path, after) = rest.split_at_checked(length)?;
+                    log.path = std::str::from_utf8(path).ok()?;
+                    rest = after;
+                }
+                LOG_PATH => return None,
+                LOG_SIZE => int64::merge(wire, &mut log.size, &mut rest, context).ok()?,
+                LOG_ID => int64::merge(wire, &mut log.id, &mut rest, context).ok()?,
+                _ => skip_field(wire, number, &mut rest, context).ok()?,
+            }
+        }
+        Some(log)
     }
 
     /// A file anywhere else would not be found, and its rows be gone without a word.
     fn is_in(&self, folder: &str) -> Result<(), String> {
-        let path = &self.info.log_path;
-        let (above, name) = path.rsplit_once('/').map_or(("", &**path), |(above, name)| (&path[..=above.len()], name));
+        let path = self.path;
+        let (above, name) = path.rsplit_once('/').map_or(("", path), |(above, name)| (&path[..=above.len()], name));
         let is_there = above.strip_suffix(folder).is_some_and(|root| root.is_empty() || root.ends_with('/'));
         // Its ID could be spelt in another way (`007`), and then it has another path.
         if path.is_empty() || (is_there && name.starts_with(|first| ('1'..='9').contains(&first))) {
@@ -162,18 +211,21 @@ impl<'a> Log<'a> {
 
     /// Whether it does not say how many rows are in it.
     fn is_uncounted(&self) -> bool {
-        self.info.entries_num <= 0
+        self.entries <= 0
     }
 
     /// As newer versions write it: the ID in the stead of the path, and this number of rows.
-    fn write(&self, entries: i64) -> Result<Vec<u8>, WireError> {
-        let mut log = Vec::with_capacity(self.raw.len());
+    fn write(&self, entries: i64, log: &mut Vec<u8>) {
         if entries != 0 {
-            prost::encoding::int64::encode(ENTRIES_NUM, &entries, &mut log);
+            int64::encode(ENTRIES_NUM, &entries, log);
         }
-        log.extend(wire::without(self.raw, &[ENTRIES_NUM, LOG_PATH, LOG_ID])?);
-        prost::encoding::int64::encode(LOG_ID, &self.id, &mut log);
-        Ok(log)
+        // It was decoded, so every field is whole.
+        for field in wire::iter(self.raw).map_while(Result::ok) {
+            if ![ENTRIES_NUM, LOG_PATH, LOG_ID].contains(&field.number) {
+                log.extend_from_slice(&self.raw[field.whole]);
+            }
+        }
+        int64::encode(LOG_ID, &self.id, log);
     }
 }
 
@@ -181,7 +233,7 @@ fn put_separate(
     writing: &mut Writing,
     key: &Key,
     info: &SegmentInfo,
-    rest: Vec<u8>,
+    rest: &[u8],
     mut lists: Vec<FieldLogs<'_>>,
     dimension: Option<i64>,
     layout: Layout,
@@ -197,31 +249,29 @@ fn put_separate(
     let rows = rows_of_binlogs(info, &lists, dimension, summary);
     summary.log_keys += lists.len() as u64;
     let [collection, partition, segment] = key.ids();
+    let (mut value, mut one) = (Vec::new(), Vec::new());
     for FieldLogs { family, field, logs, rest } in &lists {
         if logs.is_empty() {
             writing.report.segments.log_keys -= 1;
             continue;
         }
-        let mut value = Vec::new();
-        prost::encoding::int64::encode(FIELD_ID, field, &mut value);
-        if *field == 0 {
-            // As every encoder does: zero is not written.
-            value.clear();
+        value.clear();
+        // As every encoder does: zero is not written.
+        if *field != 0 {
+            int64::encode(FIELD_ID, field, &mut value);
         }
         for (at, log) in logs.iter().enumerate() {
             let shared = rows.as_ref().filter(|_| *family == Family::Binlog).and_then(|rows| rows.get(field));
-            let entries = shared.map_or(log.info.entries_num, |rows| rows[at]);
-            // It decodes, so it can be cut.
-            let log = log.write(entries).unwrap_or_default();
-            prost::encoding::encode_key(BINLOGS, prost::encoding::WireType::LengthDelimited, &mut value);
-            prost::encoding::encode_varint(log.len() as u64, &mut value);
-            value.extend(log);
+            one.clear();
+            log.write(shared.map_or(log.entries, |rows| rows[at]), &mut one);
+            encode_key(BINLOGS, WireType::LengthDelimited, &mut value);
+            encode_varint(one.len() as u64, &mut value);
+            value.extend_from_slice(&one);
         }
         value.extend_from_slice(rest);
-        writing.put(family.key([collection, partition, segment, *field]), value.into_boxed_slice());
+        writing.put_copy(&family.key([collection, partition, segment, *field]), &value);
     }
-    // Without the room that the lists took: there can be a million of them.
-    writing.put(key.clone(), rest.into_boxed_slice());
+    writing.put_copy(key, rest);
 }
 
 /// 2.2.3 to 2.2.16 (all segments) and 2.3 (those that no compaction made) refuse to save a segment that has another number of
@@ -249,9 +299,9 @@ fn pad_statslogs(lists: &mut [FieldLogs<'_>], summary: &mut SegmentSummary) {
     for list in lists.iter_mut().filter(|list| list.family == Family::Statslog) {
         let Some(last) = list.logs.last() else { continue };
         let missing = binlogs.saturating_sub(list.logs.len());
-        let last = last.clone();
+        let last = *last;
         padded |= missing > 0;
-        summary.padded_bytes += last.info.log_size.saturating_mul(missing as i64);
+        summary.padded_bytes += last.size.saturating_mul(missing as i64);
         list.logs.extend(std::iter::repeat_n(last, missing));
     }
     summary.padded += u64::from(padded);
@@ -274,7 +324,7 @@ fn rows_of_binlogs(
     }
     let mut shared = false;
     // One row has the same place in the files of every field, so the sizes of the first field count for all that are cut alike.
-    let sizes_of = |list: &FieldLogs<'_>| list.logs.iter().map(|log| log.info.log_size).collect::<Vec<_>>();
+    let sizes_of = |list: &FieldLogs<'_>| list.logs.iter().map(|log| log.size).collect::<Vec<_>>();
     let first = sizes_of(concerned[0]);
     let by_field = concerned.iter().map(|list| {
         if !list.logs.iter().all(Log::is_uncounted) {
@@ -315,15 +365,15 @@ fn cut_by_compaction(rows: i64, number: usize, dimension: Option<i64>) -> Option
 /// versions take the sum for the segment's own number (`ReCalcRowCount`), so the sum has to be right.
 fn count_the_rest(rows: i64, logs: &[Log<'_>]) -> Vec<i64> {
     let (uncounted, counted): (Vec<_>, Vec<_>) = logs.iter().partition(|log| log.is_uncounted());
-    let noted = counted.iter().fold(0, |sum: i64, log| sum.saturating_add(log.info.entries_num));
-    let sizes: Vec<i64> = uncounted.iter().map(|log| log.info.log_size).collect();
+    let noted = counted.iter().fold(0, |sum: i64, log: &&Log<'_>| sum.saturating_add(log.entries));
+    let sizes: Vec<i64> = uncounted.iter().map(|log| log.size).collect();
     let left = rows.saturating_sub(noted);
     if left < sizes.len() as i64 {
-        let all: Vec<i64> = logs.iter().map(|log| log.info.log_size).collect();
+        let all: Vec<i64> = logs.iter().map(|log| log.size).collect();
         return share_out(rows, &all);
     }
     let mut shares = share_out(left, &sizes).into_iter();
-    let number = |log: &Log<'_>| if log.is_uncounted() { shares.next().unwrap_or(1) } else { log.info.entries_num };
+    let number = |log: &Log<'_>| if log.is_uncounted() { shares.next().unwrap_or(1) } else { log.entries };
     logs.iter().map(number).collect()
 }
 

@@ -8,7 +8,7 @@ use super::Options;
 use super::collection::{Collections, Form, Standing};
 use super::index::{Index, Indexes};
 use super::problem::Problem;
-use super::records::{Records, Writing, decode, same_id};
+use super::records::{Record, Records, Writing, decode, same_id};
 use super::report::{LeftOut, Rebuilt, Repair, RepairKind};
 use crate::layout::families::Family;
 use crate::layout::is_tombstone;
@@ -49,23 +49,38 @@ struct Files {
 /// The builds of 2.1 by ID; an error stands for one that cannot be used and has been reported.
 type Builds = HashMap<i64, Result<Build, ()>>;
 
+/// The segment indexes of 2.1, and what of other records they need besides their builds.
+#[derive(Debug, Default)]
+pub struct Source {
+    infos: Vec<source::SegmentIndexInfo>,
+    /// Rows of the segments that are below the index threshold; an error stands for a record that does not decode. What is missing
+    /// is not there.
+    rows: HashMap<[i64; 3], Result<i64, ()>>,
+    problems: Vec<Problem>,
+}
+
 /// What one segment index of 2.1 is joined with.
 struct Joining<'a> {
-    records: &'a Records,
+    rows: &'a HashMap<[i64; 3], Result<i64, ()>>,
     collections: &'a Collections,
     indexes: &'a Indexes,
     builds: &'a Builds,
     options: &'a Options,
 }
 
-/// Converts all segment indexes of 2.1.
-pub fn convert(records: &Records, collections: &Collections, indexes: &Indexes, options: &Options) -> Writing {
-    let mut writing = Writing::default();
-    let builds = read_builds(records, &mut writing);
-    let mut source = read_source(records, &mut writing);
-    source.sort_by_key(|info| (info.collection_id, info.segment_id, info.index_id, info.partition_id));
+/// Converts all segment indexes of 2.1, and lets go of the values of the builds.
+pub fn convert(
+    source: Source,
+    builds: &mut [Record],
+    collections: &Collections,
+    indexes: &Indexes,
+    options: &Options,
+) -> Writing {
+    let Source { infos: source, rows, problems } = source;
+    let mut writing = Writing { problems, ..Writing::default() };
+    let builds = read_builds(builds, &mut writing);
     let mut own_ids = own_build_ids(&source, &builds);
-    let joining = Joining { records, collections, indexes, builds: &builds, options };
+    let joining = Joining { rows: &rows, collections, indexes, builds: &builds, options };
     let mut used = HashSet::new();
     let mut rebuilt = BTreeMap::new();
     for info in &source {
@@ -78,9 +93,14 @@ pub fn convert(records: &Records, collections: &Collections, indexes: &Indexes, 
     writing
 }
 
-fn read_builds(records: &Records, writing: &mut Writing) -> Builds {
-    let mut builds = HashMap::new();
-    for (key, record) in records.of(Family::Build) {
+fn read_builds(records: &mut [Record], writing: &mut Writing) -> Builds {
+    let mut builds = HashMap::with_capacity(records.len());
+    for record in records {
+        let Ok(key) = Key::parse(&record.key) else { continue };
+        // A tripwire is among them, and none.
+        if key.family != Family::Build {
+            continue;
+        }
         let [id] = key.ids();
         let decoded = decode::<source::IndexMeta>(&record.value)
             .and_then(|meta| same_id("indexBuildID", meta.index_build_id, id).map(|()| Build::from(meta)));
@@ -89,12 +109,14 @@ fn read_builds(records: &Records, writing: &mut Writing) -> Builds {
             writing.problems.push(Problem::new(&key, what, meaning));
         });
         builds.insert(id, usable);
+        record.let_go();
     }
     builds
 }
 
-fn read_source(records: &Records, writing: &mut Writing) -> Vec<source::SegmentIndexInfo> {
-    let mut source = Vec::new();
+/// Reads all segment indexes of 2.1, sorted by collection and segment.
+pub fn read(records: &Records) -> Source {
+    let mut source = Source::default();
     for (key, record) in records.of(Family::SourceSegmentIndex).filter(|(_, record)| !is_tombstone(&record.value)) {
         let decoded = decode::<source::SegmentIndexInfo>(&record.value).and_then(|info| {
             let [collection, index, partition, segment] = key.ids();
@@ -105,11 +127,23 @@ fn read_source(records: &Records, writing: &mut Writing) -> Vec<source::SegmentI
             Ok(info)
         });
         match decoded {
-            Ok(info) => source.push(info),
-            Err(what) => writing.problems.push(Problem::new(&key, what, LOST)),
+            Ok(info) => source.infos.push(info),
+            Err(what) => source.problems.push(Problem::new(&key, what, LOST)),
+        }
+    }
+    source.infos.sort_by_key(|info| (info.collection_id, info.segment_id, info.index_id, info.partition_id));
+    for info in source.infos.iter().filter(|info| is_buildless(info)) {
+        if let Some(value) = records.get(&segment_of(info)) {
+            let rows = SegmentInfo::decode(&**value).map(|segment| segment.num_of_rows);
+            source.rows.insert(segment_of(info).ids(), rows.map_err(drop));
         }
     }
     source
+}
+
+/// The key of the segment that it is of.
+fn segment_of(info: &source::SegmentIndexInfo) -> Key {
+    Family::Segment.key([info.collection_id, info.partition_id, info.segment_id])
 }
 
 impl From<source::IndexMeta> for Build {
@@ -305,9 +339,8 @@ impl Joining<'_> {
 
     /// The rows of a segment, if its record is there. One that does not decode has been reported.
     fn rows_of(&self, info: &source::SegmentIndexInfo) -> Option<Result<i64, Unfit>> {
-        let key = Family::Segment.key([info.collection_id, info.partition_id, info.segment_id]);
-        let value = self.records.get(&key)?;
-        Some(SegmentInfo::decode(&**value).map(|segment| segment.num_of_rows).map_err(|_| {
+        let key = segment_of(info);
+        Some(self.rows.get(&key.ids())?.map_err(|()| {
             let what = format!("the number of its rows is in the record {key}, which cannot be used");
             Unfit::Reported { key: key.to_string(), what }
         }))
@@ -408,7 +441,7 @@ fn put(writing: &mut Writing, info: &source::SegmentIndexInfo, record: &target::
     *writing.report.segment_indexes.entry(state).or_default() += 1;
     writing.report.collections.entry(info.collection_id).or_default().segment_indexes += 1;
     let ids = [info.collection_id, info.partition_id, info.segment_id, record.build_id];
-    writing.put(Family::SegmentIndex.key(ids), record.encode_to_vec());
+    writing.put_copy(&Family::SegmentIndex.key(ids), &record.encode_to_vec());
 }
 
 /// Why the files of an index must be built again, if they must. Only finished files of live indexes can be in anybody's way.

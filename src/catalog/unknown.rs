@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::records::Records;
+use super::records::Record;
 use crate::amounts::many;
 use crate::decode;
 use crate::layout::families::Family;
@@ -24,9 +24,9 @@ const CONCERNED: [Family; 7] = [
 ];
 
 /// What to tell of such fields.
-pub fn warnings(records: &Records) -> Vec<String> {
+pub fn warnings<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<String> {
     let mut found: BTreeMap<String, (Vec<String>, u64)> = BTreeMap::new();
-    for record in records.iter() {
+    for record in records {
         let Ok(key) = Key::parse(&record.key) else { continue };
         if !CONCERNED.contains(&key.family) {
             continue;

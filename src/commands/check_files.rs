@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use bytes::Bytes;
 
 use super::Context;
 use crate::amounts::thousands;
@@ -19,6 +18,7 @@ use crate::layout::keys::is_metadata;
 use crate::outcome::failed::Failure;
 use crate::outcome::files_checked::{CheckFilesOutcome, FilesFound, text};
 use crate::outcome::{Ended, Next, Step};
+use crate::packed::Packer;
 use crate::state::{Situation, State};
 use crate::storage::Storage;
 
@@ -126,8 +126,8 @@ async fn from_etcd(context: &Context) -> Result<LookedAt> {
 }
 
 fn from_backup(file: &Path) -> Result<LookedAt> {
-    let mut entries = Vec::new();
-    let backup = Backup::read(file, |key, value| entries.push((Bytes::from(key), Bytes::from(value))))
+    let (mut entries, mut packer) = (Vec::new(), Packer::default());
+    let backup = Backup::read(file, |key, value| entries.push(packer.pair(key, value)))
         .with_context(|| format!("cannot take the metadata from {}", file.display()))?;
     entries.retain(|(key, _)| is_metadata(key));
     entries.sort();

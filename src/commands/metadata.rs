@@ -16,6 +16,7 @@ use crate::diff::{Diff, Differ};
 use crate::etcd::{Entry, Etcd, EtcdError};
 use crate::history::{History, HistoryError};
 use crate::layout::keys::{HISTORY, is_metadata};
+use crate::packed::Packer;
 
 /// How often reading starts over when etcd compacts the revision away meanwhile.
 const ATTEMPTS: usize = 3;
@@ -81,7 +82,7 @@ impl Context {
         mut each: impl FnMut(&Bytes, &Bytes),
     ) -> Result<Reading> {
         let (mut records, mut content, mut cuts) = (Records::default(), Content::default(), Vec::new());
-        let mut load = Amount { keys: 0, bytes: 0 };
+        let (mut load, mut packer) = (Amount { keys: 0, bytes: 0 }, Packer::default());
         let mut snapshot = etcd.snapshot(self.root.as_str()).await?;
         let mut copy = match copy_to {
             Some(file) => Some(self.begin_copy(etcd, &snapshot, file, false).await?),
@@ -94,14 +95,14 @@ impl Context {
             bar.read(page.len() as u64, self.metadata_keys(&page));
             cuts.extend(page.last().map(|last| last.key.to_vec()));
             for entry in page {
-                let key = entry.key.slice(self.root.len()..);
+                let (key, value) = packer.pair(&entry.key[self.root.len()..], &entry.value);
                 if entry.lease == 0 {
-                    content.add(&key, &entry.value);
+                    content.add(&key, &value);
                     load.keys += 1;
-                    load.bytes += (entry.key.len() + entry.value.len()) as u64;
+                    load.bytes += (entry.key.len() + value.len()) as u64;
                 }
-                each(&key, &entry.value);
-                records.add(key, entry.value);
+                each(&key, &value);
+                records.add(key, value);
             }
         }
         bar.finish();

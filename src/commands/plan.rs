@@ -29,6 +29,7 @@ use crate::outcome::planned::{KeyChange, PlanOutcome, text};
 use crate::outcome::surveyed::ConfiguredBackup;
 use crate::outcome::ticket;
 use crate::outcome::{Ended, Next, Step};
+use crate::packed::Packer;
 use crate::plan::Plan;
 use crate::state::State;
 
@@ -118,7 +119,7 @@ async fn plan(
     origin: PlannedFrom,
     with_diff: bool,
 ) -> Result<PlanOutcome> {
-    let PlannedFrom { name, meta_root, reading, sessions, etcd, mut notes } = origin;
+    let PlannedFrom { name, meta_root, mut reading, sessions, etcd, mut notes } = origin;
     let situation = context.situation(&reading.records)?;
     if situation.state == State::NoMilvus
         && let Some(etcd) = &etcd
@@ -127,7 +128,13 @@ async fn plan(
     }
     let options = &settled(context, options, &situation);
     let course = course_of(context, &situation, operation, target, options);
-    let worked = context.work_out(&reading, &situation, options, operation, target);
+    // What is converted is let go.
+    let before = with_diff.then(|| reading.records.clone());
+    let room_for_backup = match (&etcd, &context.config.backup_file) {
+        (Some(_), Some(file)) => context.check_room_for_backup(file, &reading),
+        _ => Ok(()),
+    };
+    let worked = context.work_out((&mut reading.records, reading.revision), &situation, options, operation, target);
     let mut refusals = worked.conversion.refusals.clone();
     let mut ended = Ended::Done;
     let history = situation.history.as_ref();
@@ -149,10 +156,8 @@ async fn plan(
             }
             let only_etcd_refuses = !refusals.is_empty() && !is_asked_too_much && worked.summary.findings.is_empty();
             // As `run` will be told by the same configuration; or `backup`, which may be told of another place.
-            if etcd.is_some()
-                && !backup.as_ref().is_some_and(|backup| backup.is_way_back)
-                && let Some(file) = &context.config.backup_file
-                && let Err(error) = context.check_room_for_backup(file, &reading)
+            if !backup.as_ref().is_some_and(|backup| backup.is_way_back)
+                && let Err(error) = room_for_backup
             {
                 let told = if context.config.run_with_backup { &mut refusals } else { &mut notes };
                 told.push(format!("{error:#}"));
@@ -182,7 +187,7 @@ async fn plan(
     }
     let going_back = context.going_back(&reading, &worked, target, etcd.as_ref()).await;
     let command = if operation == Operation::Repair { "repair" } else { "plan" };
-    let diff = with_diff.then(|| differences(&worked.diff, &reading.records));
+    let diff = before.map(|before| differences(&worked.diff, &before));
     Ok(PlanOutcome {
         header: crate::outcome::Header {
             meta_root: Some(meta_root),
@@ -277,11 +282,9 @@ async fn from_etcd(context: &Context) -> Result<PlannedFrom> {
 }
 
 fn from_backup(file: &Path) -> Result<PlannedFrom> {
-    let mut entries = BTreeMap::new();
-    let backup = Backup::read(file, |key, value| {
-        entries.insert(Bytes::from(key), Bytes::from(value));
-    })
-    .with_context(|| format!("cannot plan from {}", file.display()))?;
+    let (mut entries, mut packer) = (BTreeMap::new(), Packer::default());
+    let backup = Backup::read(file, |key, value| entries.extend([packer.pair(key, value)]))
+        .with_context(|| format!("cannot plan from {}", file.display()))?;
     let revision = match &backup.format {
         Format::Ours(manifest) => manifest.etcd_revision,
         Format::Legacy => 0,

@@ -11,7 +11,7 @@ use super::Context;
 use super::metadata::Reading;
 use crate::amounts::bytes;
 use crate::backup::room::{self, Room};
-use crate::catalog::records::{Record, Records};
+use crate::catalog::records::{LARGE, Record, Records};
 use crate::etcd::health::{Alarm, Health};
 use crate::etcd::{Etcd, make_room};
 use crate::guard::fence_like;
@@ -20,8 +20,6 @@ use crate::plan::{Change, Plan};
 
 /// What a put takes in etcd's database beyond key and value, and a deleted key at all: revision, tree, index.
 const BYTES_A_KEY: u64 = 256;
-/// A value that every etcd takes: we support no smaller limit of its requests (--max-request-bytes).
-const SURELY_TAKEN: usize = 64 << 10;
 /// As long as our history gets, which every transaction depends on.
 const HISTORY_BYTES: usize = 768;
 /// Operations that every etcd takes in a transaction, however it is configured.
@@ -83,7 +81,7 @@ impl Context {
         let written = puts.max_by_key(size).map(|largest| (largest, "would not be taken"));
         let back = back.max_by_key(size).map(|largest| (largest, "could not be put back by `rollback`"));
         for ((key, value), what) in written.into_iter().chain(back) {
-            if key.len() + value.len() < SURELY_TAKEN {
+            if key.len() + value.len() < LARGE {
                 continue;
             }
             let absolute = [self.root.as_bytes(), key].concat();
@@ -177,7 +175,7 @@ fn put_keys(plan: &Plan) -> impl Iterator<Item = &[u8]> {
 /// How much etcd's database may grow by a rollback: what is overwritten or deleted is put back, what is new is deleted.
 fn way_back_bytes(plan: &Plan, records: &Records) -> u64 {
     let back = put_back(plan, records).into_iter();
-    let restored: u64 = back.map(|record| (record.key.len() + record.value.len()) as u64 + BYTES_A_KEY).sum();
+    let restored: u64 = back.map(|record| (record.key.len() + record.value_bytes()) as u64 + BYTES_A_KEY).sum();
     restored + put_keys(plan).count() as u64 * BYTES_A_KEY
 }
 

@@ -34,6 +34,7 @@ use crate::outcome::backed_up::BackupFile;
 use crate::outcome::failed::Failure;
 use crate::outcome::rolled_back::{CollectionChanges, RestoredBackup, RollbackOutcome};
 use crate::outcome::{Ended, Next, Step, ticket};
+use crate::packed::Packer;
 use crate::plan::{Change, Plan, closing_of_rollback};
 use crate::state::{Situation, State};
 use crate::version::has_21_layout;
@@ -68,8 +69,8 @@ pub(super) async fn execute(context: &Context, options: &RollbackOptions) -> Res
 
 fn read_backup(context: &Context, options: &RollbackOptions) -> Result<(Backup, Entries)> {
     let file = context.backup_file()?;
-    let mut entries = Vec::new();
-    let backup = Backup::read(&file, |key, value| entries.push((Bytes::from(key), Bytes::from(value))))
+    let (mut entries, mut packer) = (Vec::new(), Packer::default());
+    let backup = Backup::read(&file, |key, value| entries.push(packer.pair(key, value)))
         .context("nothing can be restored (`status` names the backup that is on record)")?;
     // Neither sessions nor our history are restored.
     entries.retain(|(key, _)| is_metadata(key));

@@ -208,8 +208,19 @@ impl Migration<'_> {
         }
         // A backup of a large cluster takes as long to check as the plan to be made.
         let (fitting, worked) = both(
-            || self.backup_to_lean_on(&situation).map(|file| context.fitting_backup(file, &reading)),
-            || context.work_out(&reading, &situation, &options, self.operation, self.target),
+            || {
+                let file = self.backup_to_lean_on(&situation);
+                file.map(|file| context.fitting_backup(file, reading.cluster_id, &reading.content))
+            },
+            || {
+                context.work_out(
+                    (&mut reading.records, reading.revision),
+                    &situation,
+                    &options,
+                    self.operation,
+                    self.target,
+                )
+            },
         );
         self.check_problems(&worked, &situation)?;
         outcome.migration = Some(worked.summary.clone());

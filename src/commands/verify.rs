@@ -30,6 +30,7 @@ use crate::outcome::ticket;
 use crate::outcome::verified::{ComparisonOutcome, VerifyOutcome, ended, text};
 use crate::outcome::words::refusals;
 use crate::outcome::{Next, Step};
+use crate::packed::Packer;
 use crate::state::{Situation, State};
 use crate::version::Layout;
 
@@ -186,8 +187,8 @@ pub(super) type Entries = (String, Vec<(Bytes, Bytes)>);
 
 /// Reads a backup whole, for [`examine`].
 pub(super) fn read_backup(context: &Context, file: &Path) -> Result<Entries> {
-    let mut entries = Vec::new();
-    let backup = Backup::read(file, |key, value| entries.push((Bytes::from(key), Bytes::from(value))))?;
+    let (mut entries, mut packer) = (Vec::new(), Packer::default());
+    let backup = Backup::read(file, |key, value| entries.push(packer.pair(key, value)))?;
     context.say(format!("comparing with {}: {}", file.display(), describe(&backup)));
     if backup.meta_root != context.config.meta_root.to_string() {
         context.console.warn(&format!(
@@ -225,11 +226,11 @@ fn work_out(
     let target = target.with_context(|| {
         "it is not known for which target the backup is to be migrated: give --target-version".to_owned()
     })?;
-    let records: Records = entries.iter().cloned().collect();
+    let mut records: Records = entries.iter().cloned().collect();
     let precedence = if kept_newer { Precedence::Newer } else { Precedence::Source };
     let chosen = conversion.options(precedence, kept_newer);
     let Conversion { should, problems, refusals: refused, .. } =
-        catalog::convert(&records, Layout::of(target), &chosen);
+        catalog::convert(&mut records, Layout::of(target), &chosen);
     if !refused.is_empty() {
         return Err(anyhow!("{}", refusals(&refused)));
     }
@@ -267,16 +268,17 @@ async fn read(context: &Context, etcd: &Etcd, all: &mut Vec<(Bytes, Bytes)>, rec
     let read = context.starting_over(async || {
         all.clear();
         *records = Records::default();
+        let mut packer = Packer::default();
         let mut snapshot = etcd.snapshot(context.root.as_str()).await?;
         let bar = context.progress.reading("verifying", snapshot.total());
         while let Some(page) = snapshot.next_page().await? {
             context.stop.check()?;
             bar.read(page.len() as u64, context.metadata_keys(&page));
             for entry in page.into_iter().filter(|entry| entry.lease == 0) {
-                let key = entry.key.slice(context.root.len()..);
-                records.add(key.clone(), entry.value.clone());
+                let (key, value) = packer.pair(&entry.key[context.root.len()..], &entry.value);
+                records.add(key.clone(), value.clone());
                 if is_metadata(&key) {
-                    all.push((key, entry.value));
+                    all.push((key, value));
                 }
             }
         }

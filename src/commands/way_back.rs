@@ -26,10 +26,10 @@ const REMEDY: &str = "make one with `backup` or `run --with-backup`, correct con
 
 impl Context {
     /// Reads the backup that is to be the way back, and holds it against what was read.
-    pub(super) fn fitting_backup(&self, file: &Path, reading: &Reading) -> Result<Backup> {
+    pub(super) fn fitting_backup(&self, file: &Path, cluster_id: u64, found: &Content) -> Result<Backup> {
         let checked = self.read_content(file).and_then(|(backup, content)| {
-            self.same_place(&backup, reading.cluster_id)?;
-            if content != reading.content {
+            self.same_place(&backup, cluster_id)?;
+            if content != *found {
                 // A backup that was made while Milvus was running is one only if nothing has changed since: then it is as good as any.
                 let made = if backup.while_running { "while Milvus was running, " } else { "" };
                 bail!(
@@ -37,7 +37,7 @@ impl Context {
                      change, or of another Milvus: rolling back to it would lose what changed since",
                     file.display(),
                     thousands(content.keys()),
-                    thousands(reading.content.keys())
+                    thousands(found.keys())
                 );
             }
             Ok(backup)
@@ -73,7 +73,7 @@ impl Context {
 
     fn read_content(&self, file: &Path) -> Result<(Backup, Content)> {
         let mut content = Content::default();
-        let backup = Backup::read(file, |key, value| content.add(&key, &value))?;
+        let backup = Backup::read(file, |key, value| content.add(key, value))?;
         Ok((backup, content))
     }
 

@@ -3,8 +3,8 @@
 use semver::Version;
 
 use super::Context;
-use super::metadata::Reading;
 use crate::batches::transactions;
+use crate::catalog::records::Records;
 use crate::catalog::report::Report;
 use crate::catalog::{self, Conversion, check};
 use crate::cli::RunOptions;
@@ -46,7 +46,7 @@ impl Context {
     /// Works out what a conversion comes to.
     pub(super) fn work_out(
         &self,
-        reading: &Reading,
+        (records, revision): (&mut Records, i64),
         situation: &Situation,
         options: &RunOptions,
         operation: Operation,
@@ -55,23 +55,23 @@ impl Context {
         let layout = Layout::of(target);
         let restore_schemas = options.keep_newer || operation == Operation::Repair;
         let chosen = options.conversion.options(situation.precedence(), restore_schemas);
-        let mut conversion = catalog::convert(&reading.records, layout, &chosen);
+        let mut conversion = catalog::convert(records, layout, &chosen);
         conversion.report.warnings.extend(bad_target(target).iter().map(|bad| bad.in_words(target)));
         conversion.report.warnings.extend(doubts(situation, options, &conversion.report));
         let (checked, (diff, plan)) = both(
             || check::check(&conversion.should, Some(layout)),
             || {
-                let diff = reading.records.held_against(&conversion.should);
-                let plan = Plan::of_run(&diff, reading.revision);
+                let diff = records.held_against(&conversion.should);
+                let plan = Plan::of_run(&diff, revision);
                 (diff, plan)
             },
         );
         let mut untouched = diff.equal.clone();
-        for (prefix, keys) in reading.records.others() {
+        for (prefix, keys) in records.others() {
             *untouched.entry(prefix.clone()).or_default() += keys;
         }
         let summary = MigrationSummary {
-            revision: reading.revision,
+            revision,
             totals: plan.totals(),
             tripwires: opening_of_run(&diff).len(),
             transactions: transactions(&plan, self.limits, self.root.len()) + 2,

@@ -18,7 +18,7 @@ fn layout() -> Layout {
 
 fn plan(keys: &Keys) -> Conversion {
     let entries = keys.iter().map(|(key, value)| (key.clone(), value.clone()));
-    catalog::convert(&entries.collect(), layout(), &Options::default())
+    catalog::convert(&mut entries.collect(), layout(), &Options::default())
 }
 
 /// Migrates metadata without problems: `verify` finds no error, and a second run has nothing to do.

@@ -20,7 +20,7 @@ const RESTORE: &str = "--restore-backup-of-running-milvus";
 
 fn read(file: &Path) -> (Manifest, BTreeMap<Vec<u8>, Vec<u8>>) {
     let mut keys = BTreeMap::new();
-    let backup = Backup::read(file, |key, value| drop(keys.insert(key, value))).unwrap();
+    let backup = Backup::read(file, |key, value| drop(keys.insert(key.to_vec(), value.to_vec()))).unwrap();
     let Format::Ours(manifest) = backup.format else { panic!("{} is of another tool", file.display()) };
     (*manifest, keys)
 }

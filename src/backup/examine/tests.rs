@@ -55,7 +55,7 @@ fn look(path: &Path, bytes: &[u8]) -> Result<(Examination, Vec<Pair>)> {
         Ok(())
     });
     let mut restored = Vec::new();
-    let backup = Backup::read(path, |key, value| restored.push((key, value)));
+    let backup = Backup::read(path, |key, value| restored.push((key.to_vec(), value.to_vec())));
     let birdwatcher = bytes.starts_with(&GZIP_MAGIC);
     assert!(
         birdwatcher || examination.as_ref().is_ok_and(|it| it.sound) == backup.is_ok(),

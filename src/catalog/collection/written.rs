@@ -54,13 +54,13 @@ fn write_record(writing: &mut Writing, collection: &Collection, layout: Layout, 
             false => older(value, database),
         };
         let edited = edited.unwrap_or_else(|_: WireError| value.to_vec());
-        writing.put(key.clone().at(*timestamp), edited);
+        writing.put(&key.clone().at(*timestamp), edited);
     }
     if newest.is_none() {
-        writing.put(key.clone().at(collection.create_time), plain.clone());
+        writing.put(&key.clone().at(collection.create_time), plain.clone());
         writing.report.snapshots_added.push(format!("collection {name}"));
     }
-    writing.put(key, plain);
+    writing.put(&key, plain);
     if let Some(new) = new_name
         && *new != collection.name
     {
@@ -74,8 +74,8 @@ fn write_record(writing: &mut Writing, collection: &Collection, layout: Layout, 
 fn write_parts(writing: &mut Writing, collection: &Collection, names: &Names) {
     let (id, timestamp) = (collection.id, collection.snapshot_time());
     let mut both = |key: Key, value: Vec<u8>| {
-        writing.put(key.clone().at(timestamp), value.clone());
-        writing.put(key, value);
+        writing.put(&key.clone().at(timestamp), value.clone());
+        writing.put(&key, value);
     };
     let mut partitions = Vec::new();
     for record in partition_records(id, collection.embedding(), names) {
@@ -108,7 +108,7 @@ fn complete_parts(writing: &mut Writing, records: &Records, collection: &Collect
             if let Some(plain) = versions.plain.filter(|plain| !is_tombstone(plain))
                 && versions.snapshots.is_empty()
             {
-                writing.put(key.at(collection.snapshot_time()), plain);
+                writing.put(&key.at(collection.snapshot_time()), plain);
             }
         }
     }
@@ -140,9 +140,9 @@ fn write_past(writing: &mut Writing, key: &Key, versions: &Versions, layout: Lay
             true => value.to_vec(),
             false => older(value, database).unwrap_or_else(|_: WireError| value.to_vec()),
         };
-        writing.put(target.clone().at(*timestamp), edited);
+        writing.put(&target.clone().at(*timestamp), edited);
     }
     if plain.is_some() {
-        writing.put(target, TOMBSTONE);
+        writing.put(&target, TOMBSTONE);
     }
 }

@@ -346,8 +346,8 @@ impl Cluster {
 
     /// Converts for a target, whether there are problems or not.
     pub fn convert(&self, target: &str, options: &Options) -> Migrated {
-        let records: Records = self.records.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-        let conversion = convert(&records, layout(target), options);
+        let mut records: Records = self.records.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let conversion = convert(&mut records, layout(target), options);
         // What is not looked at stays.
         let mut after = self.clone();
         after.records.retain(|key, _| matches!(family_of(key), Family::Other | Family::Session | Family::History));

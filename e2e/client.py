@@ -2,6 +2,7 @@
 user and a password."""
 
 import base64
+import os
 from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,7 @@ from pymilvus.grpc_gen.milvus_pb2_grpc import MilvusServiceStub
 
 from settings import CLUSTER
 
-HOST, PORT = "127.0.0.1", "19530"
+HOST, PORT = "127.0.0.1", os.environ.get("MILVUS_PORT", "19530")
 ROOT = ("root", "Milvus")
 """As every Milvus makes it."""
 PATIENCE = 180

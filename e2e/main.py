@@ -16,6 +16,7 @@ from upgrade import upgrade
 from versions import Version
 from way_back import way_back
 
+from cluster.beside import beside
 from cluster.faults import faults
 from cluster.retention import retention
 from target import read, say
@@ -45,7 +46,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--kept", type=Path, required=True)
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--again", action="store_true")
-    parser.add_argument("--way", choices=("there", "way-back", "retention", "faults"), default="there")
+    parser.add_argument("--way", choices=("there", "way-back", "retention", "faults", "beside"), default="there")
     parser.add_argument("versions", nargs="+", type=Version)
     return parser.parse_args()
 
@@ -53,6 +54,8 @@ def arguments() -> argparse.Namespace:
 def way(given: argparse.Namespace) -> Way:
     if given.way == "retention":
         return lambda work, version: retention(given.kept, work, version)
+    if given.way == "beside":
+        return lambda work, version: beside(given.kept, work, version)
     source, old = source_data(given.kept, given.again)
     if given.way == "faults":
         return lambda work, version: faults(source, work, version)

@@ -105,16 +105,19 @@ class Process:
 
 
 class Etcd(Process):
+    CLIENTS = "http://127.0.0.1:2379"
+    LOG_LEVEL = "error"
+
     def __init__(self, site: Path):
         command = [
             str(TOOLS / "etcd-3.5/etcd"),
             f"--data-dir={site}/etcd",
-            "--listen-client-urls=http://127.0.0.1:2379",
-            "--advertise-client-urls=http://127.0.0.1:2379",
+            f"--listen-client-urls={self.CLIENTS}",
+            f"--advertise-client-urls={self.CLIENTS}",
             "--listen-peer-urls=http://127.0.0.1:2380",
             # Throwaway data: nothing here has to survive a power cut.
             "--unsafe-no-fsync",
-            "--log-level=error",
+            f"--log-level={self.LOG_LEVEL}",
         ]
         super().__init__("etcd", command, site / "logs/etcd.out", site)
         self.wait_ready(lambda: answers("http://127.0.0.1:2379/health"), 30)

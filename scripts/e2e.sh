@@ -12,6 +12,8 @@
 #                                     --log kafka or --log pulsar names the message log (kafka if it is not said)
 #   ./scripts/e2e.sh --cluster --retention …   instead: Kafka's retention has taken the beginning of the message log
 #   ./scripts/e2e.sh --cluster --faults …      instead: etcd and Milvus disturb the tool while it works
+#   ./scripts/e2e.sh --cluster --beside …      instead: components of 2.1.0 are started beside the newer cluster's, as by a
+#                                     rolling upgrade of the operator; E2E_PARTS names what of cluster/beside.py to try
 #   ./scripts/e2e.sh --update-docs …  also write the result into docs/compatibility.md
 #   ./scripts/e2e.sh --again …        has 2.1.0 make its data again (a quarter of an hour), even if they are there
 #
@@ -47,11 +49,11 @@ for argument in "$@"; do
         --update-docs) update_docs=yes ;;
         --again) options+=("$argument") ;;
         --way-back) way="way-back" ;;
-        --retention | --faults) way=${argument#--} ;;
+        --retention | --faults | --beside) way=${argument#--} ;;
         --small) export E2E_SMALL=yes ;;
         --cluster) export E2E_CLUSTER=yes ;;
         2.[23].[0-9]*) versions+=("$argument") ;;
-        *) fail "unknown argument '$argument': known are versions of 2.2 and 2.3, --small, --cluster, --retention, --faults, --way-back, --again and --update-docs" ;;
+        *) fail "unknown argument '$argument': known are versions of 2.2 and 2.3, --small, --cluster, --retention, --faults, --beside, --way-back, --again and --update-docs" ;;
     esac
 done
 [ "$log" != next ] || fail "--log wants the name of a message log: kafka or pulsar"
@@ -65,9 +67,9 @@ if [ ${#versions[@]} -eq 0 ]; then
 fi
 
 if [ "$update_docs" = yes ] && { [ -n "${E2E_SMALL:-}" ] || [ "$way" != there ]; }; then
-    fail "--update-docs goes with neither --small, --way-back, --retention nor --faults"
+    fail "--update-docs goes with neither --small, --way-back, --retention, --faults nor --beside"
 fi
-if [[ $way = retention || $way = faults ]] && [ -z "${E2E_CLUSTER:-}" ]; then
+if [[ $way = retention || $way = faults || $way = beside ]] && [ -z "${E2E_CLUSTER:-}" ]; then
     fail "--$way goes with --cluster only"
 fi
 [ "$(id -u)" -eq 0 ] || fail "needs root: the servers run in network and mount namespaces of their own"

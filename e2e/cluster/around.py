@@ -103,9 +103,9 @@ class Kafka(Process):
 class Around:
     """All three; `with` ends them, last started first."""
 
-    def __init__(self, site: Path):
+    def __init__(self, site: Path, etcd: type[Etcd] = Etcd):
         with ExitStack() as stack:
-            stack.enter_context(Etcd(site))
+            self.etcd = stack.enter_context(etcd(site))
             stack.enter_context(Minio(site))
             self.log = stack.enter_context(Pulsar(site) if LOG == "pulsar" else Kafka(site))
             self.stack = stack.pop_all()

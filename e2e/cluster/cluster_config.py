@@ -16,6 +16,9 @@ LOCAL_STORAGE = "/var/lib/milvus/data/"
 BUCKET = "milvus-bucket"
 COORDINATORS = ("rootCoord", "dataCoord", "indexCoord", "queryCoord")
 
+ETCD = "localhost:2379"
+"""As the templates have it."""
+
 COMMON = {
     "etcd.use.embed": "false",
     "etcd.log.path": "stdout",
@@ -63,7 +66,11 @@ def only_known(text: str, values: dict[str, str]) -> dict[str, str]:
 
 
 def configuration(version: Version, home: Path, port_of: tuple[str, int], settings: dict[str, str]) -> str:
-    """Of one component; `port_of` names its section and its port. Settings of `kafka.consumer` go as they are."""
+    """Of one component; `port_of` names its section and its port. Settings of `kafka.consumer` go as they are; those of
+    `etcd` and `internal_port` are its address and, of a proxy, the port for other components."""
+    settings = dict(settings)
+    etcd = settings.pop("etcd", ETCD)
+    internal_port = settings.pop("internal_port", "")
     if version.series == "2.1":
         text, values = (home / "configs/embedded-milvus.yaml").read_text(), COMMON | OLD
     else:
@@ -80,6 +87,9 @@ def configuration(version: Version, home: Path, port_of: tuple[str, int], settin
     for name in COORDINATORS:
         text = with_line(text, name, f"address: {ADDRESS}")
     text = with_line(text, section, f"port: {port}")
+    if internal_port:
+        text = with_line(text, section, f"internalPort: {internal_port}")
+    text = text.replace(f"- {ETCD}", f"- {etcd}")
     return text + "\n" + (of_pulsar() if LOG == "pulsar" else of_kafka(of_consumer))
 
 

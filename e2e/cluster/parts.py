@@ -59,7 +59,7 @@ def parts_of(version: Version) -> tuple[Part, ...]:
 
 class Component(Process):
     def __init__(self, part: Part, version: Version, site: Path, settings: dict[str, str]):
-        self.part = part
+        self.part, self.version, self.site = part, version.text, site
         home, conf, local = TOOLS / f"milvus-{version.text}", site / "conf" / part.name, site / "local" / part.name
         conf.mkdir(parents=True, exist_ok=True)
         local.mkdir(parents=True, exist_ok=True)
@@ -87,15 +87,21 @@ class Component(Process):
 class Cluster:
     """Like servers.Milvus: up once it has been made, ended by `with`."""
 
-    def __init__(self, version: str, site: Path, settings: dict[str, str] | None = None, seconds: float = 240):
+    def __init__(self, version: str, site: Path, settings: dict[str, str] | None = None, seconds: float = 240,
+                 parts: tuple[Part, ...] | None = None):
+        """`parts`: those to start with, all if they are not named."""
         self.version = version
         self.site = site
         self.settings = settings or {}
         self.name = f"Milvus {version}"
         self.before = sessions().items()
-        self.components = {
-            part.name: Component(part, Version(version), site, self.settings) for part in parts_of(Version(version))
-        }
+        self.components: dict[str, Component] = {}
+        self.start(parts_of(Version(version)) if parts is None else parts, seconds)
+
+    def start(self, parts: tuple[Part, ...], seconds: float = 240) -> None:
+        """Those, too; ends all if they do not come up."""
+        for part in parts:
+            self.components[part.name] = Component(part, Version(self.version), self.site, self.settings)
         try:
             wait_for(f"{self.name} to come up", lambda: not self.alive() or self.healthy(), seconds, 0.5)
         except ServerError as error:

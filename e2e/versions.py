@@ -41,7 +41,7 @@ class Version:
     @property
     def tripwires(self) -> tuple[str, ...]:
         """Keys that keep 2.1 from starting on what was migrated for it."""
-        common = ("root-coord/index/0/0", "indexes/0")
+        common = ("root-coord/index/0/0", "indexes/0", "queryCoord-dmChannelWatchInfo/0/0")
         return common if self.numbers < (2, 2, 3) else (*common, "datacoord-meta/statslog/0/0/0/0")
 
     @property

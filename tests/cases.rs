@@ -452,7 +452,7 @@ fn looking_writes_nothing_whatever_is_there(version: Version) {
 fn keys_called_like_a_tripwire_come_back(version: Version) {
     let etcd = Etcd::start(version);
     etcd.load_milvus();
-    for key in ["indexes/0", "root-coord/index/0/0", "datacoord-meta/statslog/0/0/0/0"] {
+    for key in meta_migration::layout::keys::TRIPWIRES {
         etcd.put(format!("by-dev/meta/{key}"), vec![0x10, 3]);
     }
     let (before, tool) = (etcd.dump(), Tool::new(&etcd));
@@ -461,7 +461,7 @@ fn keys_called_like_a_tripwire_come_back(version: Version) {
     assert_ne!(etcd.dump(), before);
     assert_says(
         &said(&tool.call(&["rollback", "--target-version=2.2.16"]).code(0)),
-        &["all 395 metadata keys are as planned"],
+        &["all 396 metadata keys are as planned"],
     );
     assert_same(&before, &etcd.dump(), "rolled back");
 }

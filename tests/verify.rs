@@ -55,7 +55,7 @@ fn migrated_metadata_is_consistent_and_what_the_backup_gives(version: Version) {
 
     let (code, text) = verify(&etcd, &["--backup", backup.to_str().unwrap()]);
     assert_eq!(code, 0, "{text}");
-    assert_says(&text, contains("complete and consistent").and(contains(": 1,068 keys are the same")));
+    assert_says(&text, contains("complete and consistent").and(contains(": 1,069 keys are the same")));
 }
 
 fn damage_is_found_by_name_and_key(version: Version) {

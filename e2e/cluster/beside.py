@@ -28,8 +28,8 @@ SCRIPT = "beside_use.py"
 HELD = "beside.json"
 OLD_ETCD = f"{ADDRESS}:2379"
 KEY = f"{META}queryCoord-dmChannelWatchInfo/0/0"
-"""2.1's query coordinator reads everything below queryCoord-dmChannelWatchInfo when it starts; no newer version does."""
-SENTENCES = f"{META}indexes/0"
+"""The tripwire of 2.1's query coordinator, which reads everything below queryCoord-dmChannelWatchInfo when it starts; no newer version
+does."""
 COORDINATORS = ("rootcoord", "datacoord", "indexcoord", "querycoord")
 WORKERS = ("indexnode", "proxy", "querynode", "datanode")
 ASIDE = 20
@@ -159,9 +159,9 @@ class Tried:
             self.use(cluster, "work", "after a restart")
 
 
-def put_key() -> None:
-    value = metadata()[SENTENCES].decode()
-    etcdctl("put", KEY, value)
+def without_key() -> None:
+    """What would be if the migration had not put it."""
+    etcdctl("del", KEY)
 
 
 def gone(old: Old) -> None:
@@ -171,8 +171,8 @@ def gone(old: Old) -> None:
 def coordinator_first(tried: Tried, with_key: bool) -> None:
     """2.1.0's query coordinator comes up before the newer one."""
     with Around(tried.site, Watched) as around, ExitStack() as stack:
-        if with_key:
-            put_key()
+        if not with_key:
+            without_key()
         cluster = stack.enter_context(tried.cluster(*(role for role in COORDINATORS[:3] if tried.some(role))))
         before = metadata()
         with Old("querycoord", tried.site, around.etcd) as old:

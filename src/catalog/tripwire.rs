@@ -2,11 +2,13 @@
 //! (docs/layouts.md, rule 8a). No target is disturbed by them.
 //!
 //! Without them a real 2.1.0 is healthy after two seconds on migrated metadata, and its garbage collectors then take files for
-//! rubbish that only the new records name.
+//! rubbish that only the new records name. Its query coordinator needs one of its own: beside the newer root, data and index
+//! coordinators, as in a rolling upgrade, it would come up, keep the newer query coordinator out, and write replicas that the newer
+//! one reads, too (`queryCoord-ReplicaMeta`): a collection would have one too many (docs/clusters.md).
 
 use bytes::Bytes;
 
-use crate::layout::keys::{BUILD_TRIPWIRE, INDEX_TRIPWIRE, SEGMENT_TRIPWIRE};
+use crate::layout::keys::{BUILD_TRIPWIRE, CHANNEL_TRIPWIRE, INDEX_TRIPWIRE, SEGMENT_TRIPWIRE};
 use crate::version::Layout;
 
 /// For a human who finds the key; no protobuf message of 2.1 decodes from it.
@@ -19,10 +21,8 @@ pub const SEGMENT_VALUE: [u8; 3] = [0x4A, 0x01, 0xFF];
 /// The tripwires of a target's layout.
 pub fn tripwires(layout: Layout) -> Vec<(Bytes, Bytes)> {
     let sentence = Bytes::from_static(SENTENCE.as_bytes());
-    let mut keys = vec![
-        (Bytes::from_static(BUILD_TRIPWIRE.as_bytes()), sentence.clone()),
-        (Bytes::from_static(INDEX_TRIPWIRE.as_bytes()), sentence),
-    ];
+    let with_sentence = [BUILD_TRIPWIRE, CHANNEL_TRIPWIRE, INDEX_TRIPWIRE];
+    let mut keys = with_sentence.map(|key| (Bytes::from_static(key.as_bytes()), sentence.clone())).to_vec();
     if layout.segment_tripwire {
         let key = Bytes::from_static(SEGMENT_TRIPWIRE.as_bytes());
         keys.push((key, Bytes::from_static(&SEGMENT_VALUE)));
@@ -42,11 +42,13 @@ mod tests {
     use super::*;
     use crate::layout::messages::common::{FieldBinlog, SegmentInfo};
     use crate::layout::messages::source::{IndexInfo, IndexMeta};
+    use crate::layout::wire;
 
     #[test]
     fn a_2_1_cannot_decode_them_and_newer_versions_can_what_they_read() {
         assert!(IndexInfo::decode(SENTENCE.as_bytes()).is_err());
         assert!(IndexMeta::decode(SENTENCE.as_bytes()).is_err());
+        assert!(wire::fields(SENTENCE.as_bytes()).is_err(), "no message at all, so no DmChannelWatchInfo either");
         assert!(SegmentInfo::decode(&SEGMENT_VALUE[..]).is_err());
         assert!(FieldBinlog::decode(&SEGMENT_VALUE[..]).is_ok());
     }

@@ -15,7 +15,7 @@ use crate::catalog::records::{LARGE, Record, Records};
 use crate::etcd::health::{Alarm, Health};
 use crate::etcd::{Etcd, make_room};
 use crate::guard::fence_like;
-use crate::layout::keys::{BUILD_TRIPWIRE, HISTORY, INDEX_TRIPWIRE, SEGMENT_TRIPWIRE, prefix_of, printable};
+use crate::layout::keys::{HISTORY, TRIPWIRES, prefix_of, printable};
 use crate::plan::{Change, Plan};
 
 /// What a put takes in etcd's database beyond key and value, and a deleted key at all: revision, tree, index.
@@ -107,7 +107,7 @@ impl Context {
     /// there, but etcd looks at the user's rights for either branch of a transaction (auth in server/etcdserver/apply_auth.go).
     async fn check_rights(&self, etcd: &Etcd, plan: &Plan) -> Result<()> {
         let kinds: BTreeSet<_> = plan.changes().map(|change| prefix_of(change.key())).collect();
-        let frame = [HISTORY, INDEX_TRIPWIRE, BUILD_TRIPWIRE, SEGMENT_TRIPWIRE].map(|key| prefix_of(key.as_bytes()));
+        let frame = [HISTORY].into_iter().chain(TRIPWIRES).map(|key| prefix_of(key.as_bytes()));
         let kinds: Vec<_> = kinds.into_iter().chain(frame).collect();
         for some in kinds.chunks(FEWEST_OPS) {
             let keys: Vec<String> =

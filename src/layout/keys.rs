@@ -34,7 +34,10 @@ pub const INDEX_TRIPWIRE: &str = "root-coord/index/0/0";
 pub const BUILD_TRIPWIRE: &str = "indexes/0";
 /// Stops 2.1's data coordinator, which reads `datacoord-meta/s` without a slash.
 pub const SEGMENT_TRIPWIRE: &str = "datacoord-meta/statslog/0/0/0/0";
-const TRIPWIRES: [&str; 3] = [INDEX_TRIPWIRE, BUILD_TRIPWIRE, SEGMENT_TRIPWIRE];
+/// Stops 2.1's query coordinator, which reads every channel that is watched.
+pub const CHANNEL_TRIPWIRE: &str = "queryCoord-dmChannelWatchInfo/0/0";
+/// All of them.
+pub const TRIPWIRES: [&str; 4] = [INDEX_TRIPWIRE, BUILD_TRIPWIRE, SEGMENT_TRIPWIRE, CHANNEL_TRIPWIRE];
 
 /// The most IDs that a key has.
 const MAX_IDS: usize = 4;

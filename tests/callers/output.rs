@@ -24,7 +24,7 @@ fn the_log_of_a_pod_has_plain_dated_lines_and_not_one_for_each_key(version: Vers
         for line in text.lines() {
             assert!(dated.eval(line), "{line:?}");
         }
-        // The sample has 393 keys, and 1,068 afterwards; its 20 collections are few enough to be named.
+        // The sample has 393 keys, and 1,069 afterwards; its 20 collections are few enough to be named.
         assert!(text.lines().count() < 100, "{text}");
         ended
     };

@@ -6,7 +6,7 @@
 TARGET is the version to migrate to, or `any`: each seed another one. A case is a name, the target version, the keys and
 values of a cluster, those of the result, and the keys that a report must name (of a damaged cluster; then there is no
 result). Each string of bytes is preceded by its length, each list by the number of its entries, as 4 bytes, little
-endian. The values of the tripwires root-coord/index/0/0 and indexes/0 are free (README.md), and the history key is in no
+endian. The values of the tripwires but that among the statslogs are free (README.md), and the history key is in no
 result.
 """
 import argparse

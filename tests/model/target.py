@@ -6,7 +6,7 @@ VERSION = re.compile(r"v?([0-9]+)\.([0-9]+)\.([0-9]+)")
 # etcd keys that keep a 2.1 from starting on the new layout. Of the first two only this is settled: that no reader of 2.1
 # can decode them. The sentence is free.
 SENTENCE = b"This metadata was migrated: Milvus 2.1 must not start on it."
-FREE_TRIPWIRES = (b"root-coord/index/0/0", b"indexes/0")
+FREE_TRIPWIRES = (b"root-coord/index/0/0", b"indexes/0", b"queryCoord-dmChannelWatchInfo/0/0")
 STATSLOG_TRIPWIRE = b"datacoord-meta/statslog/0/0/0/0"
 TRIPWIRES = (*FREE_TRIPWIRES, STATSLOG_TRIPWIRE)
 HISTORY = b"meta-migration/history"

@@ -7,9 +7,10 @@ use prost::Message;
 use super::finding::Findings;
 use super::invariant::Invariant;
 use crate::catalog::tripwire::{SEGMENT_VALUE, tripwires};
-use crate::layout::keys::{BUILD_TRIPWIRE, INDEX_TRIPWIRE, SEGMENT_TRIPWIRE};
+use crate::layout::keys::{BUILD_TRIPWIRE, CHANNEL_TRIPWIRE, INDEX_TRIPWIRE, SEGMENT_TRIPWIRE};
 use crate::layout::messages::common::FieldBinlog;
 use crate::layout::messages::source::{IndexInfo, IndexMeta};
+use crate::layout::wire;
 use crate::version::Layout;
 
 /// Those that are there, each with whether a 2.1 fails on its value.
@@ -21,6 +22,7 @@ impl Tripwires {
         let stops = match name {
             INDEX_TRIPWIRE => IndexInfo::decode(value).is_err(),
             BUILD_TRIPWIRE => IndexMeta::decode(value).is_err(),
+            CHANNEL_TRIPWIRE => wire::fields(value).is_err(),
             _ => value == SEGMENT_VALUE,
         };
         // Newer versions read this one, too.

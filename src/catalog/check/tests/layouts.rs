@@ -1,7 +1,7 @@
 //! Which layout is there, and whether it is that of the target.
 
 use super::*;
-use crate::layout::keys::{BUILD_TRIPWIRE, INDEX_TRIPWIRE, SEGMENT_TRIPWIRE};
+use crate::layout::keys::{BUILD_TRIPWIRE, CHANNEL_TRIPWIRE, INDEX_TRIPWIRE, SEGMENT_TRIPWIRE};
 use crate::layout::messages::common::CollectionInfo;
 use crate::layout::messages::target::AliasInfo;
 
@@ -155,9 +155,9 @@ fn a_database_other_than_the_key_says_is_found() {
 #[test]
 fn tripwires_are_missed_and_their_values_looked_at() {
     for (target, expected) in [
-        ("2.2.0", &[BUILD_TRIPWIRE, INDEX_TRIPWIRE][..]),
-        ("2.2.16", &[SEGMENT_TRIPWIRE, BUILD_TRIPWIRE, INDEX_TRIPWIRE]),
-        ("2.4.23", &[SEGMENT_TRIPWIRE, BUILD_TRIPWIRE, INDEX_TRIPWIRE]),
+        ("2.2.0", &[BUILD_TRIPWIRE, CHANNEL_TRIPWIRE, INDEX_TRIPWIRE][..]),
+        ("2.2.16", &[SEGMENT_TRIPWIRE, BUILD_TRIPWIRE, CHANNEL_TRIPWIRE, INDEX_TRIPWIRE]),
+        ("2.4.23", &[SEGMENT_TRIPWIRE, BUILD_TRIPWIRE, CHANNEL_TRIPWIRE, INDEX_TRIPWIRE]),
     ] {
         let told = || expected.iter().map(|key| (Invariant::Tripwires, (*key).to_owned())).collect();
         assert_finds_for(target, Severity::Warning, |keys| {

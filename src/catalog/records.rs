@@ -20,7 +20,7 @@ pub(super) const USERS: &str = "root-coord/credential/users/";
 pub struct Record {
     /// The key.
     pub key: Bytes,
-    /// The value; empty once it was let go ([`Record::let_go`]).
+    /// The value; empty once it was let go, which happens when it has been converted.
     pub value: Bytes,
     /// Bytes of the value that was let go; 0 while it is here.
     let_go: usize,

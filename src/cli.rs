@@ -20,7 +20,7 @@ use anyhow::{Result, bail};
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{CommandType, Config, Overrides, PASSWORD_VARIABLE, Password, files};
+use crate::config::{CommandType, Config, Overrides, PASSWORD_VARIABLE, Password, input_files};
 use crate::exit::Exit;
 use crate::terminal::console::Volume;
 pub use asked::{Asked, text_of};
@@ -283,7 +283,7 @@ fn run_options(typed: RunArgs, config: &Config) -> RunOptions {
 
 fn password_in(path: &Path, what: &str) -> Result<Password> {
     const MAX_BYTES: u64 = 4096;
-    let text = files::read_text(path, MAX_BYTES)?;
+    let text = input_files::read_text(path, MAX_BYTES)?;
     let line = without_line_end(&text);
     if line.is_empty() {
         bail!("{}: is empty, expected {what}", path.display());

@@ -18,6 +18,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+from whole_way import whole_way
+
 STEPS = ["backup", "plan", "run", "verify", "rollback"]
 
 
@@ -268,6 +270,7 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=1, help="members of the etcd cluster")
     parser.add_argument("--delay", type=int, default=0, help="milliseconds on the way to each member and back")
     parser.add_argument("--compacted", action="store_true", help="etcd keeps one version of each key instead of three")
+    parser.add_argument("--whole-way", action="store_true", help="each size there and back once, without rounds and floors")
     parser.add_argument("--quota", type=int, default=32, help="etcd's quota, in GiB")
     parser.add_argument("--sizes", default="", help="page sizes of the floors, instead of all")
     parser.add_argument("--log", action="store_true", help="print what the tool says")
@@ -275,18 +278,29 @@ def main() -> None:
     parser.add_argument("--etcd", type=Path, required=True, help="folder with etcd, etcdctl and etcdutl")
     parser.add_argument("--json", type=Path, required=True, help="where the results go")
     args = parser.parse_args()
-    results = []
+    results: list[dict] = []
+
+    def keep(result: dict) -> None:
+        results.append(result)
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(results, indent=1, ensure_ascii=False))
+
     for segments in args.segments:
         with tempfile.TemporaryDirectory() as folder:
             bench = Bench(args, Path(folder))
+            if args.whole_way:
+                etcd = Etcd(bench)
+                try:
+                    keep(whole_way(bench, etcd, segments))
+                finally:
+                    etcd.stop()
+                continue
             snapshot, facts = bench.make_snapshot(segments)
             rounds = [bench.round(snapshot) for _ in range(args.rounds)]
         each = [figures(result, facts) for result in rounds]
         medians = {name: statistics.median(numbers[name] for numbers in each) for name in each[0]}
-        results.append({"facts": facts, "rounds": rounds, "median": medians})
         print(table(facts, medians), flush=True)
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(results, indent=1, ensure_ascii=False))
+        keep({"facts": facts, "rounds": rounds, "median": medians})
 
 
 if __name__ == "__main__":

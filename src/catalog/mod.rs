@@ -128,7 +128,7 @@ pub fn convert(records: &mut Records, layout: Layout, options: &Options) -> Conv
 
 fn all_but_segments(
     records: &Records,
-    (indexed, builds): (segment_index::Source, &mut [Record]),
+    (indexed, builds): (segment_index::SourceIndexes, &mut [Record]),
     collections: &Collections,
     aliases: &Aliases,
     layout: Layout,

@@ -51,7 +51,7 @@ type Builds = HashMap<i64, Result<Build, ()>>;
 
 /// The segment indexes of 2.1, and what of other records they need besides their builds.
 #[derive(Debug, Default)]
-pub struct Source {
+pub struct SourceIndexes {
     infos: Vec<source::SegmentIndexInfo>,
     /// Rows of the segments that are below the index threshold; an error stands for a record that does not decode. What is missing
     /// is not there.
@@ -70,13 +70,13 @@ struct Joining<'a> {
 
 /// Converts all segment indexes of 2.1, and lets go of the values of the builds.
 pub fn convert(
-    source: Source,
+    indexed: SourceIndexes,
     builds: &mut [Record],
     collections: &Collections,
     indexes: &Indexes,
     options: &Options,
 ) -> Writing {
-    let Source { infos: source, rows, problems } = source;
+    let SourceIndexes { infos: source, rows, problems } = indexed;
     let mut writing = Writing { problems, ..Writing::default() };
     let builds = read_builds(builds, &mut writing);
     let mut own_ids = own_build_ids(&source, &builds);
@@ -115,8 +115,8 @@ fn read_builds(records: &mut [Record], writing: &mut Writing) -> Builds {
 }
 
 /// Reads all segment indexes of 2.1, sorted by collection and segment.
-pub fn read(records: &Records) -> Source {
-    let mut source = Source::default();
+pub fn read(records: &Records) -> SourceIndexes {
+    let mut source = SourceIndexes::default();
     for (key, record) in records.of(Family::SourceSegmentIndex).filter(|(_, record)| !is_tombstone(&record.value)) {
         let decoded = decode::<source::SegmentIndexInfo>(&record.value).and_then(|info| {
             let [collection, index, partition, segment] = key.ids();

@@ -19,14 +19,14 @@ use yaml::Document;
 
 mod auth;
 mod endpoint;
-pub(crate) mod files;
+pub(crate) mod input_files;
 mod layers;
 mod meta_root;
 mod servers;
 mod source;
 mod storage;
 mod tls;
-mod unknown;
+mod unknown_keys;
 mod whence;
 mod yaml;
 
@@ -36,7 +36,7 @@ pub use meta_root::MetaRoot;
 pub use source::{Setting, Source};
 pub use storage::{Bucket, Provider, SECRET_VARIABLE, StorageConfig, StorageOverrides, StoragePlace};
 pub use tls::{TlsConfig, TlsVersion};
-pub(crate) use unknown::advice as advice_on_unknown;
+pub(crate) use unknown_keys::advice as advice_on_unknown;
 pub use whence::{Stated, Whence};
 
 /// A day. Whoever waits longer for one answer has mistaken the unit.
@@ -156,7 +156,7 @@ fn layers(file: Option<&Path>, overrides: &Overrides) -> Result<Layers> {
         Some(path) => Document::read(path)?,
         None => Document::empty(),
     };
-    unknown::refuse_unknown_keys(&own)?;
+    unknown_keys::refuse_unknown_keys(&own)?;
     let milvus = overrides.milvus_config.iter().map(|path| Document::read_or_nothing(path)).collect::<Result<_>>()?;
     Ok(Layers { own, milvus })
 }
@@ -226,12 +226,10 @@ fn keeping(layers: &Layers) -> Result<Option<BTreeMap<&'static str, String>>> {
 /// Which message log 2.1 takes depends on how it was started, and on its environment: rocksmq before Pulsar before Kafka where it is one
 /// server, else Pulsar before Kafka (internal/util/dependency/factory.go). So only what stands alone is sure.
 fn message_log(layers: &Layers) -> Result<LogSettings> {
-    let said = |key| {
-        let said = layers.of_milvus(|document| document.text_or_empty(key))?;
-        anyhow::Ok(said.map(|said| said.value).filter(|text| !text.is_empty()))
-    };
-    let rocksmq_path = said("rocksmq.path")?;
-    let log = match (said("kafka.brokerList")?.is_some(), said("pulsar.address")?.is_some(), rocksmq_path.is_some()) {
+    let is_said = |key| anyhow::Ok(layers.of_milvus(|document| document.has_text(key))?.unwrap_or_default());
+    let rocksmq_path = layers.of_milvus(|document| document.text_or_empty("rocksmq.path"))?;
+    let rocksmq_path = rocksmq_path.map(|said| said.value).filter(|text| !text.is_empty());
+    let log = match (is_said("kafka.brokerList")?, is_said("pulsar.address")?, rocksmq_path.is_some()) {
         (true, false, false) => Some(MessageLog::Kafka),
         (false, true, _) => Some(MessageLog::Other),
         _ => None,

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::layers::Layers;
 use super::source::{Setting, quoted};
-use super::{Overrides, files};
+use super::{Overrides, input_files};
 
 /// Which certificates to trust and to show. All files exist and could be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +36,8 @@ impl TlsConfig {
         let file = |key: &str, given: Option<Setting<PathBuf>>| -> Result<Option<Setting<PathBuf>>> {
             let setting = layers.path(key, given)?;
             if let Some(path) = &setting {
-                files::open(&path.value)
-                    .map_err(|reason| path.refuse(format!("{} {reason}", files::shown(&path.value))))?;
+                input_files::open(&path.value)
+                    .map_err(|reason| path.refuse(format!("{} {reason}", input_files::shown(&path.value))))?;
             }
             Ok(setting)
         };

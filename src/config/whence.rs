@@ -52,7 +52,7 @@ impl Config {
             stated("root path", self.meta_root.root_path().to_owned(), &whence.root_path),
             stated("meta sub path", self.meta_root.meta_sub_path().to_owned(), &whence.meta_sub_path),
         ];
-        let backup = self.backup_file.as_ref().map(|file| super::files::shown(file));
+        let backup = self.backup_file.as_ref().map(|file| super::input_files::shown(file));
         let source = self.source_version.as_ref().map(ToString::to_string);
         let target = self.target_version.as_ref().map(ToString::to_string);
         for (name, value, source) in [

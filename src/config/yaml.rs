@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow, bail};
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
 
-use super::files;
+use super::input_files;
 use super::source::quoted;
 
 mod lookup;
@@ -56,7 +56,7 @@ impl Document {
     /// # Errors
     /// The file cannot be read or [`Document::parse`] refuses it.
     pub fn read(path: &Path) -> Result<Self> {
-        Self::parse(&files::shown(path), &files::read_text(path, MAX_BYTES)?)
+        Self::parse(&input_files::shown(path), &input_files::read_text(path, MAX_BYTES)?)
     }
 
     /// As [`Document::read`], but nothing in the file will do: Milvus's user.yaml often holds comments alone.
@@ -64,8 +64,8 @@ impl Document {
     /// # Errors
     /// As [`Document::read`], an empty file aside.
     pub fn read_or_nothing(path: &Path) -> Result<Self> {
-        let file = files::shown(path);
-        let document = Self::parse_or_nothing(&file, &files::read_text(path, MAX_BYTES)?)?;
+        let file = input_files::shown(path);
+        let document = Self::parse_or_nothing(&file, &input_files::read_text(path, MAX_BYTES)?)?;
         Ok(document.unwrap_or_else(Self::empty))
     }
 

@@ -7,7 +7,7 @@
 use etcd_client::{GetOptions, TxnOp, TxnOpResponse};
 use futures::stream::{self, StreamExt};
 
-use super::read::{count_of, range_start, shown};
+use super::entry::{count_of, range_start, shown};
 use super::{Entry, Etcd, EtcdError, prefix_end};
 
 /// Requests under way at the same time.

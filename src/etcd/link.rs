@@ -8,9 +8,9 @@ use etcd_client::{Channel, Client, ConnectOptions, GetOptions};
 use tokio::sync::Mutex;
 use tonic::{Code, Status, transport};
 
+use super::certificates::Tls;
 use super::connector;
 use super::probe::{self, Target};
-use super::tls::Tls;
 use super::{Cause, ConnectError, Server};
 use crate::config::{Auth, Endpoint, EtcdConfig, TlsConfig, TlsVersion};
 

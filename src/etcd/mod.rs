@@ -7,17 +7,17 @@
 
 mod call;
 mod cause;
+mod certificates;
 mod changes;
 mod connector;
+mod entry;
 mod error;
 pub mod health;
 mod link;
 pub mod members;
 mod probe;
-mod read;
 pub mod saved;
 mod snapshot;
-mod tls;
 mod trouble;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,8 +29,8 @@ use futures::stream::FuturesUnordered;
 
 pub use cause::Cause;
 pub use changes::{Changes, Ranges};
+pub use entry::{Entry, prefix_end};
 pub use error::{ConnectError, EndpointCause, EtcdError, make_room};
-pub use read::{Entry, prefix_end};
 pub use snapshot::{ReadOptions, Snapshot};
 
 use crate::config::EtcdConfig;

@@ -12,7 +12,7 @@ use rustls::{AlertDescription, CertificateError, ClientConnection, PeerIncompati
 use rustls_pki_types::{ServerName, UnixTime};
 
 use super::Cause;
-use super::tls::Tls;
+use super::certificates::Tls;
 
 /// How an HTTP/2 client begins: the preface, then a frame of no settings (RFC 9113, 3.4).
 const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";

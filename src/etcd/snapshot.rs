@@ -14,7 +14,7 @@ use etcd_client::{GetOptions, GetResponse};
 use tokio::task::JoinSet;
 
 use super::call::LARGEST_RESPONSE;
-use super::read::{count_of, range_start, shown};
+use super::entry::{count_of, range_start, shown};
 use super::{Entry, Etcd, EtcdError, prefix_end};
 
 /// How many times as many keys are asked for at most as in the page before: the keys to come may be larger.

@@ -16,7 +16,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{Certificate, ClientOptions, ObjectStore, RetryConfig};
 
-use crate::config::{Bucket, Provider, StorageConfig, StoragePlace, files};
+use crate::config::{Bucket, Provider, StorageConfig, StoragePlace, input_files};
 pub use listing::{Absent, Lacking};
 
 /// How long one answer may take: a page of a listing comes within a second or so.
@@ -95,7 +95,7 @@ fn parse(path: &str) -> Result<Path> {
 }
 
 fn directory(path: &LocalPath) -> Result<LocalFileSystem> {
-    let shown = files::shown(path);
+    let shown = input_files::shown(path);
     match std::fs::metadata(path) {
         Ok(found) if !found.is_dir() => {
             bail!("the object storage {shown} is no directory: give the one that localStorage.path of Milvus names")
@@ -133,9 +133,9 @@ fn options(bucket: &Bucket) -> Result<ClientOptions> {
         .with_timeout(TIMEOUT)
         .with_connect_timeout(CONNECT_TIMEOUT);
     if let Some(file) = &bucket.ca {
-        let text = files::read_text(file, MAX_CERTIFICATES)?;
+        let text = input_files::read_text(file, MAX_CERTIFICATES)?;
         let certificates = Certificate::from_pem_bundle(text.as_bytes())
-            .map_err(|error| anyhow!("{}: no certificates in PEM: {error}", files::shown(file)))?;
+            .map_err(|error| anyhow!("{}: no certificates in PEM: {error}", input_files::shown(file)))?;
         for certificate in certificates {
             options = options.with_root_certificate(certificate);
         }

@@ -163,6 +163,12 @@ fn the_message_log_is_known_where_it_stands_alone() {
     assert_eq!((log(&[kafka]), log(&[pulsar])), (Some(MessageLog::Kafka), Some(MessageLog::Other)));
     assert_eq!(log(&[pulsar, "kafka: {brokerList: ''}", rocksmq]), Some(MessageLog::Other));
     assert_eq!(log(&[pulsar, kafka, "pulsar: {address: ''}"]), Some(MessageLog::Kafka));
+    // Milvus joins the texts of a list.
+    assert_eq!(log(&["kafka: {brokerList: ['k0:9092', 'k1:9092']}"]), Some(MessageLog::Kafka));
+    assert_eq!(log(&[kafka, pulsar, "kafka: {brokerList: []}"]), Some(MessageLog::Other));
+    assert_eq!(log(&[kafka, pulsar, "kafka: {brokerList: ['', null]}"]), Some(MessageLog::Other));
+    let mapping = assemble(&layers("{}", &["kafka: {brokerList: {k0: 9092}}"]), &Overrides::default()).unwrap_err();
+    assert_eq!(mapping.to_string(), "m0.yaml:1: kafka.brokerList: found a mapping, expected a text or a list of texts");
     for unclear in [&[][..], &[rocksmq], &[pulsar, kafka], &[rocksmq, kafka]] {
         assert_eq!(log(unclear), None, "{unclear:?}");
     }

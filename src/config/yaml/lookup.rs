@@ -96,6 +96,23 @@ impl Document {
         Ok(Some(texts))
     }
 
+    /// Whether a text, or a list of them, has anything in it; `None` if the key is absent.
+    ///
+    /// # Errors
+    /// A mapping is there.
+    pub fn has_text(&self, key: &str) -> Result<Option<bool>> {
+        let found = self.find(key)?;
+        let has_text = |node: &&Node| node.as_text().is_some_and(|text| !text.is_empty());
+        if let Some(mapping) = found.iter().find(|node| matches!(node.content, YamlContent::Mapping(_))) {
+            return Err(self.wrong_type(key, mapping, "a text or a list of texts"));
+        }
+        let is_said = found.iter().any(|node| match &node.content {
+            YamlContent::List(items) => items.iter().map(|&item| self.node(item)).any(|item| has_text(&item)),
+            _ => has_text(node),
+        });
+        Ok((!found.is_empty()).then_some(is_said))
+    }
+
     /// All keys directly below these sections, as the file spells them, with the place of each; below what is no mapping there
     /// are none.
     ///

@@ -347,7 +347,9 @@ impl Cluster {
     /// Converts for a target, whether there are problems or not.
     pub fn convert(&self, target: &str, options: &Options) -> Migrated {
         let mut records: Records = self.records.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let before = records.clone();
         let conversion = convert(&mut records, layout(target), options);
+        assert_nothing_needed_is_let_go(&before, &records, &conversion.should);
         // What is not looked at stays.
         let mut after = self.clone();
         after.records.retain(|key, _| matches!(family_of(key), Family::Other | Family::Session | Family::History));
@@ -426,4 +428,14 @@ impl Migrated {
 
 pub fn pairs(pairs: &[(&str, &str)]) -> Vec<KeyValuePair> {
     pairs.iter().map(|(key, value)| KeyValuePair { key: (*key).into(), value: (*value).into() }).collect()
+}
+
+/// All records are where they were, with the length of their values; and what a plan is made from is what it would be if every value
+/// were still here.
+fn assert_nothing_needed_is_let_go(before: &Records, after: &Records, should: &BTreeMap<Bytes, Bytes>) {
+    let shape = |records: &Records| -> Vec<_> {
+        records.iter().map(|record| (record.key.clone(), record.value_bytes(), record.follows_others)).collect()
+    };
+    assert_eq!(shape(before), shape(after));
+    assert_eq!(before.held_against(should), after.held_against(should), "a value was let go that was to stay");
 }

@@ -168,7 +168,10 @@ fn the_message_log_is_known_where_it_stands_alone() {
     assert_eq!(log(&[kafka, pulsar, "kafka: {brokerList: []}"]), Some(MessageLog::Other));
     assert_eq!(log(&[kafka, pulsar, "kafka: {brokerList: ['', null]}"]), Some(MessageLog::Other));
     let mapping = assemble(&layers("{}", &["kafka: {brokerList: {k0: 9092}}"]), &Overrides::default()).unwrap_err();
-    assert_eq!(mapping.to_string(), "m0.yaml:1: kafka.brokerList: found a mapping, expected a text or a list of texts");
+    assert_eq!(
+        mapping.to_string(),
+        "m0.yaml:1: kafka.brokerList: found a mapping (key: value), expected a text or a list of texts"
+    );
     for unclear in [&[][..], &[rocksmq], &[pulsar, kafka], &[rocksmq, kafka]] {
         assert_eq!(log(unclear), None, "{unclear:?}");
     }

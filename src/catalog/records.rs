@@ -30,8 +30,8 @@ pub struct Record {
     pub follows_others: bool,
 }
 
-/// A value of this many bytes is never let go: before the first write, etcd is shown the largest that `rollback` would put back
-/// (every etcd takes smaller ones: we support no smaller limit of its requests, --max-request-bytes).
+/// A value that has this many bytes together with its key is never let go: before the first write, etcd is shown the largest that
+/// `rollback` would put back (every etcd takes smaller ones: we support no smaller limit of its requests, --max-request-bytes).
 pub const LARGE: usize = 64 << 10;
 
 impl Record {
@@ -42,7 +42,7 @@ impl Record {
     /// Lets the value go, because it has been converted: what should be there is another value, or none. So the values of 2.1 and
     /// what they become are not in memory together; there can be gigabytes of them.
     pub(super) fn let_go(&mut self) {
-        if self.value.len() < LARGE {
+        if self.key.len() + self.value.len() < LARGE {
             self.let_go = std::mem::take(&mut self.value).len();
         }
     }

@@ -7,19 +7,26 @@ use meta_migration::layout::families::Family;
 
 on_both_versions![
     an_etcd_with_small_transactions_gets_smaller_ones,
+    an_etcd_with_the_smallest_transactions_takes_the_first_and_the_last,
     an_etcd_with_small_requests_gets_smaller_ones,
     a_value_as_large_as_etcd_takes_is_carried_over,
 ];
 
 fn an_etcd_with_small_transactions_gets_smaller_ones(version: Version) {
-    migrates_and_goes_back(version, "--max-txn-ops=16");
+    migrates_and_goes_back(version, "--max-txn-ops=16", &[]);
+}
+
+/// What begins and ends a run or a rollback cannot be cut.
+fn an_etcd_with_the_smallest_transactions_takes_the_first_and_the_last(version: Version) {
+    migrates_and_goes_back(version, "--max-txn-ops=8", &["--max-txn-ops=8"]);
 }
 
 fn an_etcd_with_small_requests_gets_smaller_ones(version: Version) {
-    migrates_and_goes_back(version, "--max-request-bytes=6000");
+    migrates_and_goes_back(version, "--max-request-bytes=6000", &[]);
 }
 
-fn migrates_and_goes_back(version: Version, limit: &str) {
+/// The tool is told what is in `options`, and begins with its own limits otherwise: 128 operations, 1.5 MiB.
+fn migrates_and_goes_back(version: Version, limit: &str, options: &[&str]) {
     let unlimited = Scene::on(version);
     let etcd = Etcd::with(version).arg(limit).start();
     copy(&unlimited.before, &etcd);
@@ -27,9 +34,8 @@ fn migrates_and_goes_back(version: Version, limit: &str) {
     tool.call(&["backup"]).code(0);
     for (command, expected) in [("run", &unlimited.migrated), ("rollback", &unlimited.before)] {
         let revision = etcd.revision();
-        let done = tool.call(&[command]).code(0);
+        let done = tool.call(&[&[command], options].concat()).code(0);
         assert_same(expected, &etcd.dump(), command);
-        // The tool knows nothing of the limit and begins with its own: 128 operations, 1.5 MiB.
         let transactions = etcd.revision() - revision - 2;
         assert!(transactions >= 10, "{transactions} transactions only: {}", said(&done));
     }

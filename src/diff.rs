@@ -92,7 +92,7 @@ impl<I: Iterator<Item = (Bytes, Bytes)>> Differ<I> {
     }
 
     /// Makes room for as many edits.
-    pub fn expect(&mut self, edits: usize) {
+    pub fn reserve(&mut self, edits: usize) {
         self.diff.edits.reserve(edits);
     }
 

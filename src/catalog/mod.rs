@@ -6,6 +6,7 @@
 //! with their reasons.
 
 pub mod alias;
+mod build;
 pub mod channel;
 pub mod check;
 pub mod collection;

@@ -126,7 +126,7 @@ impl Records {
     /// What it takes to make these records into what should be. A range of deletes never reaches over a key that is not looked at.
     pub fn held_against(&self, should: &BTreeMap<Bytes, Bytes>) -> Diff {
         let mut differ = Differ::new(should.iter().map(|(key, value)| (key.clone(), value.clone())));
-        differ.expect(self.all.len() + should.len());
+        differ.reserve(self.all.len() + should.len());
         for record in &self.all {
             if record.follows_others {
                 differ.pass();

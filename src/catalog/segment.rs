@@ -109,11 +109,7 @@ fn separate(record: &[u8], ids: [i64; 3]) -> Result<(Vec<u8>, Vec<FieldLogs<'_>>
                 let folder = folder_of(*family, ids, id);
                 logs.iter().try_for_each(|log| log.is_in(&folder))?;
                 let (all, rest) = lists.entry((*family, id)).or_default();
-                if all.is_empty() {
-                    *all = logs;
-                } else {
-                    all.extend(logs);
-                }
+                all.extend(logs);
                 rest.extend(unknown);
             }
             None => rest.extend_from_slice(&record[field.whole]),
@@ -177,21 +173,27 @@ impl<'a> Log<'a> {
         let mut log = Self { raw, path: "", entries: 0, size: 0, id: 0 };
         let mut rest = raw;
         while !rest.is_empty() {
-            let (number, wire) = decode_key(&mut rest).ok()?;
+            let (number, kind) = decode_key(&mut rest).ok()?;
             let context = DecodeContext::default();
             match number {
-                ENTRIES_NUM => int64::merge(wire, &mut log.entries, &mut rest, context).ok()?,
-                TIMESTAMP_FROM | TIMESTAMP_TO => uint64::merge(wire, &mut 0, &mut rest, context).ok()?,
-                LOG_PATH if wire == WireType::LengthDelimited => {
+                ENTRIES_NUM => int64::merge(kind, &mut log.entries, &mut rest, context).ok()?,
+                TIMESTAMP_FROM | TIMESTAMP_TO => uint64::merge(kind, &mut 0, &mut rest, context).ok()?,
+                LOG_PATH if kind == WireType::LengthDelimited => {
                     let length = usize::try_from(decode_varint(&mut rest).ok()?).ok()?;
                     let (path, after) = rest.split_at_checked(length)?;
                     log.path = std::str::from_utf8(path).ok()?;
                     rest = after;
                 }
                 LOG_PATH => return None,
-                LOG_SIZE => int64::merge(wire, &mut log.size, &mut rest, context).ok()?,
-                LOG_ID => int64::merge(wire, &mut log.id, &mut rest, context).ok()?,
-                _ => skip_field(wire, number, &mut rest, context).ok()?,
+                LOG_SIZE => int64::merge(kind, &mut log.size, &mut rest, context).ok()?,
+                LOG_ID => int64::merge(kind, &mut log.id, &mut rest, context).ok()?,
+                _ => {
+                    // No message of Milvus has any. They may be nested deeper than what writes the log again can follow.
+                    if kind == WireType::StartGroup {
+                        wire::fields(raw).ok()?;
+                    }
+                    skip_field(kind, number, &mut rest, context).ok()?;
+                }
             }
         }
         Some(log)
@@ -411,6 +413,8 @@ fn share_out(rows: i64, sizes: &[i64]) -> Vec<i64> {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
+
     use super::*;
 
     #[test]
@@ -419,6 +423,29 @@ mod tests {
         assert_eq!(cut_by_compaction(12_000, 3, Some(1024)), Some(vec![4096, 4096, 3808]));
         assert_eq!(cut_by_compaction(12_000, 2, Some(1024)), None);
         assert_eq!(cut_by_compaction(12_000, 3, None), None);
+    }
+
+    #[test]
+    fn what_no_message_knows_is_carried_over_or_refused_but_never_lost() {
+        let in_groups = |depth: usize| {
+            let group = [[0x9b, 0x06].repeat(depth), [0x9c, 0x06].repeat(depth)].concat();
+            let mut raw = group.clone();
+            prost::encoding::string::encode(LOG_PATH, &"insert_log/1/2/3/4/5".to_owned(), &mut raw);
+            int64::encode(LOG_SIZE, &77, &mut raw);
+            (group, raw)
+        };
+        let (group, raw) = in_groups(3);
+        let mut written = Vec::new();
+        Log::read(&raw).unwrap().write(9, &mut written);
+        let mut expected = Vec::new();
+        int64::encode(ENTRIES_NUM, &9, &mut expected);
+        expected.extend(group);
+        int64::encode(LOG_SIZE, &77, &mut expected);
+        int64::encode(LOG_ID, &5, &mut expected);
+        assert_eq!(written, expected);
+        // prost follows these, what writes them again does not.
+        let (_, raw) = in_groups(40);
+        assert!(Binlog::decode(&*raw).is_ok() && Log::read(&raw).is_err());
     }
 
     #[test]

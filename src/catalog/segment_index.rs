@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use prost::Message;
 
 use super::Options;
+use super::build::{self, Build, Builds};
 use super::collection::{Collections, Form, Standing};
 use super::index::{Index, Indexes};
 use super::problem::Problem;
 use super::records::{Record, Records, Writing, decode, same_id};
-use super::report::{LeftOut, Rebuilt, Repair, RepairKind};
+use super::report::{Rebuilt, Repair, RepairKind};
 use crate::layout::families::Family;
 use crate::layout::is_tombstone;
 use crate::layout::keys::Key;
@@ -19,35 +20,6 @@ use crate::layout::messages::{source, target};
 const LOST: &str = "the segment would have to be indexed again";
 /// The index type of scalar fields, whose files of 2.1 newer servers misread for small values.
 const STL_SORT: &str = "STL_SORT";
-
-/// `index.IndexMeta`, reduced to what is carried over.
-#[derive(Debug, Clone)]
-struct Build {
-    /// The state, as a number so that any survives.
-    state: i32,
-    fail_reason: String,
-    /// Rows of the segment as the build request says; `None` without a request.
-    num_rows: Option<i64>,
-    files: Files,
-    mark_deleted: bool,
-    node_id: i64,
-    index_version: i64,
-    serialize_size: u64,
-}
-
-/// The index files of a build: their last path elements, and where the paths say that they are.
-#[derive(Debug, Clone, Default)]
-struct Files {
-    /// Last path elements.
-    keys: Vec<String>,
-    /// Partition and segment, as all paths say; `None` without files.
-    location: Option<(i64, i64)>,
-    /// The first path that does not end as newer versions expect.
-    unexpected: Option<String>,
-}
-
-/// The builds of 2.1 by ID; an error stands for one that cannot be used and has been reported.
-type Builds = HashMap<i64, Result<Build, ()>>;
 
 /// The segment indexes of 2.1, and what of other records they need besides their builds.
 #[derive(Debug, Default)]
@@ -78,7 +50,7 @@ pub fn convert(
 ) -> Writing {
     let SourceIndexes { infos: source, rows, problems } = indexed;
     let mut writing = Writing { problems, ..Writing::default() };
-    let builds = read_builds(builds, &mut writing);
+    let builds = build::read(builds, &mut writing);
     let mut own_ids = own_build_ids(&source, &builds);
     let joining = Joining { rows: &rows, collections, indexes, builds: &builds, options };
     let mut used = HashSet::new();
@@ -89,29 +61,8 @@ pub fn convert(
         joining.convert_one(&mut writing, info, own_id, is_first_use, &mut rebuilt);
     }
     writing.report.rebuilt.extend(rebuilt.into_values());
-    leave_out_unused(&mut writing, &builds, &used);
+    build::leave_out_unused(&mut writing, &builds, &used);
     writing
-}
-
-fn read_builds(records: &mut [Record], writing: &mut Writing) -> Builds {
-    let mut builds = HashMap::with_capacity(records.len());
-    for record in records {
-        let Ok(key) = Key::parse(&record.key) else { continue };
-        // A tripwire is among them, and none.
-        if key.family != Family::Build {
-            continue;
-        }
-        let [id] = key.ids();
-        let decoded = decode::<source::IndexMeta>(&record.value)
-            .and_then(|meta| same_id("indexBuildID", meta.index_build_id, id).map(|()| Build::from(meta)));
-        let usable = decoded.map_err(|what| {
-            let meaning = "the index files of its segment would not be found";
-            writing.problems.push(Problem::new(&key, what, meaning));
-        });
-        builds.insert(id, usable);
-        record.let_go();
-    }
-    builds
 }
 
 /// Reads all segment indexes of 2.1, sorted by collection and segment.
@@ -144,52 +95,6 @@ pub fn read(records: &Records) -> SourceIndexes {
 /// The key of the segment that it is of.
 fn segment_of(info: &source::SegmentIndexInfo) -> Key {
     Family::Segment.key([info.collection_id, info.partition_id, info.segment_id])
-}
-
-impl From<source::IndexMeta> for Build {
-    fn from(meta: source::IndexMeta) -> Self {
-        Self {
-            state: meta.state,
-            num_rows: meta.req.map(|request| request.num_rows),
-            files: Files::from_paths(&meta.index_file_paths, meta.index_build_id, meta.index_version),
-            fail_reason: meta.fail_reason,
-            mark_deleted: meta.mark_deleted,
-            node_id: meta.node_id,
-            index_version: meta.index_version,
-            serialize_size: meta.serialize_size,
-        }
-    }
-}
-
-impl Files {
-    /// Takes paths apart. Newer versions look for files at
-    /// `<bucket root>/index_files/<buildID>/<index_version>/<partitionID>/<segmentID>/<file key>`.
-    fn from_paths(paths: &[String], build: i64, version: i64) -> Self {
-        let mut files = Self::default();
-        let folders = [version.to_string(), build.to_string(), "index_files".to_owned()];
-        for path in paths {
-            match Self::split(path, &folders) {
-                Some((location, key)) if files.location.is_none_or(|first| first == location) => {
-                    files.location = Some(location);
-                    files.keys.push(key.to_owned());
-                }
-                _ => {
-                    files.unexpected = Some(path.clone());
-                    break;
-                }
-            }
-        }
-        files
-    }
-
-    /// Partition, segment and file key of a path that goes through `folders`, the innermost one first.
-    fn split<'a>(path: &'a str, folders: &[String]) -> Option<((i64, i64), &'a str)> {
-        let mut parts = path.rsplit('/');
-        let key = parts.next().filter(|key| !key.is_empty())?;
-        let segment: i64 = parts.next()?.parse().ok()?;
-        let partition: i64 = parts.next()?.parse().ok()?;
-        folders.iter().all(|folder| parts.next() == Some(folder)).then_some(((partition, segment), key))
-    }
 }
 
 /// Why a segment index cannot be converted.
@@ -381,7 +286,7 @@ impl Joining<'_> {
             handed_over.builds.push(info.build_id);
             return Ok(for_rebuild(record));
         }
-        check_files(info, build).map_err(|fault| Unfit::Other { key: build_key, fault })?;
+        build.check_files(info).map_err(|fault| Unfit::Other { key: build_key, fault })?;
         Ok(target::SegmentIndex {
             node_id: build.node_id,
             index_version: build.index_version,
@@ -405,24 +310,6 @@ impl Joining<'_> {
             reason,
         }
     }
-}
-
-/// Holds the paths of the index files against the place where newer versions look for them: an index with files elsewhere would be
-/// lost without a word.
-fn check_files(info: &source::SegmentIndexInfo, build: &Build) -> Result<(), String> {
-    let (partition, segment) = (info.partition_id, info.segment_id);
-    let elsewhere = build.files.location.filter(|location| *location != (partition, segment));
-    let path = match (&build.files.unexpected, elsewhere) {
-        (Some(path), _) => path.clone(),
-        (None, Some((partition, segment))) => {
-            format!("…/{partition}/{segment}/{}", build.files.keys.first().map_or("", |key| key))
-        }
-        (None, None) => return Ok(()),
-    };
-    Err(format!(
-        "its index file {path:?} is not at index_files/{}/{}/{partition}/{segment}/<file>, where newer versions look for it",
-        info.build_id, build.index_version
-    ))
 }
 
 fn base(info: &source::SegmentIndexInfo) -> target::SegmentIndex {
@@ -489,20 +376,5 @@ fn state_name(state: i32) -> &'static str {
         Ok(IndexState::Failed) => "failed",
         Ok(IndexState::Retry) => "retry",
         Err(_) => "unknown",
-    }
-}
-
-/// Build records that no segment index uses: of dropped indexes, or on their way to be recycled.
-fn leave_out_unused(writing: &mut Writing, builds: &Builds, used: &HashSet<i64>) {
-    for (id, build) in builds {
-        if let Ok(build) = build
-            && !used.contains(id)
-        {
-            let why = match build.mark_deleted {
-                true => "the build record of a dropped index",
-                false => "a build record that no segment index uses; newer versions of Milvus remove its files",
-            };
-            writing.report.left_out.push(LeftOut::new(Family::Build.key([*id]), why));
-        }
     }
 }

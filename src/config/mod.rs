@@ -226,10 +226,13 @@ fn keeping(layers: &Layers) -> Result<Option<BTreeMap<&'static str, String>>> {
 /// Which message log 2.1 takes depends on how it was started, and on its environment: rocksmq before Pulsar before Kafka where it is one
 /// server, else Pulsar before Kafka (internal/util/dependency/factory.go). So only what stands alone is sure.
 fn message_log(layers: &Layers) -> Result<LogSettings> {
-    let is_said = |key| anyhow::Ok(layers.of_milvus(|document| document.has_text(key))?.unwrap_or_default());
-    let rocksmq_path = layers.of_milvus(|document| document.text_or_empty("rocksmq.path"))?;
-    let rocksmq_path = rocksmq_path.map(|said| said.value).filter(|text| !text.is_empty());
-    let log = match (is_said("kafka.brokerList")?, is_said("pulsar.address")?, rocksmq_path.is_some()) {
+    let said = |read: &dyn Fn(&Document) -> Result<Option<Setting<String>>>| {
+        anyhow::Ok(layers.of_milvus(read)?.map(|said| said.value).filter(|text| !text.is_empty()))
+    };
+    let rocksmq_path = said(&|document| document.text_or_empty("rocksmq.path"))?;
+    let kafka = said(&|document| document.joined("kafka.brokerList"))?;
+    let pulsar = said(&|document| document.text_or_empty("pulsar.address"))?;
+    let log = match (kafka.is_some(), pulsar.is_some(), rocksmq_path.is_some()) {
         (true, false, false) => Some(MessageLog::Kafka),
         (false, true, _) => Some(MessageLog::Other),
         _ => None,

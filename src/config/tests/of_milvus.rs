@@ -166,12 +166,18 @@ fn the_message_log_is_known_where_it_stands_alone() {
     // Milvus joins the texts of a list.
     assert_eq!(log(&["kafka: {brokerList: ['k0:9092', 'k1:9092']}"]), Some(MessageLog::Kafka));
     assert_eq!(log(&[kafka, pulsar, "kafka: {brokerList: []}"]), Some(MessageLog::Other));
-    assert_eq!(log(&[kafka, pulsar, "kafka: {brokerList: ['', null]}"]), Some(MessageLog::Other));
     let mapping = assemble(&layers("{}", &["kafka: {brokerList: {k0: 9092}}"]), &Overrides::default()).unwrap_err();
     assert_eq!(
         mapping.to_string(),
         "m0.yaml:1: kafka.brokerList: found a mapping (key: value), expected a text or a list of texts"
     );
+    for contradicting in [
+        "kafka: {brokerList: 'k0:9092'}\nkafka.brokerList: ''",
+        "pulsar: {address: pulsar}\npulsar.address: ''",
+        "kafka: {brokerList: [['k0:9092']]}",
+    ] {
+        assert!(assemble(&layers("{}", &[contradicting]), &Overrides::default()).is_err(), "{contradicting}");
+    }
     for unclear in [&[][..], &[rocksmq], &[pulsar, kafka], &[rocksmq, kafka]] {
         assert_eq!(log(unclear), None, "{unclear:?}");
     }

@@ -44,9 +44,33 @@ impl Document {
         expected: &str,
         read: impl Fn(&str) -> Option<T>,
     ) -> Result<Option<Setting<T>>> {
+        self.single(key, expected, |node| node.as_text().and_then(&read))
+    }
+
+    /// A text, or those of a list with commas between them, as Milvus takes them; `""` and an empty list are an empty text.
+    ///
+    /// # Errors
+    /// A mapping is there, a list with something else than texts, or two different ones.
+    pub fn joined(&self, key: &str) -> Result<Option<Setting<String>>> {
+        self.single(key, "a text or a list of texts", |node| match &node.content {
+            YamlContent::List(items) => {
+                let texts: Option<Vec<&str>> = items.iter().map(|&item| self.node(item).as_text()).collect();
+                texts.map(|texts| texts.join(","))
+            }
+            _ => node.as_text().map(str::to_owned),
+        })
+    }
+
+    /// What `read` makes of the value of a key. Values that it does not understand are skipped if they are empty.
+    fn single<T: PartialEq>(
+        &self,
+        key: &str,
+        expected: &str,
+        read: impl Fn(&Node) -> Option<T>,
+    ) -> Result<Option<Setting<T>>> {
         let mut first: Option<(T, usize)> = None;
         for node in self.find(key)? {
-            let Some(value) = node.as_text().and_then(&read) else {
+            let Some(value) = read(node) else {
                 if node.is_empty_text() {
                     continue;
                 }
@@ -94,23 +118,6 @@ impl Document {
             bail!("{}: found an empty list, expected {expected}", self.origin(key, first.line));
         }
         Ok(Some(texts))
-    }
-
-    /// Whether a text, or a list of them, has anything in it; `None` if the key is absent.
-    ///
-    /// # Errors
-    /// A mapping is there.
-    pub fn has_text(&self, key: &str) -> Result<Option<bool>> {
-        let found = self.find(key)?;
-        let has_text = |node: &&Node| node.as_text().is_some_and(|text| !text.is_empty());
-        if let Some(mapping) = found.iter().find(|node| matches!(node.content, YamlContent::Mapping(_))) {
-            return Err(self.wrong_type(key, mapping, "a text or a list of texts"));
-        }
-        let is_said = found.iter().any(|node| match &node.content {
-            YamlContent::List(items) => items.iter().map(|&item| self.node(item)).any(|item| has_text(&item)),
-            _ => has_text(node),
-        });
-        Ok((!found.is_empty()).then_some(is_said))
     }
 
     /// All keys directly below these sections, as the file spells them, with the place of each; below what is no mapping there

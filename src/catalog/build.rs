@@ -1,0 +1,143 @@
+//! Builds of 2.1: what an index build made, and where its files are (docs/layouts.md, rule 4). Newer versions have it in the record of
+//! the segment index ([`super::segment_index`]).
+
+use std::collections::{HashMap, HashSet};
+
+use super::problem::Problem;
+use super::records::{Record, Writing, decode, same_id};
+use super::report::LeftOut;
+use crate::layout::families::Family;
+use crate::layout::keys::Key;
+use crate::layout::messages::source;
+
+/// `index.IndexMeta`, reduced to what is carried over.
+#[derive(Debug, Clone)]
+pub(super) struct Build {
+    /// The state, as a number so that any survives.
+    pub(super) state: i32,
+    pub(super) fail_reason: String,
+    /// Rows of the segment as the build request says; `None` without a request.
+    pub(super) num_rows: Option<i64>,
+    pub(super) files: Files,
+    pub(super) mark_deleted: bool,
+    pub(super) node_id: i64,
+    pub(super) index_version: i64,
+    pub(super) serialize_size: u64,
+}
+
+/// The index files of a build: their last path elements, and where the paths say that they are.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Files {
+    /// Last path elements.
+    pub(super) keys: Vec<String>,
+    /// Partition and segment, as all paths say; `None` without files.
+    location: Option<(i64, i64)>,
+    /// The first path that does not end as newer versions expect.
+    unexpected: Option<String>,
+}
+
+/// The builds of 2.1 by ID; an error stands for one that cannot be used and has been reported.
+pub(super) type Builds = HashMap<i64, Result<Build, ()>>;
+
+/// Reads all builds, and lets go of their values.
+pub(super) fn read(records: &mut [Record], writing: &mut Writing) -> Builds {
+    let mut builds = HashMap::with_capacity(records.len());
+    for record in records {
+        let Ok(key) = Key::parse(&record.key) else { continue };
+        // A tripwire is among them, and none.
+        if key.family != Family::Build {
+            continue;
+        }
+        let [id] = key.ids();
+        let decoded = decode::<source::IndexMeta>(&record.value)
+            .and_then(|meta| same_id("indexBuildID", meta.index_build_id, id).map(|()| Build::from(meta)));
+        let usable = decoded.map_err(|what| {
+            let meaning = "the index files of its segment would not be found";
+            writing.problems.push(Problem::new(&key, what, meaning));
+        });
+        builds.insert(id, usable);
+        record.let_go();
+    }
+    builds
+}
+
+impl From<source::IndexMeta> for Build {
+    fn from(meta: source::IndexMeta) -> Self {
+        Self {
+            state: meta.state,
+            num_rows: meta.req.map(|request| request.num_rows),
+            files: Files::from_paths(&meta.index_file_paths, meta.index_build_id, meta.index_version),
+            fail_reason: meta.fail_reason,
+            mark_deleted: meta.mark_deleted,
+            node_id: meta.node_id,
+            index_version: meta.index_version,
+            serialize_size: meta.serialize_size,
+        }
+    }
+}
+
+impl Files {
+    /// Takes paths apart. Newer versions look for files at
+    /// `<bucket root>/index_files/<buildID>/<index_version>/<partitionID>/<segmentID>/<file key>`.
+    fn from_paths(paths: &[String], build: i64, version: i64) -> Self {
+        let mut files = Self::default();
+        let folders = [version.to_string(), build.to_string(), "index_files".to_owned()];
+        for path in paths {
+            match Self::split(path, &folders) {
+                Some((location, key)) if files.location.is_none_or(|first| first == location) => {
+                    files.location = Some(location);
+                    files.keys.push(key.to_owned());
+                }
+                _ => {
+                    files.unexpected = Some(path.clone());
+                    break;
+                }
+            }
+        }
+        files
+    }
+
+    /// Partition, segment and file key of a path that goes through `folders`, the innermost one first.
+    fn split<'a>(path: &'a str, folders: &[String]) -> Option<((i64, i64), &'a str)> {
+        let mut parts = path.rsplit('/');
+        let key = parts.next().filter(|key| !key.is_empty())?;
+        let segment: i64 = parts.next()?.parse().ok()?;
+        let partition: i64 = parts.next()?.parse().ok()?;
+        folders.iter().all(|folder| parts.next() == Some(folder)).then_some(((partition, segment), key))
+    }
+}
+
+impl Build {
+    /// Holds the paths of the index files against the place where newer versions look for them: an index with files elsewhere would be
+    /// lost without a word.
+    pub(super) fn check_files(&self, info: &source::SegmentIndexInfo) -> Result<(), String> {
+        let (partition, segment) = (info.partition_id, info.segment_id);
+        let elsewhere = self.files.location.filter(|location| *location != (partition, segment));
+        let path = match (&self.files.unexpected, elsewhere) {
+            (Some(path), _) => path.clone(),
+            (None, Some((partition, segment))) => {
+                format!("…/{partition}/{segment}/{}", self.files.keys.first().map_or("", |key| key))
+            }
+            (None, None) => return Ok(()),
+        };
+        Err(format!(
+            "its index file {path:?} is not at index_files/{}/{}/{partition}/{segment}/<file>, where newer versions look for it",
+            info.build_id, self.index_version
+        ))
+    }
+}
+
+/// Build records that no segment index uses: of dropped indexes, or on their way to be recycled.
+pub(super) fn leave_out_unused(writing: &mut Writing, builds: &Builds, used: &HashSet<i64>) {
+    for (id, build) in builds {
+        if let Ok(build) = build
+            && !used.contains(id)
+        {
+            let why = match build.mark_deleted {
+                true => "the build record of a dropped index",
+                false => "a build record that no segment index uses; newer versions of Milvus remove its files",
+            };
+            writing.report.left_out.push(LeftOut::new(Family::Build.key([*id]), why));
+        }
+    }
+}

@@ -73,19 +73,19 @@ impl Etcd {
     /// # Errors
     /// As [`Etcd::call`]; [`EtcdError::Compacted`] if the revision is gone.
     pub async fn counts(&self, ranges: &Ranges, revision: i64, at_once: usize) -> Result<Vec<u64>, EtcdError> {
-        let count = async |some: &[(Vec<u8>, Vec<u8>)]| {
-            let operation = |(start, end): &(Vec<u8>, Vec<u8>)| {
-                let options = GetOptions::new().with_range(&**end).with_revision(revision).with_count_only();
-                TxnOp::get(&**start, Some(options))
-            };
-            let txn = etcd_client::Txn::new().and_then(some.iter().map(operation).collect::<Vec<_>>());
-            let what = format!("count keys at revision {revision}");
-            let answer = self.kv(&what, async |mut kv| kv.txn(txn.clone()).await).await?;
-            let counts = answer.op_responses().into_iter().filter_map(|answer| match answer {
-                TxnOpResponse::Get(answer) => Some(count_of(&answer)),
-                _ => None,
-            });
-            Ok::<_, EtcdError>(counts.collect::<Vec<u64>>())
+        // Halves of what etcd does not take, as with what is written.
+        let count = async |some| {
+            let (mut counts, mut pending) = (Vec::new(), vec![some]);
+            while let Some(part) = pending.pop() {
+                match self.count_at_once(part, revision).await {
+                    Err(EtcdError::TooManyOps { .. }) if part.len() > 1 => {
+                        let (first, second) = part.split_at(part.len() / 2);
+                        pending.extend([second, first]);
+                    }
+                    counted => counts.extend(counted?),
+                }
+            }
+            Ok::<_, EtcdError>(counts)
         };
         let mut counts = Vec::with_capacity(ranges.len());
         let mut answers = stream::iter(ranges.chunks(at_once.max(1))).map(count).buffered(AT_ONCE);
@@ -98,6 +98,21 @@ impl Etcd {
         let problem = format!("etcd was asked for {} numbers of keys and gave {}", ranges.len(), counts.len());
         let what = format!("count keys at revision {revision}");
         Err(EtcdError::Other { what, endpoint: self.endpoint().to_owned(), problem })
+    }
+
+    async fn count_at_once(&self, ranges: &[(Vec<u8>, Vec<u8>)], revision: i64) -> Result<Vec<u64>, EtcdError> {
+        let operation = |(start, end): &(Vec<u8>, Vec<u8>)| {
+            let options = GetOptions::new().with_range(&**end).with_revision(revision).with_count_only();
+            TxnOp::get(&**start, Some(options))
+        };
+        let txn = etcd_client::Txn::new().and_then(ranges.iter().map(operation).collect::<Vec<_>>());
+        let what = format!("count keys at revision {revision}");
+        let answer = self.kv(&what, async |mut kv| kv.txn(txn.clone()).await).await?;
+        let counts = answer.op_responses().into_iter().filter_map(|answer| match answer {
+            TxnOpResponse::Get(answer) => Some(count_of(&answer)),
+            _ => None,
+        });
+        Ok(counts.collect())
     }
 }
 

@@ -36,10 +36,17 @@ impl Tripwires {
 
     pub(super) fn check(&self, layout: Layout, findings: &mut Findings) {
         for (key, _) in tripwires(layout) {
-            let what = match self.0.get(&*String::from_utf8_lossy(&key)) {
+            let name = String::from_utf8_lossy(&key);
+            let stopped = match &*name {
+                INDEX_TRIPWIRE => "root",
+                BUILD_TRIPWIRE => "index",
+                CHANNEL_TRIPWIRE => "query",
+                _ => "data",
+            };
+            let what = match self.0.get(&*name) {
                 Some(true) => continue,
-                Some(false) => "its value does not keep a Milvus 2.1 from starting on this",
-                None => "it is missing: nothing keeps a Milvus 2.1 from starting on this",
+                Some(false) => format!("its value does not keep 2.1's {stopped} coordinator from starting on this"),
+                None => format!("it is missing: nothing keeps 2.1's {stopped} coordinator from starting on this"),
             };
             findings.warn(Invariant::Tripwires, &key, what);
         }

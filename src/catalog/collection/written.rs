@@ -1,5 +1,8 @@
 //! Collections as the target keeps them: record and snapshots bare, partitions and fields with keys of their own.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
 use prost::Message;
 
 use super::{Collection, Collections, Form, plain_key};
@@ -33,8 +36,8 @@ pub fn write(
             write_parts(&mut writing, collection, names);
         }
     }
-    for (key, versions) in &collections.past {
-        write_past(&mut writing, key, versions, layout);
+    for (target, past) in past_by_target(&collections.past, layout) {
+        write_past(&mut writing, &target, &past);
     }
     writing
 }
@@ -114,35 +117,54 @@ fn complete_parts(writing: &mut Writing, records: &Records, collection: &Collect
     }
 }
 
+/// What is left of a collection that is gone, each with the key that it is under: of a move that was interrupted, some of it is in
+/// either place.
+#[derive(Default)]
+struct Past<'a> {
+    /// The key of its tombstone, if there is a plain one.
+    plain: Option<&'a Key>,
+    snapshots: BTreeMap<u64, (&'a Key, &'a Bytes)>,
+}
+
+/// What is left of collections that are gone, by the key that it gets.
+fn past_by_target(past: &[(Key, Versions)], layout: Layout) -> BTreeMap<Key, Past<'_>> {
+    let mut by_target: BTreeMap<Key, Past<'_>> = BTreeMap::new();
+    for (key, versions) in past {
+        let target = match (layout.in_database, key.family) {
+            (true, Family::Collection) => Family::DatabaseCollection.key([DEFAULT_DATABASE, id_of(key)]),
+            _ => key.clone(),
+        };
+        let found = by_target.entry(target).or_default();
+        found.plain = versions.plain.as_ref().map(|_| key).or(found.plain);
+        found.snapshots.extend(versions.snapshots.iter().map(|(timestamp, value)| (*timestamp, (key, value))));
+    }
+    by_target
+}
+
 /// What is left of a collection that is gone moves along, so that a read at an earlier time still finds it.
-fn write_past(writing: &mut Writing, key: &Key, versions: &Versions, layout: Layout) {
-    let (Some(newest), plain) = (versions.snapshots.last_key_value(), &versions.plain) else {
-        if versions.plain.is_some() {
+fn write_past(writing: &mut Writing, target: &Key, past: &Past<'_>) {
+    let Some((newest, (key, value))) = past.snapshots.last_key_value() else {
+        if let Some(key) = past.plain {
             let why = "a tombstone without a snapshot, which newer versions of Milvus cannot load";
             writing.report.left_out.push(LeftOut::new(key, why));
         }
         return;
     };
-    if !is_tombstone(newest.1) {
+    if !is_tombstone(value) {
         // 2.2.3 to 2.4.13 build their catalog from snapshots alone: they would bring it back.
         let why = "snapshots of a collection that does not exist: newer versions of Milvus would bring it back";
-        writing.report.left_out.push(LeftOut::new(key.clone().at(*newest.0), why));
+        writing.report.left_out.push(LeftOut::new((*key).clone().at(*newest), why));
         return;
     }
-    let id = id_of(key);
-    let target = match (layout.in_database, key.family) {
-        (true, Family::Collection) => Family::DatabaseCollection.key([DEFAULT_DATABASE, id]),
-        _ => key.clone(),
-    };
     let database = (target.family == Family::DatabaseCollection).then(|| target.ids::<2>()[0]);
-    for (timestamp, value) in &versions.snapshots {
+    for (timestamp, (_, value)) in &past.snapshots {
         let edited = match is_tombstone(value) {
             true => value.to_vec(),
             false => older(value, database).unwrap_or_else(|_: WireError| value.to_vec()),
         };
         writing.put(&target.clone().at(*timestamp), edited);
     }
-    if plain.is_some() {
-        writing.put(&target, TOMBSTONE);
+    if past.plain.is_some() {
+        writing.put(target, TOMBSTONE);
     }
 }

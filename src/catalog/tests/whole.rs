@@ -102,6 +102,23 @@ fn is_done(done: &Migrated, target: &str) {
     assert_eq!(next.after.differences(&done.after), [""; 0]);
 }
 
+/// Some of it in either place, as random values had it: the living one was edited only by a second run.
+#[test]
+fn what_is_left_of_a_dropped_collection_in_two_places_comes_together() {
+    let living = b"\x08\x01\x12\x0a\x0a\x08my_tshir".to_vec();
+    for (old, new) in [(TOMBSTONE, &*living), (&*living, TOMBSTONE)] {
+        let times = if old == TOMBSTONE { (1, 0) } else { (0, 1) };
+        let before = Cluster::new()
+            .put(format!("snapshots/root-coord/collection/1_ts{}", times.0), old)
+            .put(format!("snapshots/root-coord/database/collection-info/1/1_ts{}", times.1), new);
+        let done = before.convert("2.2.9", &Options::default());
+        is_done(&done, "2.2.9");
+        assert_eq!(done.after.keys("snapshots/root-coord/").len(), 2, "{:?}", done.after.records());
+        assert!(done.after.has("snapshots/root-coord/database/collection-info/1/1_ts0"));
+        assert!(done.after.has("snapshots/root-coord/database/collection-info/1/1_ts1"));
+    }
+}
+
 #[test]
 fn nothing_that_only_2_1_reads_is_left_and_load_states_stay() {
     let before = everything();

@@ -108,7 +108,7 @@ impl Phase {
 }
 
 /// A range that is deleted takes in no more keys than this, so that no single transaction keeps etcd busy for long.
-const MAX_KEYS_PER_RANGE: u64 = 1_000;
+const MAX_KEYS_PER_RANGE: usize = 1_000;
 
 /// What will be done. Made purely from what was read at `revision`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -141,10 +141,9 @@ impl Plan {
             Phase::new("removing the records of 2.1"),
             Phase::new("removing records that cannot be used"),
         ];
-        for group in grouped(diff, Direction::Forth) {
-            let only_deletes = group.changes.iter().all(|change| matches!(change, Change::Delete { .. }));
-            let phase = match group.step {
-                Stage::Frame => continue,
+        Places::of(&diff.edits, Direction::Forth).each(&diff.edits, |stage, only_deletes, changes| {
+            let phase = match stage {
+                Stage::Frame => return,
                 Stage::Put => &mut prepare,
                 Stage::DeleteOfTarget => &mut leftovers,
                 Stage::Segment | Stage::Collection if only_deletes => &mut leave_out,
@@ -152,8 +151,8 @@ impl Plan {
                 Stage::Collection => &mut switch,
                 Stage::Delete => &mut clean_up,
             };
-            phase.push_group(group.changes);
-        }
+            phase.push_group(changes);
+        });
         Self { revision, phases: vec![prepare, leftovers, segments, switch, clean_up, leave_out] }
     }
 
@@ -166,16 +165,16 @@ impl Plan {
             Phase { in_order: true, ..Phase::new("switching the collections back") },
             Phase::new("removing what the backup does not have"),
         ];
-        for group in grouped(diff, Direction::Back) {
-            let phase = match group.step {
-                Stage::Frame => continue,
+        Places::of(&diff.edits, Direction::Back).each(&diff.edits, |stage, _, changes| {
+            let phase = match stage {
+                Stage::Frame => return,
                 Stage::Put => &mut own,
                 Stage::Segment => &mut segments,
                 Stage::Collection => &mut switch,
                 Stage::DeleteOfTarget | Stage::Delete => &mut remove,
             };
-            phase.push_group(group.changes);
-        }
+            phase.push_group(changes);
+        });
         Self { revision, phases: vec![own, segments, switch, remove] }
     }
 
@@ -266,134 +265,159 @@ enum Whole {
     Load(i64),
 }
 
-#[derive(Debug)]
-struct Group {
-    step: Stage,
-    changes: Vec<Change>,
+/// A change that has its place: an edit, or neighbouring keys to delete, which etcd deletes as a range with one operation.
+struct Placed {
+    stage: Stage,
+    is_delete: bool,
+    /// Whether its record decides what the others of its whole stand for.
+    decides: bool,
+    /// The first and the last of its edits.
+    first: usize,
+    last: usize,
 }
 
-/// Neighbouring keys to delete, taken together: etcd deletes a range with one operation.
-struct DeletedRun {
-    step: Stage,
-    whole: Option<Whole>,
-    prefix: Vec<u8>,
-    first: Bytes,
-    last: Bytes,
-    keys: u64,
-}
+impl Placed {
+    /// The order within a whole, in case that it does not fit into one transaction: the record that decides comes after what it
+    /// stands for, and nothing goes before what takes its place is there. Of deletes the deciding record goes first: what is left of
+    /// it afterwards stands for nothing.
+    fn rank(&self) -> (bool, bool, usize) {
+        (self.is_delete, self.decides != self.is_delete, self.first)
+    }
 
-/// All changes, in groups that are written together: wholes in their order, then what stands alone in that of its keys.
-fn grouped(diff: &Diff, direction: Direction) -> impl Iterator<Item = Group> + use<> {
-    let mut groups = Groups::default();
-    let mut open: Option<DeletedRun> = None;
-    for edit in &diff.edits {
-        let (step, whole) = place(edit, direction);
-        if let Some(value) = &edit.put {
-            groups.close(&mut open);
-            groups.add(step, whole, Change::Put { key: edit.key.clone(), value: value.clone() });
-            continue;
+    fn change(&self, edits: &[Edit]) -> Change {
+        let first = &edits[self.first];
+        match &first.put {
+            Some(value) => Change::Put { key: first.key.clone(), value: value.clone() },
+            None => Change::Delete {
+                first: first.key.clone(),
+                last: edits[self.last].key.clone(),
+                keys: (self.last - self.first + 1) as u64,
+            },
         }
-        // A range never leaves the prefix of its keys' kind: between two kinds there may be keys that were not looked at.
-        let prefix = prefix_of_kind(&edit.key);
-        match &mut open {
-            Some(run)
-                if edit.adjacent
-                    && run.keys < MAX_KEYS_PER_RANGE
-                    && (run.step, &run.whole) == (step, &whole)
-                    && run.prefix == prefix =>
+    }
+}
+
+/// All changes, each with its place: wholes in their order, then what stands alone in that of its keys.
+#[derive(Default)]
+struct Places {
+    wholes: Vec<(Whole, Placed)>,
+    singles: Vec<Placed>,
+}
+
+impl Places {
+    fn of(edits: &[Edit], direction: Direction) -> Self {
+        let mut places = Self::default();
+        // Neighbouring keys to delete, with what all of them begin with.
+        let mut open: Option<(Option<Whole>, Placed, &[u8])> = None;
+        for (at, edit) in edits.iter().enumerate() {
+            let Place { stage, whole, decides, prefix } = Place::of(edit, direction);
+            let is_delete = edit.put.is_none();
+            if is_delete
+                && edit.adjacent
+                && let Some((range_of, range, kind)) = &mut open
+                && range.last - range.first + 1 < MAX_KEYS_PER_RANGE
+                // A range never leaves the prefix of its keys' kind: between two kinds there may be keys that were not looked at.
+                && (range.stage, &*range_of, *kind) == (stage, &whole, prefix)
             {
-                run.last = edit.key.clone();
-                run.keys += 1;
+                range.last = at;
+                continue;
             }
-            _ => {
-                groups.close(&mut open);
-                let (first, last) = (edit.key.clone(), edit.key.clone());
-                open = Some(DeletedRun { step, whole, prefix, first, last, keys: 1 });
+            places.take(open.take());
+            let placed = Placed { stage, is_delete, decides, first: at, last: at };
+            if is_delete {
+                open = Some((whole, placed, prefix));
+            } else {
+                places.add(whole, placed);
             }
         }
-    }
-    groups.close(&mut open);
-    groups.finish()
-}
-
-#[derive(Debug, Default)]
-struct Groups {
-    wholes: BTreeMap<(Stage, Whole), Vec<Change>>,
-    singles: Vec<(Stage, Change)>,
-}
-
-impl Groups {
-    fn add(&mut self, step: Stage, whole: Option<Whole>, change: Change) {
-        match whole {
-            Some(whole) => self.wholes.entry((step, whole)).or_default().push(change),
-            None => self.singles.push((step, change)),
-        }
-    }
-
-    fn close(&mut self, open: &mut Option<DeletedRun>) {
-        if let Some(DeletedRun { step, whole, first, last, keys, .. }) = open.take() {
-            self.add(step, whole, Change::Delete { first, last, keys });
-        }
-    }
-
-    fn finish(self) -> impl Iterator<Item = Group> + use<> {
-        let wholes = self.wholes.into_iter().map(|((step, _), mut changes)| {
-            changes.sort_by_cached_key(rank);
-            Group { step, changes }
+        places.take(open);
+        places.wholes.sort_unstable_by(|(one, here), (other, there)| {
+            (here.stage, one, here.rank()).cmp(&(there.stage, other, there.rank()))
         });
-        wholes.chain(self.singles.into_iter().map(|(step, change)| Group { step, changes: vec![change] }))
+        places
     }
-}
 
-/// What a key begins with, by its bytes alone: one that is damaged still lies where it lies.
-fn prefix_of_kind(key: &[u8]) -> Vec<u8> {
-    let snapshots = if key.starts_with(SNAPSHOTS.as_bytes()) { SNAPSHOTS } else { "" };
-    let prefix = [snapshots, family_of(key).prefix()].concat().into_bytes();
-    if prefix.len() > snapshots.len() && key.starts_with(&prefix) { prefix } else { prefix_of(key).as_bytes().to_vec() }
+    fn take(&mut self, open: Option<(Option<Whole>, Placed, &[u8])>) {
+        if let Some((whole, placed, _)) = open {
+            self.add(whole, placed);
+        }
+    }
+
+    fn add(&mut self, whole: Option<Whole>, placed: Placed) {
+        match whole {
+            Some(whole) => self.wholes.push((whole, placed)),
+            None => self.singles.push(placed),
+        }
+    }
+
+    /// Each group of changes that are written together, with its stage, and whether it only deletes.
+    fn each(self, edits: &[Edit], mut group: impl FnMut(Stage, bool, &mut dyn Iterator<Item = Change>)) {
+        for whole in self.wholes.chunk_by(|(one, here), (other, there)| (here.stage, one) == (there.stage, other)) {
+            let only_deletes = whole.iter().all(|(_, placed)| placed.is_delete);
+            group(whole[0].1.stage, only_deletes, &mut whole.iter().map(|(_, placed)| placed.change(edits)));
+        }
+        for single in self.singles {
+            group(single.stage, single.is_delete, &mut std::iter::once(single.change(edits)));
+        }
+    }
 }
 
 /// Where a change belongs.
-fn place(edit: &Edit, direction: Direction) -> (Stage, Option<Whole>) {
-    let is_put = edit.put.is_some();
-    let family = family_of(&edit.key);
-    let ids = |key: &Key| key.ids::<3>();
-    let key = Key::parse(&edit.key).ok();
-    let step = match family {
-        Family::Tripwire => Stage::Frame,
-        Family::Collection | Family::DatabaseCollection => Stage::Collection,
-        Family::Segment => Stage::Segment,
-        Family::Binlog | Family::Statslog | Family::Deltalog if direction == Direction::Forth => Stage::Segment,
-        _ if is_put => Stage::Put,
-        _ if family.side() == Side::Target => Stage::DeleteOfTarget,
-        _ => Stage::Delete,
-    };
-    let Some(key) = key else { return (step, None) };
-    let whole = match (family, step) {
-        (Family::Collection, _) => Some(Whole::Collection(ids(&key)[0])),
-        (Family::DatabaseCollection, _) => Some(Whole::Collection(ids(&key)[1])),
-        (_, Stage::Segment) => Some(Whole::Segment(ids(&key))),
-        (Family::Alias | Family::DatabaseAlias, Stage::Put) => Some(Whole::Alias(key.name().to_owned())),
-        (Family::CollectionLoad | Family::PartitionLoad | Family::Replica, Stage::Put) => {
-            Some(Whole::Load(ids(&key)[0]))
-        }
-        _ => None,
-    };
-    (step, whole)
+struct Place<'a> {
+    stage: Stage,
+    whole: Option<Whole>,
+    decides: bool,
+    /// What the keys of its kind begin with, by their bytes alone: one that is damaged still lies where it lies.
+    prefix: &'a [u8],
 }
 
-/// The order within a whole, in case that it does not fit into one transaction: the record that decides comes after what it
-/// stands for, and nothing goes before what takes its place is there.
-fn rank(change: &Change) -> (bool, bool, Bytes) {
-    let is_delete = matches!(change, Change::Delete { .. });
-    let decides = Key::parse(change.key()).is_ok_and(|key| match key.family {
-        Family::Segment | Family::CollectionLoad => true,
-        Family::Collection | Family::DatabaseCollection | Family::Alias | Family::DatabaseAlias => {
-            key.snapshot.is_none()
-        }
-        _ => false,
-    });
-    // Of deletes the deciding record goes first: what is left of it afterwards stands for nothing.
-    (is_delete, decides != is_delete, change.key().clone())
+impl<'a> Place<'a> {
+    fn of(edit: &'a Edit, direction: Direction) -> Self {
+        let is_put = edit.put.is_some();
+        let family = family_of(&edit.key);
+        let stage = match family {
+            Family::Tripwire => Stage::Frame,
+            Family::Collection | Family::DatabaseCollection => Stage::Collection,
+            Family::Segment => Stage::Segment,
+            Family::Binlog | Family::Statslog | Family::Deltalog if direction == Direction::Forth => Stage::Segment,
+            _ if is_put => Stage::Put,
+            _ if family.side() == Side::Target => Stage::DeleteOfTarget,
+            _ => Stage::Delete,
+        };
+        let key = Key::parse(&edit.key).ok();
+        let decides = key.as_ref().is_some_and(|key| match key.family {
+            Family::Segment | Family::CollectionLoad => true,
+            Family::Collection | Family::DatabaseCollection | Family::Alias | Family::DatabaseAlias => {
+                key.snapshot.is_none()
+            }
+            _ => false,
+        });
+        let whole = key.and_then(|key| whole_of(&key, family, stage));
+        Self { stage, whole, decides, prefix: prefix_of_kind(&edit.key, family) }
+    }
+}
+
+fn whole_of(key: &Key, family: Family, stage: Stage) -> Option<Whole> {
+    let ids = key.ids::<3>();
+    match (family, stage) {
+        (Family::Collection, _) => Some(Whole::Collection(ids[0])),
+        (Family::DatabaseCollection, _) => Some(Whole::Collection(ids[1])),
+        (_, Stage::Segment) => Some(Whole::Segment(ids)),
+        (Family::Alias | Family::DatabaseAlias, Stage::Put) => Some(Whole::Alias(key.name().to_owned())),
+        (Family::CollectionLoad | Family::PartitionLoad | Family::Replica, Stage::Put) => Some(Whole::Load(ids[0])),
+        _ => None,
+    }
+}
+
+fn prefix_of_kind(key: &[u8], family: Family) -> &[u8] {
+    let snapshots = if key.starts_with(SNAPSHOTS.as_bytes()) { SNAPSHOTS.len() } else { 0 };
+    let prefix = family.prefix().as_bytes();
+    if !prefix.is_empty() && key[snapshots..].starts_with(prefix) {
+        return &key[..snapshots + prefix.len()];
+    }
+    // Of no family: as far as its kind is counted.
+    let counted = prefix_of(key).len();
+    key.get(..counted).unwrap_or(key)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! the segment index ([`super::segment_index`]).
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 
 use super::problem::Problem;
 use super::records::{Record, Writing, decode, same_id};
@@ -42,6 +43,7 @@ pub(super) type Builds = HashMap<i64, Result<Build, ()>>;
 /// Reads all builds, and lets go of their values.
 pub(super) fn read(records: &mut [Record], writing: &mut Writing) -> Builds {
     let mut builds = HashMap::with_capacity(records.len());
+    let mut folder = String::new();
     for record in records {
         let Ok(key) = Key::parse(&record.key) else { continue };
         // A tripwire is among them, and none.
@@ -50,7 +52,7 @@ pub(super) fn read(records: &mut [Record], writing: &mut Writing) -> Builds {
         }
         let [id] = key.ids();
         let decoded = decode::<source::IndexMeta>(&record.value)
-            .and_then(|meta| same_id("indexBuildID", meta.index_build_id, id).map(|()| Build::from(meta)));
+            .and_then(|meta| same_id("indexBuildID", meta.index_build_id, id).map(|()| Build::of(meta, &mut folder)));
         let usable = decoded.map_err(|what| {
             let meaning = "the index files of its segment would not be found";
             writing.problems.push(Problem::new(&key, what, meaning));
@@ -61,12 +63,16 @@ pub(super) fn read(records: &mut [Record], writing: &mut Writing) -> Builds {
     builds
 }
 
-impl From<source::IndexMeta> for Build {
-    fn from(meta: source::IndexMeta) -> Self {
+impl Build {
+    /// Reduces a record; `folder` is memory that one leaves to the next.
+    fn of(meta: source::IndexMeta, folder: &mut String) -> Self {
+        folder.clear();
+        // A text that grows takes everything.
+        let _ = write!(folder, "/index_files/{}/{}", meta.index_build_id, meta.index_version);
         Self {
             state: meta.state,
             num_rows: meta.req.map(|request| request.num_rows),
-            files: Files::from_paths(&meta.index_file_paths, meta.index_build_id, meta.index_version),
+            files: Files::from_paths(&meta.index_file_paths, folder),
             fail_reason: meta.fail_reason,
             mark_deleted: meta.mark_deleted,
             node_id: meta.node_id,
@@ -79,11 +85,11 @@ impl From<source::IndexMeta> for Build {
 impl Files {
     /// Takes paths apart. Newer versions look for files at
     /// `<bucket root>/index_files/<buildID>/<index_version>/<partitionID>/<segmentID>/<file key>`.
-    fn from_paths(paths: &[String], build: i64, version: i64) -> Self {
+    /// `folder` is what stands before the partition.
+    fn from_paths(paths: &[String], folder: &str) -> Self {
         let mut files = Self::default();
-        let folders = [version.to_string(), build.to_string(), "index_files".to_owned()];
         for path in paths {
-            match Self::split(path, &folders) {
+            match Self::split(path, folder) {
                 Some((location, key)) if files.location.is_none_or(|first| first == location) => {
                     files.location = Some(location);
                     files.keys.push(key.to_owned());
@@ -97,13 +103,13 @@ impl Files {
         files
     }
 
-    /// Partition, segment and file key of a path that goes through `folders`, the innermost one first.
-    fn split<'a>(path: &'a str, folders: &[String]) -> Option<((i64, i64), &'a str)> {
-        let mut parts = path.rsplit('/');
-        let key = parts.next().filter(|key| !key.is_empty())?;
-        let segment: i64 = parts.next()?.parse().ok()?;
-        let partition: i64 = parts.next()?.parse().ok()?;
-        folders.iter().all(|folder| parts.next() == Some(folder)).then_some(((partition, segment), key))
+    /// Partition, segment and file key of a path that goes through `folder`, which begins with a slash.
+    fn split<'a>(path: &'a str, folder: &str) -> Option<((i64, i64), &'a str)> {
+        let (path, key) = path.rsplit_once('/').filter(|(_, key)| !key.is_empty())?;
+        let (path, segment) = path.rsplit_once('/')?;
+        let (path, partition) = path.rsplit_once('/')?;
+        let is_there = path.ends_with(folder) || Some(path) == folder.strip_prefix('/');
+        is_there.then_some(((partition.parse().ok()?, segment.parse().ok()?), key))
     }
 }
 

@@ -139,6 +139,13 @@ impl Records {
         differ.finish()
     }
 
+    /// The records that these edits, made with [`Self::held_against`], overwrite or delete: what a rollback puts back.
+    pub fn changed_by(&self, diff: &Diff) -> impl Iterator<Item = &Record> {
+        // Each of them was held against a record, in the order of both.
+        let mut edits = diff.edits.iter().filter(|edit| edit.is_there).peekable();
+        self.all.iter().filter(move |record| edits.next_if(|edit| edit.key == record.key).is_some())
+    }
+
     /// All records with the prefix of a family, those whose keys do not have its form too; snapshots are none of them.
     pub(super) fn with_prefix_of(&self, family: Family) -> &[Record] {
         &self.all[self.range_of(family)]

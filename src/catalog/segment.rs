@@ -4,6 +4,7 @@
 //! being flushed would be gone after the second start (seen on 2.3.5).
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use prost::encoding::{
     DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, int64, skip_field, uint64,
@@ -64,10 +65,11 @@ struct Log<'a> {
 pub fn convert(records: &mut [Record], collections: &Collections, layout: Layout) -> (Writing, Positions) {
     let mut writing = Writing::default();
     let mut positions = Positions::default();
+    let mut scratch = Scratch::default();
     for record in records {
         let Ok(key) = Key::parse(&record.key) else { continue };
         let ids @ [collection, partition, segment] = key.ids();
-        let separated = separate(&record.value, ids);
+        let separated = separate(&record.value, ids, &mut scratch);
         // The lists are most of the record, and are decoded by now.
         let rest = separated.as_ref().map_or(&*record.value, |(rest, _)| rest);
         let info = decode::<SegmentInfo>(rest).and_then(|info| {
@@ -86,8 +88,8 @@ pub fn convert(records: &mut [Record], collections: &Collections, layout: Layout
         let dimension = collections.live(collection).and_then(super::collection::Collection::last_dimension);
         match separated {
             Ok((_, logs)) if logs.is_empty() => writing.put(&key, record.value.clone()),
-            Ok((rest, logs)) => {
-                put_separate(&mut writing, &key, &info, &rest, logs, dimension, layout);
+            Ok(separated) => {
+                put_separate(&mut writing, &mut scratch, &key, &info, separated, dimension, layout);
                 record.let_go();
             }
             Err(what) => writing.problems.push(Problem::new(&key, what, LOST)),
@@ -96,39 +98,60 @@ pub fn convert(records: &mut [Record], collections: &Collections, layout: Layout
     (writing, positions)
 }
 
+/// Memory that one segment leaves to the next. There are so many small pieces that two threads would wait for the allocator, and
+/// for each other.
+#[derive(Default)]
+struct Scratch {
+    folder: String,
+    value: Vec<u8>,
+    log: Vec<u8>,
+}
+
 /// The record without its lists, and what was in these.
-fn separate(record: &[u8], ids: [i64; 3]) -> Result<(Vec<u8>, Vec<FieldLogs<'_>>), String> {
+fn separate<'a>(
+    record: &'a [u8],
+    ids: [i64; 3],
+    scratch: &mut Scratch,
+) -> Result<(Vec<u8>, Vec<FieldLogs<'a>>), String> {
     let wrong = |error: WireError| format!("the value does not decode as protobuf ({error})");
-    let mut rest = Vec::with_capacity(record.len());
-    let mut lists: BTreeMap<(Family, i64), (Vec<Log<'_>>, Vec<u8>)> = BTreeMap::new();
+    let mut rest = Vec::new();
+    let mut lists: Vec<FieldLogs<'_>> = Vec::new();
     for field in wire::iter(record) {
         let field = field.map_err(wrong)?;
         match LISTS.iter().find(|(number, _)| *number == field.number) {
             Some((_, family)) => {
-                let (id, logs, unknown) = read_logs(&record[field.payload])?;
-                let folder = folder_of(*family, ids, id);
-                logs.iter().try_for_each(|log| log.is_in(&folder))?;
-                let (all, rest) = lists.entry((*family, id)).or_default();
-                all.extend(logs);
-                rest.extend(unknown);
+                let (field, logs, rest) = read_logs(&record[field.payload])?;
+                scratch.folder.clear();
+                write_folder(&mut scratch.folder, *family, ids, field);
+                logs.iter().try_for_each(|log| log.is_in(&scratch.folder))?;
+                lists.push(FieldLogs { family: *family, field, logs, rest });
             }
             None => rest.extend_from_slice(&record[field.whole]),
         }
     }
-    let lists = lists.into_iter().map(|((family, field), (logs, rest))| FieldLogs { family, field, logs, rest });
-    Ok((rest, lists.collect()))
+    // What a field has in several lists belongs together, in their order.
+    lists.sort_by_key(|list| (list.family, list.field));
+    lists.dedup_by(|next, list| {
+        let is_same = (next.family, next.field) == (list.family, list.field);
+        if is_same {
+            list.logs.append(&mut next.logs);
+            list.rest.append(&mut next.rest);
+        }
+        is_same
+    });
+    Ok((rest, lists))
 }
 
 /// Where newer versions look for the files of a field: they build the whole path from the IDs (`metautil.BuildInsertLogPath` and its
 /// kin).
-fn folder_of(family: Family, [collection, partition, segment]: [i64; 3], field: i64) -> String {
-    let segment = format!("{collection}/{partition}/{segment}");
-    match family {
-        Family::Binlog => format!("insert_log/{segment}/{field}/"),
-        Family::Statslog => format!("stats_log/{segment}/{field}/"),
+fn write_folder(folder: &mut String, family: Family, [collection, partition, segment]: [i64; 3], field: i64) {
+    // A text that grows takes everything.
+    let _ = match family {
+        Family::Binlog => write!(folder, "insert_log/{collection}/{partition}/{segment}/{field}/"),
+        Family::Statslog => write!(folder, "stats_log/{collection}/{partition}/{segment}/{field}/"),
         // The only ones without a field.
-        _ => format!("delta_log/{segment}/"),
-    }
+        _ => write!(folder, "delta_log/{collection}/{partition}/{segment}/"),
+    };
 }
 
 /// The field that a data.FieldBinlog is of, its files, and what else is in it.
@@ -233,10 +256,10 @@ impl<'a> Log<'a> {
 
 fn put_separate(
     writing: &mut Writing,
+    scratch: &mut Scratch,
     key: &Key,
     info: &SegmentInfo,
-    rest: &[u8],
-    mut lists: Vec<FieldLogs<'_>>,
+    (rest, mut lists): (Vec<u8>, Vec<FieldLogs<'_>>),
     dimension: Option<i64>,
     layout: Layout,
 ) {
@@ -251,7 +274,7 @@ fn put_separate(
     let rows = rows_of_binlogs(info, &lists, dimension, summary);
     summary.log_keys += lists.len() as u64;
     let [collection, partition, segment] = key.ids();
-    let (mut value, mut one) = (Vec::new(), Vec::new());
+    let Scratch { value, log: one, .. } = scratch;
     for FieldLogs { family, field, logs, rest } in &lists {
         if logs.is_empty() {
             writing.report.segments.log_keys -= 1;
@@ -260,20 +283,20 @@ fn put_separate(
         value.clear();
         // As every encoder does: zero is not written.
         if *field != 0 {
-            int64::encode(FIELD_ID, field, &mut value);
+            int64::encode(FIELD_ID, field, value);
         }
         for (at, log) in logs.iter().enumerate() {
             let shared = rows.as_ref().filter(|_| *family == Family::Binlog).and_then(|rows| rows.get(field));
             one.clear();
-            log.write(shared.map_or(log.entries, |rows| rows[at]), &mut one);
-            encode_key(BINLOGS, WireType::LengthDelimited, &mut value);
-            encode_varint(one.len() as u64, &mut value);
-            value.extend_from_slice(&one);
+            log.write(shared.map_or(log.entries, |rows| rows[at]), one);
+            encode_key(BINLOGS, WireType::LengthDelimited, value);
+            encode_varint(one.len() as u64, value);
+            value.extend_from_slice(one);
         }
         value.extend_from_slice(rest);
-        writing.put_copy(&family.key([collection, partition, segment, *field]), &value);
+        writing.put_copy(&family.key([collection, partition, segment, *field]), value);
     }
-    writing.put_copy(key, rest);
+    writing.put_copy(key, &rest);
 }
 
 /// 2.2.3 to 2.2.16 (all segments) and 2.3 (those that no compaction made) refuse to save a segment that has another number of

@@ -1,6 +1,6 @@
 //! Refuses before the first write what would fail half way: no room in etcd, no right to write.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -11,7 +11,7 @@ use super::Context;
 use super::metadata::Reading;
 use crate::amounts::bytes;
 use crate::backup::room::{self, Room};
-use crate::catalog::records::{LARGE, Record, Records};
+use crate::catalog::records::{LARGE, Record};
 use crate::etcd::health::{Alarm, Health};
 use crate::etcd::{Etcd, make_room};
 use crate::guard::fence_like;
@@ -26,22 +26,22 @@ const HISTORY_BYTES: usize = 768;
 const FEWEST_OPS: usize = 8;
 
 impl Context {
-    /// Makes sure that a plan can be carried out to its end, and that there is room for the way back.
-    pub(super) async fn check_room_and_rights(&self, etcd: &Etcd, plan: &Plan, records: &Records) -> Result<()> {
+    /// Makes sure that a plan can be carried out to its end, and that there is room for the way back, which puts back `back`.
+    pub(super) async fn check_room_and_rights(&self, etcd: &Etcd, plan: &Plan, back: &[&Record]) -> Result<()> {
         // Room first: once the quota is used up, etcd 3.5 raises the alarm NOSPACE at any transaction, one that puts nothing too.
         let health = etcd.health().await;
-        self.check_room(&health, plan, way_back_bytes(plan, records))?;
+        self.check_room(&health, plan, way_back_bytes(plan, back))?;
         self.say_growth(&health, added_bytes(plan));
         self.check_rights(etcd, plan).await?;
-        self.check_largest(etcd, plan, records).await
+        self.check_largest(etcd, plan, back).await
     }
 
     /// How much room there is for there and back, and how much it takes, of the member that has the least.
-    pub(super) async fn room_in_words(&self, etcd: &Etcd, plan: &Plan, records: &Records) -> String {
+    pub(super) async fn room_in_words(&self, etcd: &Etcd, plan: &Plan, back: &[&Record]) -> String {
         let takes = format!(
             "about {} to be written, about {} for the way back",
             bytes(added_bytes(plan)),
-            bytes(way_back_bytes(plan, records))
+            bytes(way_back_bytes(plan, back))
         );
         let health = etcd.health().await;
         let known = health.endpoints.iter().filter_map(|member| Some((member.quota_bytes?, member.db_bytes?)));
@@ -71,12 +71,12 @@ impl Context {
 
     /// Lets etcd see requests as large as the largest that will be written, and the largest that the way back would write: with its
     /// value, and with a condition as long as that of every transaction, but one that never holds. So nothing is written.
-    async fn check_largest(&self, etcd: &Etcd, plan: &Plan, records: &Records) -> Result<()> {
+    async fn check_largest(&self, etcd: &Etcd, plan: &Plan, back: &[&Record]) -> Result<()> {
         let puts = plan.changes().filter_map(|change| match change {
             Change::Put { key, value } => Some((key, value)),
             Change::Delete { .. } => None,
         });
-        let back = put_back(plan, records).into_iter().map(|record| (&record.key, &record.value));
+        let back = back.iter().map(|record| (&record.key, &record.value));
         let size = |(key, value): &(&Bytes, &Bytes)| key.len() + value.len();
         let written = puts.max_by_key(size).map(|largest| (largest, "would not be taken"));
         let back = back.max_by_key(size).map(|largest| (largest, "could not be put back by `rollback`"));
@@ -154,29 +154,11 @@ impl Context {
     }
 }
 
-/// What a rollback puts back: what a plan overwrites or deletes.
-fn put_back<'a>(plan: &Plan, records: &'a Records) -> Vec<&'a Record> {
-    let written: BTreeSet<&[u8]> = put_keys(plan).collect();
-    let ranges: BTreeMap<&[u8], &[u8]> = plan
-        .changes()
-        .filter_map(|change| match change {
-            Change::Delete { first, last, .. } => Some((&**first, &**last)),
-            Change::Put { .. } => None,
-        })
-        .collect();
-    let is_deleted = |key: &[u8]| ranges.range(..=key).next_back().is_some_and(|(_, last)| key <= *last);
-    records.iter().filter(|record| written.contains(&*record.key) || is_deleted(&record.key)).collect()
-}
-
-fn put_keys(plan: &Plan) -> impl Iterator<Item = &[u8]> {
-    plan.changes().filter(|change| matches!(change, Change::Put { .. })).map(|change| &**change.key())
-}
-
 /// How much etcd's database may grow by a rollback: what is overwritten or deleted is put back, what is new is deleted.
-fn way_back_bytes(plan: &Plan, records: &Records) -> u64 {
-    let back = put_back(plan, records).into_iter();
-    let restored: u64 = back.map(|record| (record.key.len() + record.value_bytes()) as u64 + BYTES_A_KEY).sum();
-    restored + put_keys(plan).count() as u64 * BYTES_A_KEY
+fn way_back_bytes(plan: &Plan, back: &[&Record]) -> u64 {
+    let restored: u64 =
+        back.iter().map(|record| (record.key.len() + record.value_bytes()) as u64 + BYTES_A_KEY).sum();
+    restored + plan.totals().puts * BYTES_A_KEY
 }
 
 /// How much etcd's database may grow: puts with their values, deletes as marks.

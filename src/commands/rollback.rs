@@ -191,7 +191,7 @@ impl Restoring<'_> {
         context.say(found.outcome.collection_changes.in_words());
         self.warn_of_files(&found.outcome, found.target.as_ref());
         context.say(format!("plan: {}", found.outcome.in_words()));
-        context.check_room_and_rights(self.etcd, &found.plan, &Records::default()).await?;
+        context.check_room_and_rights(self.etcd, &found.plan, &[]).await?;
         let question = format!(
             "This will be written now:\n  etcd cluster {:x} at {}\n  meta root    {}\n  becomes      what {} holds: {}\n",
             found.reading.cluster_id,

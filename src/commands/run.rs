@@ -275,7 +275,7 @@ impl Migration<'_> {
             return Ok(());
         }
         context.say(format!("plan: {}", worked.summary.size()));
-        context.check_room_and_rights(self.etcd, &worked.plan, &reading.records).await?;
+        context.check_room_and_rights(self.etcd, &worked.plan, &worked.back(&reading.records)).await?;
         context.check_copy(&mut reading)?;
         let way_back = self.way_back(situation, fitting)?;
         if way_back.is_none() && (!self.options.with_backup || is_resumed) {

@@ -109,7 +109,7 @@ impl Context {
         };
         WayBack {
             room: match etcd {
-                Some(etcd) => Some(self.room_in_words(etcd, &worked.plan, &reading.records).await),
+                Some(etcd) => Some(self.room_in_words(etcd, &worked.plan, &worked.back(&reading.records)).await),
                 None => None,
             },
             files: "`check-files` looks now whether all that the metadata names are there, `rollback --check-files` before it goes back"

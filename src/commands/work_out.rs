@@ -4,7 +4,7 @@ use semver::Version;
 
 use super::Context;
 use crate::batches::transactions;
-use crate::catalog::records::Records;
+use crate::catalog::records::{Record, Records};
 use crate::catalog::report::Report;
 use crate::catalog::{self, Conversion, check};
 use crate::cli::RunOptions;
@@ -22,6 +22,13 @@ pub(super) struct Worked {
     pub(super) diff: Diff,
     pub(super) plan: Plan,
     pub(super) summary: MigrationSummary,
+}
+
+impl Worked {
+    /// What a rollback would put back of the records that this was worked out of.
+    pub(super) fn back<'a>(&self, records: &'a Records) -> Vec<&'a Record> {
+        records.changed_by(&self.diff).collect()
+    }
 }
 
 /// What is asked for and comes to nothing, and what may be missing before anything is done.

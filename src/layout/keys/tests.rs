@@ -167,6 +167,7 @@ proptest! {
         let key = [if snapshot { SNAPSHOTS.as_bytes() } else { b"" }, prefix.as_bytes(), &rest].concat();
         let parsed = Key::parse(&key).map_or_else(|error| error.family, |key| key.family);
         prop_assert_eq!(family_of(&key), parsed, "{}", printable(&key));
+        prop_assert_eq!(prefix_of(&key), spelt_prefix_of(&key));
     }
 
     #[test]

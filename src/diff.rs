@@ -96,9 +96,9 @@ impl<I: Iterator<Item = (Bytes, Bytes)>> Differ<I> {
         self.diff.edits.reserve(edits);
     }
 
-    /// Takes in the next key that is there.
-    pub fn add(&mut self, key: Bytes, value: &[u8]) {
-        self.hold(key, |should| should == value);
+    /// Takes in the next key that is there. Returns the value that should be there, if it is the same.
+    pub fn add(&mut self, key: Bytes, value: &[u8]) -> Option<Bytes> {
+        self.hold(key, |should| should == value)
     }
 
     /// The same, of a key whose value is known to be another than what should be there.
@@ -106,7 +106,7 @@ impl<I: Iterator<Item = (Bytes, Bytes)>> Differ<I> {
         self.hold(key, |_| false);
     }
 
-    fn hold(&mut self, key: Bytes, is_equal: impl FnOnce(&[u8]) -> bool) {
+    fn hold(&mut self, key: Bytes, is_equal: impl FnOnce(&[u8]) -> bool) -> Option<Bytes> {
         while let Some((missing, value)) = self.should.next_if(|(should, _)| *should < key) {
             self.edit(missing, Some(value), false);
         }
@@ -115,9 +115,11 @@ impl<I: Iterator<Item = (Bytes, Bytes)>> Differ<I> {
             Some((_, should)) if is_equal(&should) => {
                 self.adjacent = false;
                 count(&mut self.diff.equal, &key);
+                return Some(should);
             }
             Some((_, should)) => self.edit(key, Some(should), true),
         }
+        None
     }
 
     /// A key lies here that is not looked at: no range may reach over it.
@@ -146,9 +148,11 @@ mod tests {
     fn diff(should: &[(&str, &str)], is: &[(&str, &str)]) -> Diff {
         let bytes = |text: &str| Bytes::from(text.to_owned());
         let should: Vec<_> = should.iter().map(|(key, value)| (bytes(key), bytes(value))).collect();
-        let mut differ = Differ::new(should);
+        let mut differ = Differ::new(should.clone());
         for (key, value) in is {
-            differ.add(bytes(key), value.as_bytes());
+            let same = differ.add(bytes(key), value.as_bytes());
+            let is_equal = should.contains(&(bytes(key), bytes(value)));
+            assert_eq!(same.is_some(), is_equal);
         }
         differ.finish()
     }

@@ -18,7 +18,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from whole_way import whole_way
+from whole_way import growth, whole_way
 
 STEPS = ["backup", "plan", "run", "verify", "rollback"]
 
@@ -69,7 +69,8 @@ class Etcd:
                 [binaries / "etcd", "--data-dir", data, f"--quota-backend-bytes={self.bench.args.quota << 30}",
                  "--logger=zap", *name,
                  f"--listen-client-urls=http://127.0.0.1:{ports[0]}", f"--advertise-client-urls={client}",
-                 f"--listen-peer-urls=http://127.0.0.1:{ports[1]}"], stdout=log, stderr=log))
+                 f"--listen-peer-urls=http://127.0.0.1:{ports[1]}"], stdout=log, stderr=log,
+                env={**os.environ, **({"GOGC": str(self.bench.args.gogc)} if self.bench.args.gogc else {})}))
 
     def _wait(self) -> None:
         """Waits until all members answer, and makes the first one the leader: it is the one that is asked."""
@@ -92,6 +93,12 @@ class Etcd:
         """Revision, and size of the database in bytes: all of it, and what is in use."""
         status = json.loads(self._etcdctl("endpoint", "status", "--write-out=json").stdout)[0]["Status"]
         return {"revision": status["header"]["revision"], "db": status["dbSize"], "used": status["dbSizeInUse"]}
+
+    def megabytes(self) -> float:
+        """Memory that the first member takes itself, without its database, which the kernel caches (RssAnon)."""
+        with open(f"/proc/{self.processes[-1].pid}/status", encoding="utf-8") as status:
+            lines = dict(line.split(":", 1) for line in status)
+        return int(lines["RssAnon"].split()[0]) / 1024
 
     def fsync(self) -> float:
         """Milliseconds that a sync of the log took, on average so far."""
@@ -273,6 +280,7 @@ def main() -> None:
     parser.add_argument("--compacted", action="store_true", help="etcd keeps one version of each key instead of three")
     parser.add_argument("--whole-way", action="store_true", help="each size there and back once, without rounds and floors")
     parser.add_argument("--quota", type=int, default=32, help="etcd's quota, in GiB")
+    parser.add_argument("--gogc", type=int, default=0, help="GOGC of etcd: with less than 100 it takes less memory, and more time")
     parser.add_argument("--sizes", default="", help="page sizes of the floors, instead of all")
     parser.add_argument("--log", action="store_true", help="print what the tool says")
     parser.add_argument("--target", type=Path, required=True, help="cargo's folder with the release binaries")
@@ -302,6 +310,8 @@ def main() -> None:
         medians = {name: statistics.median(numbers[name] for numbers in each) for name in each[0]}
         print(table(facts, medians), flush=True)
         keep({"facts": facts, "rounds": rounds, "median": medians})
+    if args.whole_way and len(results) > 1:
+        print(growth(results), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The whole way there and back, once, on a cluster too large for rounds and floors; and whether every key is as before."""
 
+import math
 import subprocess
 from typing import Any
 
@@ -10,15 +11,18 @@ def whole_way(bench: Any, etcd: Any, segments: int) -> dict[str, Any]:
 
     def step(name: str, *args: str) -> dict:
         figures[name], outcome = bench.command(etcd, *(args or (name,)))
-        figures[name].update(etcd.status(), ended=outcome["ended"])
-        print(f"| {name} | {figures[name]['seconds']:.0f} | {figures[name]['cpu']:.0f} | {figures[name]['megabytes']:.0f} MB | "
-              f"{figures[name]['db'] / 1e6:,.0f} MB | {figures[name]['health']:.2f} s |", flush=True)
+        figures[name].update(etcd.status(), ended=outcome["ended"], etcd_megabytes=etcd.megabytes())
+        print(f"| {name} | {figures[name]['seconds']:.1f} | {figures[name]['cpu']:.1f} | {figures[name]['megabytes']:,.0f} MB | "
+              f"{figures[name]['db'] / 1e6:,.0f} MB | {figures[name]['etcd_megabytes']:,.0f} MB | {figures[name]['health']:.2f} s |",
+              flush=True)
         return outcome
 
     made = subprocess.run([bench.args.target / "examples" / "make-cluster", str(segments), cluster],
                           check=True, capture_output=True, text=True)
-    print(f"\n### {segments:,} segments: {made.stdout.split(': ')[-1].strip()}\n")
-    print("| | seconds | processor | peak memory | etcd's database | slowest answer of /health |\n|---|---|---|---|---|---|")
+    figures["keys"] = int(made.stdout.split(": ")[-1].split()[0])
+    print(f"\n### {segments:,} segments: {figures['keys']:,} keys\n")
+    print("| | seconds | processor | peak memory | etcd's database | etcd's own memory | slowest answer of /health |\n"
+          "|---|---|---|---|---|---|---|")
     step("filling an empty etcd", "rollback", f"--backup-file={cluster}", "--other-cluster", "--no-copy", "--yes")
     cluster.unlink()
     etcd.compact()
@@ -36,3 +40,20 @@ def whole_way(bench: Any, etcd: Any, segments: int) -> dict[str, Any]:
     print(f"\n{totals['puts']:,} puts ({totals['put_bytes'] / 1e6:,.0f} MB) and {totals['deletes']:,} deletes there; every key and value "
           f"as before in the end. A sync took {etcd.fsync():.2f} ms.", flush=True)
     return figures
+
+
+def growth(results: list[dict[str, Any]]) -> str:
+    """The exponents by which each step grows with the number of keys, fitted over all sizes: 1 is linear."""
+    keys = [math.log(result["keys"]) for result in results]
+    middle = sum(keys) / len(keys)
+
+    def exponent(step: str, figure: str) -> float:
+        logs = [math.log(result[step][figure]) for result in results]
+        return (sum((at - middle) * log for at, log in zip(keys, logs)) / sum((at - middle) ** 2 for at in keys))
+
+    lines = ["\n### Growth: exponents over " + ", ".join(f"{result['keys']:,}" for result in results) + " keys\n",
+             "| | seconds | processor | peak memory |", "|---|---|---|---|"]
+    steps = [step for step, figure in results[0].items() if isinstance(figure, dict) and "seconds" in figure]
+    lines += [f"| {step} | " + " | ".join(f"{exponent(step, figure):.2f}" for figure in ("seconds", "cpu", "megabytes")) + " |"
+              for step in steps]
+    return "\n".join(lines)

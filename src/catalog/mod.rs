@@ -11,6 +11,7 @@ pub mod channel;
 pub mod check;
 pub mod collection;
 pub mod collection_record;
+pub mod entries;
 pub mod files;
 pub mod handed_over;
 pub mod index;
@@ -28,9 +29,6 @@ pub mod segment_index;
 pub mod tripwire;
 mod unknown;
 
-use std::collections::BTreeMap;
-
-use bytes::Bytes;
 use prost::Message;
 
 use crate::layout::families::{Family, Side};
@@ -42,6 +40,7 @@ use crate::parallel::both;
 use crate::version::Layout;
 use alias::Aliases;
 use collection::{Collections, Form, Standing};
+use entries::Entries;
 use names::{Names, Rename};
 use problem::Problem;
 use records::{Record, Records, Writing};
@@ -82,7 +81,7 @@ pub struct Options {
 #[derive(Debug, Clone, Default)]
 pub struct Conversion {
     /// All keys of the families in the table with their values, as they should be.
-    pub should: BTreeMap<Bytes, Bytes>,
+    pub should: Entries,
     /// What happens, by name.
     pub report: Report,
     /// Whatever does not fit together, sorted by key. What is at fault is not in `should`: it would be left out.
@@ -165,7 +164,8 @@ fn finish(
     refusals: Vec<String>,
 ) -> Conversion {
     let Writing { records: written, problems, mut report, .. } = writing;
-    let mut should: BTreeMap<Bytes, Bytes> = written.into_iter().collect();
+    let mut should = Entries::from(written);
+    let mut more = Vec::new();
     let is_switched = is_switched(collections, options.precedence);
     for record in not_among(records, &should) {
         let stays = match stays(record, records, collections, layout, options.precedence) {
@@ -174,7 +174,7 @@ fn finish(
             stays => stays,
         };
         match stays {
-            Stays::Yes => drop(should.insert(record.key.clone(), record.value.clone())),
+            Stays::Yes => more.push((record.key.clone(), record.value.clone())),
             Stays::No => {}
             Stays::Leftover => {
                 let why = "left by an interrupted run; no record of 2.1 stands behind it any more";
@@ -183,8 +183,9 @@ fn finish(
         }
     }
     if collections.iter().next().is_some() {
-        should.extend(tripwire::tripwires(layout));
+        more.extend(tripwire::tripwires(layout));
     }
+    should.extend(more);
     report.warnings.extend(malformed_of_target(records));
     report.removed = records.source_keys();
     report.limits = limits::of(&report);
@@ -193,8 +194,8 @@ fn finish(
 }
 
 /// The records that nothing was written to. Both are in order, so that a walk through them side by side tells.
-fn not_among<'a>(records: &'a Records, should: &BTreeMap<Bytes, Bytes>) -> Vec<&'a Record> {
-    let mut written = should.keys().peekable();
+fn not_among<'a>(records: &'a Records, should: &Entries) -> Vec<&'a Record> {
+    let mut written = should.iter().map(|(key, _)| key).peekable();
     let is_new = |record: &&Record| {
         while written.next_if(|key| **key < record.key).is_some() {}
         written.next_if(|key| **key == record.key).is_none()

@@ -6,6 +6,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use prost::Message;
 
+use super::entries::Entries;
 use super::problem::Problem;
 use crate::diff::{Diff, Differ};
 use crate::layout::families::{Family, Side};
@@ -99,6 +100,12 @@ impl Records {
         }
     }
 
+    /// As [`Self::add`], of a key of a family whose value of so many bytes is of no use any more.
+    pub fn add_let_go(&mut self, key: Bytes, family: Family, value_bytes: usize) {
+        let follows_others = std::mem::take(&mut self.others_came);
+        self.all.push(Record { let_go: value_bytes, ..Record::new(key, Bytes::new(), family, follows_others) });
+    }
+
     /// As [`Self::add`], but of the kinds that come by the million only the first of each is kept, without its value; the rest is
     /// counted. That is enough to tell the state of the metadata, and takes no memory however large the cluster is.
     pub fn add_bulk_counted(&mut self, key: &[u8], value: &[u8]) {
@@ -124,7 +131,7 @@ impl Records {
     }
 
     /// What it takes to make these records into what should be. A range of deletes never reaches over a key that is not looked at.
-    pub fn held_against(&self, should: &BTreeMap<Bytes, Bytes>) -> Diff {
+    pub fn held_against(&self, should: &Entries) -> Diff {
         let mut differ = Differ::new(should.iter().map(|(key, value)| (key.clone(), value.clone())));
         differ.reserve(self.all.len() + should.len());
         for record in &self.all {
@@ -132,7 +139,7 @@ impl Records {
                 differ.pass();
             }
             match record.let_go {
-                0 => differ.add(record.key.clone(), &record.value),
+                0 => drop(differ.add(record.key.clone(), &record.value)),
                 _ => differ.add_changed(record.key.clone()),
             }
         }

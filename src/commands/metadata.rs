@@ -15,7 +15,8 @@ use crate::catalog::records::Records;
 use crate::diff::{Diff, Differ};
 use crate::etcd::{Entry, Etcd, EtcdError};
 use crate::history::{History, HistoryError};
-use crate::layout::keys::{HISTORY, is_metadata};
+use crate::layout::families::Family;
+use crate::layout::keys::{HISTORY, family_of, is_metadata};
 use crate::packed::Packer;
 
 /// How often reading starts over when etcd compacts the revision away meanwhile.
@@ -29,7 +30,7 @@ impl Context {
 
     /// The same, and writes a backup of it meanwhile.
     pub(super) async fn read_and_copy(&self, etcd: &Etcd, copy_to: Option<&Path>) -> Result<Reading> {
-        let read = async || self.try_read_records(etcd, "reading the metadata", copy_to, |_, _| ()).await;
+        let read = async || self.try_read_records(etcd, "reading the metadata", copy_to, |_, _| Keep::Copy).await;
         let read = self.starting_over(read);
         self.unless_stopped(read).await.with_context(|| format!("cannot read {}", self.config.meta_root))
     }
@@ -41,7 +42,7 @@ impl Context {
         Ok(entry.map(|entry| History::read(&entry.value)))
     }
 
-    /// The same, held against what should be while it is read.
+    /// The same, held against what should be while it is read: what is equal is in memory once, and values of logs are not kept.
     pub(super) async fn read_records_against<I: Iterator<Item = (Bytes, Bytes)>>(
         &self,
         etcd: &Etcd,
@@ -50,11 +51,16 @@ impl Context {
     ) -> Result<(Reading, Diff)> {
         let read = self.starting_over(async || {
             let mut differ = Differ::new(should());
-            let each = |key: &Bytes, value: &Bytes| {
-                if is_metadata(key) {
-                    differ.add(key.clone(), value);
-                } else {
+            let each = |key: &Bytes, value: &[u8]| {
+                if !is_metadata(key) {
                     differ.pass();
+                    return Keep::Copy;
+                }
+                match (differ.add(key.clone(), value), family_of(key)) {
+                    (Some(same), _) => Keep::Same(same),
+                    // Of the lists of files only the difference is made.
+                    (None, family @ (Family::Binlog | Family::Statslog | Family::Deltalog)) => Keep::KeyOf(family),
+                    (None, _) => Keep::Copy,
                 }
             };
             let reading = self.try_read_records(etcd, "comparing with the backup", copy_to, each).await?;
@@ -79,7 +85,7 @@ impl Context {
         etcd: &Etcd,
         name: &str,
         copy_to: Option<&Path>,
-        mut each: impl FnMut(&Bytes, &Bytes),
+        mut each: impl FnMut(&Bytes, &[u8]) -> Keep,
     ) -> Result<Reading> {
         let (mut records, mut content, mut cuts) = (Records::default(), Content::default(), Vec::new());
         let (mut load, mut packer) = (Amount { keys: 0, bytes: 0 }, Packer::default());
@@ -95,14 +101,17 @@ impl Context {
             bar.read(page.len() as u64, self.metadata_keys(&page));
             cuts.extend(page.last().map(|last| last.key.to_vec()));
             for entry in page {
-                let (key, value) = packer.pair(&entry.key[self.root.len()..], &entry.value);
+                let (key, value) = (packer.key(&entry.key[self.root.len()..]), &*entry.value);
                 if entry.lease == 0 {
-                    content.add(&key, &value);
+                    content.add(&key, value);
                     load.keys += 1;
                     load.bytes += (entry.key.len() + value.len()) as u64;
                 }
-                each(&key, &value);
-                records.add(key, value);
+                match each(&key, value) {
+                    Keep::Copy => records.add(key, packer.value(value)),
+                    Keep::Same(value) => records.add(key, value),
+                    Keep::KeyOf(family) => records.add_let_go(key, family, value.len()),
+                }
             }
         }
         bar.finish();
@@ -134,6 +143,15 @@ impl Context {
     pub(super) fn metadata_keys(&self, page: &[Entry]) -> u64 {
         page.iter().filter(|entry| is_metadata(&entry.key[self.root.len()..])).count() as u64
     }
+}
+
+/// What is kept in memory of a value that was read.
+enum Keep {
+    Copy,
+    /// This one, which is the same and is kept anyhow.
+    Same(Bytes),
+    /// Only the key, of this family.
+    KeyOf(Family),
 }
 
 impl Reading {

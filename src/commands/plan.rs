@@ -150,7 +150,8 @@ async fn plan(
         Course::Convert => {
             let is_asked_too_much = !refusals.is_empty();
             if let Some(etcd) = &etcd
-                && let Err(error) = context.check_room_and_rights(etcd, &worked.plan, &worked.back(&reading.records)).await
+                && let Err(error) =
+                    context.check_room_and_rights(etcd, &worked.plan, &worked.back(&reading.records)).await
             {
                 refusals.push(format!("{error:#}"));
             }

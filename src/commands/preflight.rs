@@ -156,8 +156,7 @@ impl Context {
 
 /// How much etcd's database may grow by a rollback: what is overwritten or deleted is put back, what is new is deleted.
 fn way_back_bytes(plan: &Plan, back: &[&Record]) -> u64 {
-    let restored: u64 =
-        back.iter().map(|record| (record.key.len() + record.value_bytes()) as u64 + BYTES_A_KEY).sum();
+    let restored: u64 = back.iter().map(|record| (record.key.len() + record.value_bytes()) as u64 + BYTES_A_KEY).sum();
     restored + plan.totals().puts * BYTES_A_KEY
 }
 

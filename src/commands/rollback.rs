@@ -106,6 +106,8 @@ struct BeforeRollback {
     reading: Reading,
     diff: Diff,
     plan: Plan,
+    /// What the first and the last transaction do besides.
+    frame: (Vec<Change>, Vec<Change>),
     /// The history key's value.
     previous: Option<Bytes>,
     /// What is there may be anything, a history key that cannot be read too: it is overwritten all the same.
@@ -152,12 +154,23 @@ impl Restoring<'_> {
         let situation = context.situation(&reading.records).ok();
         let state = state_of(&backup);
         self.is_a_way_back(recorded.as_ref(), state)?;
-        let plan = Plan::of_rollback(&diff, reading.revision);
         let next = match Situation::of(&backup) {
             // What was there before was a mixture already.
             Ok(situation) if state == State::NewerStartedFirst => course::next(&situation),
             _ => next(context, state, target.as_ref()),
         };
+        let since = since(
+            recorded.as_ref(),
+            situation.as_ref().map(|found| found.state),
+            &backup,
+            &handed_over,
+            &reading.records,
+        );
+        let frame = self.frame(&reading.records);
+        let previous = reading.records.history().cloned();
+        // All that remains to be known is in the difference, and a plan takes much memory itself.
+        drop((backup, std::mem::take(&mut reading.records)));
+        let plan = Plan::of_rollback(&diff, reading.revision);
         let outcome = RollbackOutcome {
             header: context.header("rollback", Ended::NothingToDo, state, next),
             backup: RestoredBackup {
@@ -167,13 +180,7 @@ impl Restoring<'_> {
             },
             copy: None,
             collection_changes,
-            since: since(
-                recorded.as_ref(),
-                situation.as_ref().map(|found| found.state),
-                &backup,
-                &handed_over,
-                &reading.records,
-            ),
+            since,
             files: self.check_files(&handed_over, choices.rebuild_handed_over).await?,
             to_build_again: if choices.rebuild_handed_over { handed_over } else { Vec::new() },
             differences: diff.counts(),
@@ -181,8 +188,7 @@ impl Restoring<'_> {
             verified_revision: None,
             seconds: 0.0,
         };
-        let previous = reading.records.history().cloned();
-        Ok(BeforeRollback { reading, diff, plan, previous, situation, choices, target, outcome })
+        Ok(BeforeRollback { reading, diff, plan, frame, previous, situation, choices, target, outcome })
     }
 
     /// Says what is going to happen, whether it can, and asks.
@@ -225,8 +231,7 @@ impl Restoring<'_> {
 
     async fn restore(&self, found: BeforeRollback) -> Result<RollbackOutcome, Failure> {
         let context = self.context;
-        let BeforeRollback { reading, diff, plan, previous, choices, mut outcome, .. } = found;
-        let frame = self.frame(&reading.records);
+        let BeforeRollback { reading, diff, plan, frame, previous, choices, mut outcome, .. } = found;
         let cuts = cuts(&context.root, self.entries.iter().map(|(key, value)| (key, value)), &reading.cuts);
         drop(reading);
         let history =

@@ -1,6 +1,6 @@
 //! `run`: from the 2.1 layout to the target's own. `repair`: the same for what another tool migrated.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -17,6 +17,7 @@ use crate::amounts::thousands;
 use crate::apply::Applier;
 use crate::backup::Backup;
 use crate::backup::write::Written;
+use crate::catalog::entries::Entries;
 use crate::cli::RunOptions;
 use crate::course::{self, Course};
 use crate::etcd::Etcd;
@@ -439,7 +440,7 @@ struct Kept {
 }
 
 impl Kept {
-    fn of(reading: Reading, root: &str, should: BTreeMap<Bytes, Bytes>) -> Self {
+    fn of(reading: Reading, root: &str, should: Entries) -> Self {
         let others: u64 = reading.records.others().values().sum();
         Self {
             keys: should.len() as u64 + others,

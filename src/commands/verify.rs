@@ -242,7 +242,7 @@ fn work_out(
 
 fn compared(expected: Expected, all: &[(Bytes, Bytes)]) -> ComparisonOutcome {
     let mut differ = Differ::new(expected.should);
-    all.iter().for_each(|(key, value)| differ.add(key.clone(), value));
+    all.iter().for_each(|(key, value)| drop(differ.add(key.clone(), value)));
     let diff: Diff = differ.finish();
     let mut outcome = ComparisonOutcome {
         path: expected.file,

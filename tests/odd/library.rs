@@ -26,10 +26,10 @@ fn migrated(before: &Keys) -> Keys {
     let made = plan(before);
     let warnings = &made.report.warnings;
     assert!(made.problems.is_empty() && warnings.is_empty(), "{:#?} {warnings:#?}", made.problems);
-    let mut after = made.should;
+    let mut after: Keys = made.should.clone().into_iter().collect();
     let checked = check(&after, Some(layout()));
     assert!(checked.is_consistent(), "{:#?}", checked.findings);
-    assert_eq!(plan(&after).should, after, "a second run has something to do");
+    assert_eq!(plan(&after).should, made.should, "a second run has something to do");
     // What no conversion looks at stays.
     for (key, value) in before.iter().filter(|(key, _)| family_of(key) == Family::Other) {
         after.insert(key.clone(), value.clone());
@@ -133,7 +133,7 @@ fn empty_values_are_named_each() {
     // A message in which everything has its default is empty: that of collection 0, say. It has no fields.
     let mut odd = Odd::default();
     odd.put("root-coord/collection/0", []);
-    assert_eq!(plan(&odd.0).should.get(&b"root-coord/collection/0"[..]), Some(&Bytes::new()), "`repair` may need it");
+    assert_eq!(plan(&odd.0).should.get(b"root-coord/collection/0"), Some(&Bytes::new()), "`repair` may need it");
     assert_eq!(problems(&odd.0), ["root-coord/collection/0"]);
 }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::alias_record;
+use crate::catalog::entries::Entries;
 use crate::catalog::records::Records;
 use crate::catalog::report::Report;
 use crate::catalog::{Conversion, Options, convert};
@@ -432,7 +433,7 @@ pub fn pairs(pairs: &[(&str, &str)]) -> Vec<KeyValuePair> {
 
 /// All records are where they were, with the length of their values; and what a plan is made from is what it would be if every value
 /// were still here.
-fn assert_nothing_needed_is_let_go(before: &Records, after: &Records, should: &BTreeMap<Bytes, Bytes>) {
+fn assert_nothing_needed_is_let_go(before: &Records, after: &Records, should: &Entries) {
     let shape = |records: &Records| -> Vec<_> {
         records.iter().map(|record| (record.key.clone(), record.value_bytes(), record.follows_others)).collect()
     };

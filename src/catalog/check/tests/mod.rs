@@ -46,7 +46,7 @@ fn migrated_to(target: &str) -> Keys {
     migrated.entry(target.to_owned()).or_insert_with(convert).clone()
 }
 
-fn judge(keys: &Keys, target: &str) -> Checked {
+fn judge<'a>(keys: impl IntoIterator<Item = (&'a Bytes, &'a Bytes)>, target: &str) -> Checked {
     check(keys, Some(layout(target)))
 }
 

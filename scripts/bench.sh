@@ -2,10 +2,10 @@
 # Times backup, plan, run, verify and rollback on synthetic clusters, against a throwaway etcd 3.5 that syncs to disk, and holds
 # them against etcd's own speed in the same round.
 #
-#   ./scripts/bench.sh [--rounds N] [--members N] [--delay MILLISECONDS] [--compacted] [--quota GiB] [--sizes N,N…] [--log] [--whole-way] [--gogc PERCENT] [SEGMENTS…]
+#   ./scripts/bench.sh [--rounds N] [--members N] [--delay MILLISECONDS] [--rate MEGABYTES] [--compacted] [--quota GiB] [--sizes N,N…] [--log] [--whole-way] [--gogc PERCENT] [--snapshot-count N] [SEGMENTS…]
 #
 # With --whole-way each size goes there and back once, without floors, and every key is compared in the end; of several sizes the
-# growth is fitted. A million segments take 24 GiB of memory, 35 of disk, and --gogc 40 for etcd.
+# growth is fitted. A million segments take 24 GiB of memory, 35 of disk, and for etcd --gogc 40 --snapshot-count 2000.
 #
 # Default: three rounds of 10000 50000 200000 segments, one member, no delay, three versions of each key.
 #

@@ -9,7 +9,7 @@ use std::fmt::{Display, Write as _};
 use bytes::{Bytes, BytesMut};
 
 /// Bytes of a chunk.
-const CHUNK: usize = 1 << 20;
+pub const CHUNK: usize = 1 << 20;
 /// A longer value has an allocation of its own: what is left of a chunk goes unused.
 const LONG: usize = 64 << 10;
 

@@ -35,18 +35,19 @@ def free_ports(number: int) -> list[int]:
 class Etcd:
     """A throwaway etcd cluster that syncs to disk, on free ports of loopback; from a snapshot if there is one.
 
-    With a delay, whatever its members say to each other or to clients arrives so many milliseconds later.
+    Where it is slow, whatever its members say to each other or to clients arrives so many milliseconds later (--delay), and no more
+    than so many megabytes a second (--rate).
     """
 
-    def __init__(self, bench: "Bench", snapshot: Path | None = None):
+    def __init__(self, bench: "Bench", snapshot: Path | None = None, slow: bool = False):
         self.bench, self.folder = bench, bench.folder / "etcd"
         args = bench.args
         ports = free_ports(4 * args.members)
         own, seen = ports[:2 * args.members], ports[2 * args.members:]
         self.processes = []
-        if args.delay and snapshot:
+        if slow and (args.delay or args.rate):
             pairs = [f"127.0.0.1:{outer}=127.0.0.1:{inner}" for outer, inner in zip(seen, own)]
-            delay = [args.target / "examples" / "delay", str(args.delay), *pairs]
+            delay = [args.target / "examples" / "delay", str(args.delay), str(args.rate), *pairs]
             self.processes.append(subprocess.Popen(delay))
         else:
             seen = own
@@ -67,7 +68,7 @@ class Etcd:
         with open(self.folder / f"m{member}.log", "w", encoding="utf-8") as log:
             self.processes.append(subprocess.Popen(
                 [binaries / "etcd", "--data-dir", data, f"--quota-backend-bytes={self.bench.args.quota << 30}",
-                 "--logger=zap", *name,
+                 "--logger=zap", f"--snapshot-count={self.bench.args.snapshot_count}", *name,
                  f"--listen-client-urls=http://127.0.0.1:{ports[0]}", f"--advertise-client-urls={client}",
                  f"--listen-peer-urls=http://127.0.0.1:{ports[1]}"], stdout=log, stderr=log,
                 env={**os.environ, **({"GOGC": str(self.bench.args.gogc)} if self.bench.args.gogc else {})}))
@@ -109,7 +110,7 @@ class Etcd:
 
     def compact(self) -> None:
         # Rewriting a large database takes longer than the 5 s that etcdctl waits.
-        self._etcdctl("compact", "--command-timeout=10m", "--physical", str(self.status()["revision"])).check_returncode()
+        self._etcdctl("compact", "--command-timeout=60m", "--physical", str(self.status()["revision"])).check_returncode()
 
     def save_snapshot(self, to: Path) -> None:
         subprocess.run([self.bench.args.etcd / "etcdctl", "--endpoints", self.endpoint, "snapshot", "save", to],
@@ -201,7 +202,7 @@ class Bench:
         for file in self.folder.glob("migration.bak*"):
             file.unlink()
         result: dict = {"load": [os.getloadavg()[0]], "reads": [], "db": []}
-        etcd = Etcd(self, snapshot)
+        etcd = Etcd(self, snapshot, slow=True)
         reads = lambda: result["reads"].append(self.floor(etcd, "read"))
         reads()  # whoever reads first pays for what etcd has not in memory yet
         for step in STEPS:
@@ -277,10 +278,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--members", type=int, default=1, help="members of the etcd cluster")
     parser.add_argument("--delay", type=int, default=0, help="milliseconds on the way to each member and back")
+    parser.add_argument("--rate", type=float, default=0, help="megabytes (10^6 bytes) a second to each member and back; 0 for any number")
     parser.add_argument("--compacted", action="store_true", help="etcd keeps one version of each key instead of three")
     parser.add_argument("--whole-way", action="store_true", help="each size there and back once, without rounds and floors")
     parser.add_argument("--quota", type=int, default=32, help="etcd's quota, in GiB")
     parser.add_argument("--gogc", type=int, default=0, help="GOGC of etcd: with less than 100 it takes less memory, and more time")
+    parser.add_argument("--snapshot-count", type=int, default=100_000, help="of etcd: so many transactions it keeps in memory")
     parser.add_argument("--sizes", default="", help="page sizes of the floors, instead of all")
     parser.add_argument("--log", action="store_true", help="print what the tool says")
     parser.add_argument("--target", type=Path, required=True, help="cargo's folder with the release binaries")
@@ -298,7 +301,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             bench = Bench(args, Path(folder))
             if args.whole_way:
-                etcd = Etcd(bench)
+                etcd = Etcd(bench, slow=True)
                 try:
                     keep(whole_way(bench, etcd, segments))
                 finally:

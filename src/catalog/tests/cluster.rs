@@ -7,7 +7,7 @@ use prost::Message;
 
 use super::alias_record;
 use crate::catalog::entries::Entries;
-use crate::catalog::records::Records;
+use crate::catalog::records::{Record, Records};
 use crate::catalog::report::Report;
 use crate::catalog::{Conversion, Options, convert};
 use crate::layout::TOMBSTONE;
@@ -438,5 +438,11 @@ fn assert_nothing_needed_is_let_go(before: &Records, after: &Records, should: &E
         records.iter().map(|record| (record.key.clone(), record.value_bytes(), record.follows_others)).collect()
     };
     assert_eq!(shape(before), shape(after));
-    assert_eq!(before.held_against(should), after.held_against(should), "a value was let go that was to stay");
+    let diff = after.held_against(should);
+    assert_eq!(before.held_against(should), diff, "a value was let go that was to stay");
+    // What a rollback would put back.
+    let changed: Vec<&Bytes> = after.changed_by(&diff).map(|record| &record.key).collect();
+    let differs = |record: &&Record| should.get(&record.key) != Some(&record.value);
+    let expected: Vec<&Bytes> = before.iter().filter(differs).map(|record| &record.key).collect();
+    assert_eq!(changed, expected);
 }

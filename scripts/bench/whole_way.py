@@ -36,7 +36,6 @@ def whole_way(bench: Any, etcd: Any, segments: int) -> dict[str, Any]:
     etcd.compact()
     step("verify")
     step("rollback", "rollback", "--no-copy", "--yes")
-    etcd.compact()
     if step("rollback again", "rollback", "--no-copy", "--yes")["ended"] != "nothing-to-do":
         raise SystemExit("bench: not every key is as before")
     totals = figures["totals"]

@@ -96,8 +96,13 @@ impl<I: Iterator<Item = (Bytes, Bytes)>> Differ<I> {
         self.diff.edits.reserve(edits);
     }
 
-    /// Takes in the next key that is there. Returns the value that should be there, if it is the same.
-    pub fn add(&mut self, key: Bytes, value: &[u8]) -> Option<Bytes> {
+    /// Takes in the next key that is there.
+    pub fn add(&mut self, key: Bytes, value: &[u8]) {
+        self.add_and_share(key, value);
+    }
+
+    /// The same. Returns the value that should be there, if it is the same, so that it need not be in memory twice.
+    pub fn add_and_share(&mut self, key: Bytes, value: &[u8]) -> Option<Bytes> {
         self.hold(key, |should| should == value)
     }
 
@@ -150,7 +155,7 @@ mod tests {
         let should: Vec<_> = should.iter().map(|(key, value)| (bytes(key), bytes(value))).collect();
         let mut differ = Differ::new(should.clone());
         for (key, value) in is {
-            let same = differ.add(bytes(key), value.as_bytes());
+            let same = differ.add_and_share(bytes(key), value.as_bytes());
             let is_equal = should.contains(&(bytes(key), bytes(value)));
             assert_eq!(same.is_some(), is_equal);
         }

@@ -19,7 +19,7 @@ use meta_migration::terminal::output;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Has glibc map each chunk of keys and values for itself, and give it back as soon as it is let go. By default it keeps in its heap
-/// whatever is as large as something that was freed before, and a quarter of the memory went to the holes in there.
+/// whatever is as large as something that was freed before, and a fifth of the memory went to the holes in there.
 #[cfg(target_env = "gnu")]
 #[allow(
     unsafe_code,

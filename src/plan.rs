@@ -141,7 +141,7 @@ impl Plan {
             Phase::new("removing the records of 2.1"),
             Phase::new("removing records that cannot be used"),
         ];
-        Places::of(&diff.edits, Direction::Forth).each(&diff.edits, |stage, only_deletes, changes| {
+        Groups::of(&diff.edits, Direction::Forth).each(&diff.edits, |stage, only_deletes, changes| {
             let phase = match stage {
                 Stage::Frame => return,
                 Stage::Put => &mut prepare,
@@ -165,7 +165,7 @@ impl Plan {
             Phase { in_order: true, ..Phase::new("switching the collections back") },
             Phase::new("removing what the backup does not have"),
         ];
-        Places::of(&diff.edits, Direction::Back).each(&diff.edits, |stage, _, changes| {
+        Groups::of(&diff.edits, Direction::Back).each(&diff.edits, |stage, _, changes| {
             let phase = match stage {
                 Stage::Frame => return,
                 Stage::Put => &mut own,
@@ -297,44 +297,43 @@ impl Placed {
     }
 }
 
-/// All changes, each with its place: wholes in their order, then what stands alone in that of its keys.
+/// All changes in groups that are written together: wholes in their order, then what stands alone in that of its keys.
 #[derive(Default)]
-struct Places {
+struct Groups {
     wholes: Vec<(Whole, Placed)>,
     singles: Vec<Placed>,
 }
 
-impl Places {
+impl Groups {
     fn of(edits: &[Edit], direction: Direction) -> Self {
-        let mut places = Self::default();
+        let mut groups = Self::default();
         // Neighbouring keys to delete, with what all of them begin with.
         let mut open: Option<(Option<Whole>, Placed, &[u8])> = None;
         for (at, edit) in edits.iter().enumerate() {
-            let Place { stage, whole, decides, prefix } = Place::of(edit, direction);
-            let is_delete = edit.put.is_none();
-            if is_delete
-                && edit.adjacent
-                && let Some((range_of, range, kind)) = &mut open
-                && range.last - range.first + 1 < MAX_KEYS_PER_RANGE
-                // A range never leaves the prefix of its keys' kind: between two kinds there may be keys that were not looked at.
-                && (range.stage, &*range_of, *kind) == (stage, &whole, prefix)
-            {
-                range.last = at;
+            let (whole, placed) = place(at, edit, direction);
+            if !placed.is_delete {
+                groups.take(open.take());
+                groups.add(whole, placed);
                 continue;
             }
-            places.take(open.take());
-            let placed = Placed { stage, is_delete, decides, first: at, last: at };
-            if is_delete {
-                open = Some((whole, placed, prefix));
-            } else {
-                places.add(whole, placed);
+            // A range never leaves the prefix of its keys' kind: between two kinds there may be keys that were not looked at.
+            let prefix = prefix_of_kind(&edit.key);
+            match &mut open {
+                Some((range_of, range, kind))
+                    if edit.adjacent
+                        && range.last - range.first + 1 < MAX_KEYS_PER_RANGE
+                        && (range.stage, &*range_of, *kind) == (placed.stage, &whole, prefix) =>
+                {
+                    range.last = at;
+                }
+                _ => groups.take(open.replace((whole, placed, prefix))),
             }
         }
-        places.take(open);
-        places.wholes.sort_unstable_by(|(one, here), (other, there)| {
+        groups.take(open);
+        groups.wholes.sort_unstable_by(|(one, here), (other, there)| {
             (here.stage, one, here.rank()).cmp(&(there.stage, other, there.rank()))
         });
-        places
+        groups
     }
 
     fn take(&mut self, open: Option<(Option<Whole>, Placed, &[u8])>) {
@@ -362,39 +361,28 @@ impl Places {
     }
 }
 
-/// Where a change belongs.
-struct Place<'a> {
-    stage: Stage,
-    whole: Option<Whole>,
-    decides: bool,
-    /// What the keys of its kind begin with, by their bytes alone: one that is damaged still lies where it lies.
-    prefix: &'a [u8],
-}
-
-impl<'a> Place<'a> {
-    fn of(edit: &'a Edit, direction: Direction) -> Self {
-        let is_put = edit.put.is_some();
-        let family = family_of(&edit.key);
-        let stage = match family {
-            Family::Tripwire => Stage::Frame,
-            Family::Collection | Family::DatabaseCollection => Stage::Collection,
-            Family::Segment => Stage::Segment,
-            Family::Binlog | Family::Statslog | Family::Deltalog if direction == Direction::Forth => Stage::Segment,
-            _ if is_put => Stage::Put,
-            _ if family.side() == Side::Target => Stage::DeleteOfTarget,
-            _ => Stage::Delete,
-        };
-        let key = Key::parse(&edit.key).ok();
-        let decides = key.as_ref().is_some_and(|key| match key.family {
-            Family::Segment | Family::CollectionLoad => true,
-            Family::Collection | Family::DatabaseCollection | Family::Alias | Family::DatabaseAlias => {
-                key.snapshot.is_none()
-            }
-            _ => false,
-        });
-        let whole = key.and_then(|key| whole_of(&key, family, stage));
-        Self { stage, whole, decides, prefix: prefix_of_kind(&edit.key, family) }
-    }
+/// Where an edit belongs, and which whole it is part of.
+fn place(at: usize, edit: &Edit, direction: Direction) -> (Option<Whole>, Placed) {
+    let is_delete = edit.put.is_none();
+    let family = family_of(&edit.key);
+    let stage = match family {
+        Family::Tripwire => Stage::Frame,
+        Family::Collection | Family::DatabaseCollection => Stage::Collection,
+        Family::Segment => Stage::Segment,
+        Family::Binlog | Family::Statslog | Family::Deltalog if direction == Direction::Forth => Stage::Segment,
+        _ if !is_delete => Stage::Put,
+        _ if family.side() == Side::Target => Stage::DeleteOfTarget,
+        _ => Stage::Delete,
+    };
+    let key = Key::parse(&edit.key).ok();
+    let decides = key.as_ref().is_some_and(|key| match key.family {
+        Family::Segment | Family::CollectionLoad => true,
+        Family::Collection | Family::DatabaseCollection | Family::Alias | Family::DatabaseAlias => {
+            key.snapshot.is_none()
+        }
+        _ => false,
+    });
+    (key.and_then(|key| whole_of(&key, family, stage)), Placed { stage, is_delete, decides, first: at, last: at })
 }
 
 fn whole_of(key: &Key, family: Family, stage: Stage) -> Option<Whole> {
@@ -409,9 +397,10 @@ fn whole_of(key: &Key, family: Family, stage: Stage) -> Option<Whole> {
     }
 }
 
-fn prefix_of_kind(key: &[u8], family: Family) -> &[u8] {
+/// What the keys of its kind begin with, by their bytes alone: one that is damaged still lies where it lies.
+fn prefix_of_kind(key: &[u8]) -> &[u8] {
     let snapshots = if key.starts_with(SNAPSHOTS.as_bytes()) { SNAPSHOTS.len() } else { 0 };
-    let prefix = family.prefix().as_bytes();
+    let prefix = family_of(key).prefix().as_bytes();
     if !prefix.is_empty() && key[snapshots..].starts_with(prefix) {
         return &key[..snapshots + prefix.len()];
     }

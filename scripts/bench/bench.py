@@ -96,7 +96,7 @@ class Etcd:
         return {"revision": status["header"]["revision"], "db": status["dbSize"], "used": status["dbSizeInUse"]}
 
     def megabytes(self) -> float:
-        """Memory that the first member takes itself, without its database, which the kernel caches (RssAnon)."""
+        """Memory that the last member takes itself, without its database, which the kernel caches (RssAnon)."""
         with open(f"/proc/{self.processes[-1].pid}/status", encoding="utf-8") as status:
             lines = dict(line.split(":", 1) for line in status)
         return int(lines["RssAnon"].split()[0]) / 1024

@@ -80,6 +80,23 @@ impl Build {
             serialize_size: meta.serialize_size,
         }
     }
+    /// Holds the paths of the index files against the place where newer versions look for them: an index with files elsewhere would be
+    /// lost without a word.
+    pub(super) fn check_files(&self, info: &source::SegmentIndexInfo) -> Result<(), String> {
+        let (partition, segment) = (info.partition_id, info.segment_id);
+        let elsewhere = self.files.location.filter(|location| *location != (partition, segment));
+        let path = match (&self.files.unexpected, elsewhere) {
+            (Some(path), _) => path.clone(),
+            (None, Some((partition, segment))) => {
+                format!("…/{partition}/{segment}/{}", self.files.keys.first().map_or("", |key| key))
+            }
+            (None, None) => return Ok(()),
+        };
+        Err(format!(
+            "its index file {path:?} is not at index_files/{}/{}/{partition}/{segment}/<file>, where newer versions look for it",
+            info.build_id, self.index_version
+        ))
+    }
 }
 
 impl Files {
@@ -110,26 +127,6 @@ impl Files {
         let (path, partition) = path.rsplit_once('/')?;
         let is_there = path.ends_with(folder) || Some(path) == folder.strip_prefix('/');
         is_there.then_some(((partition.parse().ok()?, segment.parse().ok()?), key))
-    }
-}
-
-impl Build {
-    /// Holds the paths of the index files against the place where newer versions look for them: an index with files elsewhere would be
-    /// lost without a word.
-    pub(super) fn check_files(&self, info: &source::SegmentIndexInfo) -> Result<(), String> {
-        let (partition, segment) = (info.partition_id, info.segment_id);
-        let elsewhere = self.files.location.filter(|location| *location != (partition, segment));
-        let path = match (&self.files.unexpected, elsewhere) {
-            (Some(path), _) => path.clone(),
-            (None, Some((partition, segment))) => {
-                format!("…/{partition}/{segment}/{}", self.files.keys.first().map_or("", |key| key))
-            }
-            (None, None) => return Ok(()),
-        };
-        Err(format!(
-            "its index file {path:?} is not at index_files/{}/{}/{partition}/{segment}/<file>, where newer versions look for it",
-            info.build_id, self.index_version
-        ))
     }
 }
 

@@ -139,7 +139,7 @@ impl Records {
                 differ.pass();
             }
             match record.let_go {
-                0 => drop(differ.add(record.key.clone(), &record.value)),
+                0 => differ.add(record.key.clone(), &record.value),
                 _ => differ.add_changed(record.key.clone()),
             }
         }

@@ -92,7 +92,7 @@ fn against(file: &Path, earlier: &Path) -> Result<InspectOutcome> {
     let (file, now) = whole(file)?;
     let (earlier, before) = whole(earlier)?;
     let mut differ = Differ::new(now.iter().cloned());
-    before.iter().for_each(|(key, value)| drop(differ.add(key.clone(), value)));
+    before.iter().for_each(|(key, value)| differ.add(key.clone(), value));
     let diff = differ.finish();
     let differences = Inventory::of(&now).against(&Inventory::of(&before));
     let keys = KeyDifferences::of(&diff);

@@ -56,7 +56,7 @@ impl Context {
                     differ.pass();
                     return Keep::Copy;
                 }
-                match (differ.add(key.clone(), value), family_of(key)) {
+                match (differ.add_and_share(key.clone(), value), family_of(key)) {
                     (Some(same), _) => Keep::Same(same),
                     // Of the lists of files only the difference is made.
                     (None, family @ (Family::Binlog | Family::Statslog | Family::Deltalog)) => Keep::KeyOf(family),

@@ -39,8 +39,6 @@ use crate::plan::{Change, Plan, closing_of_rollback};
 use crate::state::{Situation, State};
 use crate::version::has_21_layout;
 
-type Entries = Vec<(Bytes, Bytes)>;
-
 /// What the copy of what is overwritten is called while it is written: always the same, so that what a killed rollback leaves is
 /// overwritten by the next.
 const COPY_SUFFIX: &str = ".before-rollback";
@@ -67,7 +65,7 @@ pub(super) async fn execute(context: &Context, options: &RollbackOptions) -> Res
     Ok(Exit::Done)
 }
 
-fn read_backup(context: &Context, options: &RollbackOptions) -> Result<(Backup, Entries)> {
+fn read_backup(context: &Context, options: &RollbackOptions) -> Result<(Backup, Vec<(Bytes, Bytes)>)> {
     let file = context.backup_file()?;
     let (mut entries, mut packer) = (Vec::new(), Packer::default());
     let backup = Backup::read(&file, |key, value| entries.push(packer.pair(key, value)))
@@ -98,7 +96,7 @@ pub(super) struct Restoring<'a> {
     guard: &'a Guard,
     pub(super) backup: &'a Backup,
     /// What should be: the backup's keys and values, but for builds that 2.1 is to do again.
-    pub(super) entries: Entries,
+    pub(super) entries: Vec<(Bytes, Bytes)>,
 }
 
 /// What was found before anything is written.

@@ -69,7 +69,7 @@ pub(super) async fn examine(
     context: &Context,
     etcd: &Etcd,
     options: &VerifyOptions,
-    backup: Option<Entries>,
+    backup: Option<NamedKeys>,
     at_work: AtWork,
 ) -> Result<VerifyOutcome> {
     let (mut all, mut records) = (Vec::new(), Records::default());
@@ -183,10 +183,10 @@ fn other_target(context: &Context, situation: &Situation) -> Option<(String, Nex
 }
 
 /// A backup's file name, and its keys with their values in ascending order.
-pub(super) type Entries = (String, Vec<(Bytes, Bytes)>);
+pub(super) type NamedKeys = (String, Vec<(Bytes, Bytes)>);
 
 /// Reads a backup whole, for [`examine`].
-pub(super) fn read_backup(context: &Context, file: &Path) -> Result<Entries> {
+pub(super) fn read_backup(context: &Context, file: &Path) -> Result<NamedKeys> {
     let (mut entries, mut packer) = (Vec::new(), Packer::default());
     let backup = Backup::read(file, |key, value| entries.push(packer.pair(key, value)))?;
     context.say(format!("comparing with {}: {}", file.display(), describe(&backup)));
@@ -220,7 +220,7 @@ fn conversion_of(options: &VerifyOptions, history: Option<&History>, config: &Co
 fn work_out(
     conversion: &ConversionOptions,
     kept_newer: bool,
-    (file, entries): Entries,
+    (file, entries): NamedKeys,
     target: Option<&Version>,
 ) -> Result<Expected> {
     let target = target.with_context(|| {
@@ -242,7 +242,7 @@ fn work_out(
 
 fn compared(expected: Expected, all: &[(Bytes, Bytes)]) -> ComparisonOutcome {
     let mut differ = Differ::new(expected.should);
-    all.iter().for_each(|(key, value)| drop(differ.add(key.clone(), value)));
+    all.iter().for_each(|(key, value)| differ.add(key.clone(), value));
     let diff: Diff = differ.finish();
     let mut outcome = ComparisonOutcome {
         path: expected.file,

@@ -8,7 +8,7 @@ fn bytes(text: &str) -> Bytes {
 /// The plan of a run that deletes these keys, of which nothing else is known.
 fn deleting(keys: &[&str]) -> Vec<Change> {
     let mut differ = Differ::new(Vec::new());
-    keys.iter().for_each(|key| drop(differ.add(bytes(key), b"")));
+    keys.iter().for_each(|key| differ.add(bytes(key), b""));
     Plan::of_run(&differ.finish(), 1).changes().cloned().collect()
 }
 

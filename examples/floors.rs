@@ -1,10 +1,11 @@
 //! etcd's own speed, without this tool: what the benchmark holds `backup`, `run` and `rollback` against.
 //!
 //! `floors read` reads all keys under by-dev/meta/ in plain pages and drops them, in pages of several sizes: one loop, and two at
-//! a time that read a half each (where the middle is, is known from before); and, to be held against these, once with the tool's reader.
-//! `floors write SINCE DELETES` puts the same keys and values that were put under by-dev/meta/ since the revision SINCE, under
-//! another prefix, in batches of several sizes and with several of them under way; then deletes so many of them again, in ranges of
-//! up to 1,000 keys.
+//! a time that read a half each (where the middle is, is known from before); and, to be held against these, with the tool's reader,
+//! after each page size once, of which the best counts as it does of the plain loops.
+//! `floors write SINCE DELETES TO BATCH IN_FLIGHT` puts the same keys and values that were put under by-dev/meta/ since the revision
+//! SINCE into another etcd at TO, which is as this one was then: under another prefix, in batches of BATCH keys, IN_FLIGHT of them
+//! under way; then deletes DELETES keys under by-dev/meta/ there, in ranges of up to 1,000 keys.
 //!
 //! Prints a JSON object of seconds. What is read or made beforehand is not timed. The endpoint is ETCD_ENDPOINTS. SIZES, if it is
 //! set, names the page sizes to try instead of all.
@@ -22,10 +23,10 @@ use meta_migration::etcd::Etcd;
 const FIRST: &str = "by-dev/meta/";
 const END: &str = "by-dev/meta0";
 const PAGES: [i64; 4] = [2_000, 10_000, 50_000, 200_000];
-/// etcd's own limit of operations, and bytes well below its limit of a request.
-const BATCHES: [usize; 2] = [64, 128];
+/// Well below etcd's limit of a request.
 const REQUEST_BYTES: usize = 1 << 20;
-const IN_FLIGHT: [usize; 3] = [4, 8, 32];
+/// Ranges that are deleted at the same time.
+const RANGES_IN_FLIGHT: usize = 4;
 const KEYS_A_RANGE: usize = 1_000;
 
 type Keys = Vec<(Vec<u8>, Vec<u8>)>;
@@ -33,12 +34,16 @@ type Keys = Vec<(Vec<u8>, Vec<u8>)>;
 #[tokio::main]
 async fn main() -> Result<()> {
     let endpoint = std::env::var("ETCD_ENDPOINTS").context("set ETCD_ENDPOINTS")?;
-    let client = Client::connect([endpoint], None).await?;
+    let client = Client::connect([&endpoint], None).await?;
     let args: Vec<String> = std::env::args().skip(1).collect();
     let times = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["read"] => reads(&client).await?,
-        ["write", since, deletes] => writes(&client, since.parse()?, deletes.parse()?).await?,
-        _ => bail!("usage: floors read | floors write SINCE DELETES"),
+        ["write", since, deletes, to, batch, in_flight] => {
+            let keys = changed(&client, since.parse()?).await?;
+            let to = Client::connect([to], None).await?;
+            writes(&to, &keys, deletes.parse()?, batch.parse()?, in_flight.parse()?).await?
+        }
+        _ => bail!("usage: floors read | floors write SINCE DELETES TO BATCH IN_FLIGHT"),
     };
     println!("{}", serde_json::to_string(&times)?);
     Ok(())
@@ -53,11 +58,12 @@ fn pages() -> Vec<i64> {
 
 async fn reads(client: &Client) -> Result<BTreeMap<String, f64>> {
     let (_, middle) = read(client, FIRST.into(), END.into(), 10_000).await?;
-    let mut times = BTreeMap::new();
+    let (mut times, mut own) = (BTreeMap::new(), f64::INFINITY);
     for page in pages() {
         let begun = Instant::now();
         let (keys, _) = read(client, FIRST.into(), END.into(), page).await?;
         times.insert(format!("pages of {page}"), begun.elapsed().as_secs_f64());
+        own = own.min(read_as_the_tool_does().await?);
         if keys <= page as u64 {
             break;
         }
@@ -66,7 +72,7 @@ async fn reads(client: &Client) -> Result<BTreeMap<String, f64>> {
         try_join(halves.0, halves.1).await?;
         times.insert(format!("two loops, pages of {page}"), begun.elapsed().as_secs_f64());
     }
-    times.insert("the tool's reader".into(), read_as_the_tool_does().await?);
+    times.insert("the tool's reader".into(), own);
     Ok(times)
 }
 
@@ -100,27 +106,22 @@ async fn read(client: &Client, mut start: Vec<u8>, end: Vec<u8>, page: i64) -> R
     }
 }
 
-async fn writes(client: &Client, since: i64, deletes: usize) -> Result<BTreeMap<String, f64>> {
-    let keys = changed(client, since).await?;
-    let (mut times, mut number) = (BTreeMap::new(), 0);
-    for batch in BATCHES {
-        for in_flight in IN_FLIGHT {
-            number += 1;
-            let transactions = batches(&keys, number, batch);
-            let begun = Instant::now();
-            commit(client, transactions, in_flight).await?;
-            times.insert(format!("puts, {in_flight} batches of {batch}"), begun.elapsed().as_secs_f64());
-        }
-    }
-    let mut doomed = Vec::new();
-    for number in 1..=number {
-        doomed.extend(keys.iter().map(|(key, _)| moved(key, number)).take(deletes.saturating_sub(doomed.len())));
-    }
-    let ranges: Vec<Txn> = doomed.chunks(KEYS_A_RANGE).map(range).collect();
+async fn writes(
+    to: &Client,
+    keys: &Keys,
+    deletes: usize,
+    batch: usize,
+    in_flight: usize,
+) -> Result<BTreeMap<String, f64>> {
+    let (transactions, ranges) = (batches(keys, batch), ranges(to, deletes).await?);
     let begun = Instant::now();
-    commit(client, ranges, 4).await?;
-    times.insert("deletes".into(), begun.elapsed().as_secs_f64());
-    Ok(times)
+    commit(to, transactions, in_flight).await?;
+    let puts = begun.elapsed().as_secs_f64();
+    let begun = Instant::now();
+    commit(to, ranges, RANGES_IN_FLIGHT).await?;
+    let times =
+        [(format!("puts, {in_flight} batches of {batch}"), puts), ("deletes".into(), begun.elapsed().as_secs_f64())];
+    Ok(times.into())
 }
 
 /// All keys with their values that were put since a revision: read in plain pages, because etcd would look at all of them at once.
@@ -140,11 +141,11 @@ async fn changed(client: &Client, since: i64) -> Result<Keys> {
 }
 
 /// The key under another prefix of the same length.
-fn moved(key: &[u8], number: usize) -> Vec<u8> {
-    [format!("f{number:02}").as_bytes(), &key[3..]].concat()
+fn moved(key: &[u8]) -> Vec<u8> {
+    [b"new", &key[3..]].concat()
 }
 
-fn batches(keys: &Keys, number: usize, most: usize) -> Vec<Txn> {
+fn batches(keys: &Keys, most: usize) -> Vec<Txn> {
     let (mut batches, mut batch, mut bytes) = (Vec::new(), Vec::new(), 0);
     for (key, value) in keys {
         bytes += key.len() + value.len();
@@ -152,10 +153,27 @@ fn batches(keys: &Keys, number: usize, most: usize) -> Vec<Txn> {
             batches.push(Txn::new().and_then(std::mem::take(&mut batch)));
             bytes = key.len() + value.len();
         }
-        batch.push(TxnOp::put(moved(key, number), &**value, None));
+        batch.push(TxnOp::put(moved(key), &**value, None));
     }
     batches.push(Txn::new().and_then(batch));
     batches
+}
+
+/// Transactions that delete so many of the keys that are there.
+async fn ranges(client: &Client, deletes: usize) -> Result<Vec<Txn>> {
+    let mut kv = client.kv_client().max_decoding_message_size(usize::MAX);
+    let (mut start, mut keys) = (FIRST.as_bytes().to_vec(), Vec::new());
+    while keys.len() < deletes {
+        let limit = (deletes - keys.len()).min(50_000);
+        let options = GetOptions::new().with_range(END).with_keys_only().with_limit(limit as i64);
+        let mut answer = kv.get(start, Some(options)).await?;
+        keys.extend(answer.take_kvs().into_iter().map(|kv| kv.key().to_vec()));
+        let Some(last) = keys.last().filter(|_| answer.more() || keys.len() >= deletes) else {
+            bail!("there are {} keys, but {deletes} to delete", keys.len())
+        };
+        start = [&**last, &[0]].concat();
+    }
+    Ok(keys.chunks(KEYS_A_RANGE).map(range).collect())
 }
 
 fn range(keys: &[Vec<u8>]) -> Txn {

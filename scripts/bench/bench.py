@@ -1,12 +1,14 @@
 """Times the tool on synthetic clusters and holds it against etcd's own speed. Called by scripts/bench.sh, which builds everything.
 
 Per size: a cluster is written into an etcd once, three versions of each key, and saved as an etcd snapshot. Each round restores that
-snapshot into a new etcd, and runs floors and tool by turns: reading, backup, reading, run, the same puts and deletes without the
-tool, reading, verify, rollback, its puts and deletes, reading.
+snapshot into a new etcd, and runs floors and tool by turns: reading, backup, reading, plan, reading, run, reading, verify, reading,
+rollback, reading. After `run` and `rollback` the same puts and deletes are done without the tool, each way in another new etcd that
+is as the first one was before the step.
 """
 
 import argparse
 import json
+import math
 import os
 import shutil
 import socket
@@ -21,6 +23,8 @@ from pathlib import Path
 from whole_way import growth, whole_way
 
 STEPS = ["backup", "plan", "run", "verify", "rollback"]
+# Operations in a batch (etcd takes 128 at most), and batches under way.
+WRITES = [(batch, in_flight) for batch in (64, 128) for in_flight in (4, 8, 32)]
 
 
 def free_ports(number: int) -> list[int]:
@@ -39,8 +43,8 @@ class Etcd:
     than so many megabytes a second (--rate).
     """
 
-    def __init__(self, bench: "Bench", snapshot: Path | None = None, slow: bool = False):
-        self.bench, self.folder = bench, bench.folder / "etcd"
+    def __init__(self, bench: "Bench", snapshot: Path | None = None, slow: bool = False, name: str = "etcd"):
+        self.bench, self.folder = bench, bench.folder / name
         args = bench.args
         ports = free_ports(4 * args.members)
         own, seen = ports[:2 * args.members], ports[2 * args.members:]
@@ -180,8 +184,10 @@ class Bench:
     def floor(self, etcd: Etcd, *args: str) -> dict[str, float]:
         """Seconds that etcd takes by itself, by way of doing it."""
         environment = {**os.environ, "ETCD_ENDPOINTS": etcd.endpoint, "SIZES": self.args.sizes}
-        done = subprocess.run([self.args.target / "examples" / "floors", *args], env=environment, check=True,
+        done = subprocess.run([self.args.target / "examples" / "floors", *args], env=environment, check=False,
                               capture_output=True, text=True)
+        if done.returncode != 0:
+            raise SystemExit(f"bench: floors {' '.join(args)} ended with {done.returncode}:\n{done.stderr}")
         return json.loads(done.stdout)
 
     def make_snapshot(self, segments: int) -> tuple[Path, dict]:
@@ -206,18 +212,32 @@ class Bench:
         reads = lambda: result["reads"].append(self.floor(etcd, "read"))
         reads()  # whoever reads first pays for what etcd has not in memory yet
         for step in STEPS:
-            before = etcd.status()
+            before, state = etcd.status(), snapshot
+            if step == "rollback":
+                state = self.folder / "migrated.snap"
+                etcd.save_snapshot(state)
             result[step], outcome = self.command(etcd, step)
             result["db"].append(etcd.status())
             result["load"].append(os.getloadavg()[0])
+            reads()
             if step in ("run", "rollback"):
                 totals = result[step]["totals"] = (outcome.get("migration") or outcome)["totals"]
-                written = self.floor(etcd, "write", str(before["revision"]), str(totals["deletes"]))
-                result[f"writes of {step}"] = written
-            reads()
+                result[f"writes of {step}"] = self.writes(etcd, state, before["revision"], totals["deletes"])
         result["fsync"] = etcd.fsync()
         etcd.stop()
         return result
+
+    def writes(self, etcd: Etcd, state: Path, since: int, deletes: int) -> dict[str, float]:
+        """Seconds of the puts since that revision and of as many deletes, each way in a new etcd that is as this one was then."""
+        times: dict[str, float] = {}
+        for batch, in_flight in WRITES:
+            other = Etcd(self, state, name="other")
+            try:
+                done = self.floor(etcd, "write", str(since), str(deletes), other.endpoint, str(batch), str(in_flight))
+            finally:
+                other.stop()
+            times |= done | {"deletes": min(done["deletes"], times.get("deletes", math.inf))}
+        return times
 
 
 def best(times: dict[str, float], of: str = "") -> float:

@@ -7,6 +7,7 @@
 use std::fmt::{Display, Write as _};
 
 use bytes::{Bytes, BytesMut};
+use prost::Message;
 
 /// Bytes of a chunk.
 pub const CHUNK: usize = 1 << 20;
@@ -38,6 +39,17 @@ impl Packer {
     /// A copy of a value.
     pub fn value(&mut self, value: &[u8]) -> Bytes {
         packed(&mut self.values, value)
+    }
+
+    /// A message, encoded.
+    pub fn message(&mut self, message: &impl Message) -> Bytes {
+        let bytes = message.encoded_len();
+        if bytes > LONG {
+            return message.encode_to_vec().into();
+        }
+        make_room(&mut self.values, bytes);
+        message.encode_raw(&mut self.values);
+        self.values.split().freeze()
     }
 
     /// Copies of both.

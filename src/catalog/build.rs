@@ -12,7 +12,7 @@ use crate::layout::keys::Key;
 use crate::layout::messages::source;
 
 /// `index.IndexMeta`, reduced to what is carried over.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Build {
     /// The state, as a number so that any survives.
     pub(super) state: i32,
@@ -27,7 +27,7 @@ pub(super) struct Build {
 }
 
 /// The index files of a build: their last path elements, and where the paths say that they are.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Files {
     /// Last path elements.
     pub(super) keys: Vec<String>,
@@ -37,30 +37,72 @@ pub(super) struct Files {
     unexpected: Option<String>,
 }
 
-/// The builds of 2.1 by ID; an error stands for one that cannot be used and has been reported.
-pub(super) type Builds = HashMap<i64, Result<Build, ()>>;
+/// The builds of 2.1 that were not read yet. Each is read when it is joined with its segment index, so that there are not millions of
+/// them in memory at a time.
+pub(super) struct Builds<'a> {
+    records: &'a mut [Record],
+    /// Where the record of a build is.
+    unread: HashMap<i64, usize>,
+    /// What is wrong with those that were read.
+    problems: Vec<Problem>,
+    /// Memory that one leaves to the next.
+    folder: String,
+}
 
-/// Reads all builds, and lets go of their values.
-pub(super) fn read(records: &mut [Record], writing: &mut Writing) -> Builds {
-    let mut builds = HashMap::with_capacity(records.len());
-    let mut folder = String::new();
-    for record in records {
-        let Ok(key) = Key::parse(&record.key) else { continue };
-        // A tripwire is among them, and none.
-        if key.family != Family::Build {
-            continue;
+impl<'a> Builds<'a> {
+    /// Finds the builds among the records of their prefix.
+    pub(super) fn of(records: &'a mut [Record]) -> Self {
+        let mut unread = HashMap::with_capacity(records.len());
+        for (at, record) in records.iter().enumerate() {
+            // A tripwire is among them, and none.
+            if let Some(key) = Key::parse(&record.key).ok().filter(|key| key.family == Family::Build) {
+                let [id] = key.ids();
+                unread.insert(id, at);
+            }
         }
-        let [id] = key.ids();
-        let decoded = decode::<source::IndexMeta>(&record.value)
-            .and_then(|meta| same_id("indexBuildID", meta.index_build_id, id).map(|()| Build::of(meta, &mut folder)));
-        let usable = decoded.map_err(|what| {
-            let meaning = "the index files of its segment would not be found";
-            writing.problems.push(Problem::new(&key, what, meaning));
-        });
-        builds.insert(id, usable);
-        record.let_go();
+        Self { records, unread, problems: Vec::new(), folder: String::new() }
     }
-    builds
+
+    /// The IDs of those that were not read yet.
+    pub(super) fn ids(&self) -> impl Iterator<Item = i64> {
+        self.unread.keys().copied()
+    }
+
+    /// Reads a build, and lets go of its value; an error stands for one that cannot be used and is reported. None if it is not there,
+    /// or was read before.
+    pub(super) fn read(&mut self, id: i64) -> Option<Result<Build, ()>> {
+        let at = self.unread.remove(&id)?;
+        Some(self.read_at(id, at))
+    }
+
+    fn read_at(&mut self, id: i64, at: usize) -> Result<Build, ()> {
+        let record = &mut self.records[at];
+        let decoded = decode::<source::IndexMeta>(&record.value).and_then(|meta| {
+            same_id("indexBuildID", meta.index_build_id, id).map(|()| Build::of(meta, &mut self.folder))
+        });
+        record.let_go();
+        decoded.map_err(|what| {
+            let meaning = "the index files of its segment would not be found";
+            self.problems.push(Problem::new(&Family::Build.key([id]), what, meaning));
+        })
+    }
+
+    /// Reads what is left, and says what is wrong with any. What no segment index uses is left out: builds of dropped indexes, or on
+    /// their way to be recycled.
+    pub(super) fn finish(mut self, writing: &mut Writing, used: &HashSet<i64>) {
+        for (id, at) in std::mem::take(&mut self.unread) {
+            if let Ok(build) = self.read_at(id, at)
+                && !used.contains(&id)
+            {
+                let why = match build.mark_deleted {
+                    true => "the build record of a dropped index",
+                    false => "a build record that no segment index uses; newer versions of Milvus remove its files",
+                };
+                writing.report.left_out.push(LeftOut::new(Family::Build.key([id]), why));
+            }
+        }
+        writing.problems.append(&mut self.problems);
+    }
 }
 
 impl Build {
@@ -72,7 +114,7 @@ impl Build {
         Self {
             state: meta.state,
             num_rows: meta.req.map(|request| request.num_rows),
-            files: Files::from_paths(&meta.index_file_paths, folder),
+            files: Files::from_paths(meta.index_file_paths, folder),
             fail_reason: meta.fail_reason,
             mark_deleted: meta.mark_deleted,
             node_id: meta.node_id,
@@ -80,6 +122,7 @@ impl Build {
             serialize_size: meta.serialize_size,
         }
     }
+
     /// Holds the paths of the index files against the place where newer versions look for them: an index with files elsewhere would be
     /// lost without a word.
     pub(super) fn check_files(&self, info: &source::SegmentIndexInfo) -> Result<(), String> {
@@ -103,16 +146,17 @@ impl Files {
     /// Takes paths apart. Newer versions look for files at
     /// `<bucket root>/index_files/<buildID>/<index_version>/<partitionID>/<segmentID>/<file key>`.
     /// `folder` is what stands before the partition.
-    fn from_paths(paths: &[String], folder: &str) -> Self {
+    fn from_paths(paths: Vec<String>, folder: &str) -> Self {
         let mut files = Self::default();
-        for path in paths {
-            match Self::split(path, folder) {
-                Some((location, key)) if files.location.is_none_or(|first| first == location) => {
+        for mut path in paths {
+            match Self::split(&path, folder) {
+                Some((location, above)) if files.location.is_none_or(|first| first == location) => {
                     files.location = Some(location);
-                    files.keys.push(key.to_owned());
+                    path.drain(..above);
+                    files.keys.push(path);
                 }
                 _ => {
-                    files.unexpected = Some(path.clone());
+                    files.unexpected = Some(path);
                     break;
                 }
             }
@@ -120,27 +164,13 @@ impl Files {
         files
     }
 
-    /// Partition, segment and file key of a path that goes through `folder`, which begins with a slash.
-    fn split<'a>(path: &'a str, folder: &str) -> Option<((i64, i64), &'a str)> {
-        let (path, key) = path.rsplit_once('/').filter(|(_, key)| !key.is_empty())?;
-        let (path, segment) = path.rsplit_once('/')?;
-        let (path, partition) = path.rsplit_once('/')?;
-        let is_there = path.ends_with(folder) || Some(path) == folder.strip_prefix('/');
-        is_there.then_some(((partition.parse().ok()?, segment.parse().ok()?), key))
-    }
-}
-
-/// Build records that no segment index uses: of dropped indexes, or on their way to be recycled.
-pub(super) fn leave_out_unused(writing: &mut Writing, builds: &Builds, used: &HashSet<i64>) {
-    for (id, build) in builds {
-        if let Ok(build) = build
-            && !used.contains(id)
-        {
-            let why = match build.mark_deleted {
-                true => "the build record of a dropped index",
-                false => "a build record that no segment index uses; newer versions of Milvus remove its files",
-            };
-            writing.report.left_out.push(LeftOut::new(Family::Build.key([*id]), why));
-        }
+    /// Partition and segment of a path that goes through `folder`, which begins with a slash; and how many bytes stand before the file
+    /// key.
+    fn split(path: &str, folder: &str) -> Option<((i64, i64), usize)> {
+        let (above, key) = path.rsplit_once('/').filter(|(_, key)| !key.is_empty())?;
+        let (above, segment) = above.rsplit_once('/')?;
+        let (above, partition) = above.rsplit_once('/')?;
+        let is_there = above.ends_with(folder) || Some(above) == folder.strip_prefix('/');
+        is_there.then_some(((partition.parse().ok()?, segment.parse().ok()?), path.len() - key.len()))
     }
 }

@@ -160,11 +160,11 @@ fn finish(
     collections: &Collections,
     layout: Layout,
     options: &Options,
-    writing: Writing,
+    mut writing: Writing,
     refusals: Vec<String>,
 ) -> Conversion {
-    let Writing { records: written, problems, mut report, .. } = writing;
-    let mut should = Entries::from(written);
+    let mut should = writing.take_entries();
+    let Writing { problems, mut report, .. } = writing;
     let mut more = Vec::new();
     let is_switched = is_switched(collections, options.precedence);
     for record in not_among(records, &should) {

@@ -300,8 +300,8 @@ impl FromIterator<(Bytes, Bytes)> for Records {
 /// What a kind of record becomes: keys and values that should be there, and what is to be told.
 #[derive(Debug, Default)]
 pub struct Writing {
-    /// What should be there: keys and values.
-    pub records: Vec<(Bytes, Bytes)>,
+    /// What should be there, by family: so what comes in the order of keys stays in it, and that saves sorting millions.
+    pub(super) records: BTreeMap<Family, Vec<(Bytes, Bytes)>>,
     /// Whatever does not fit together.
     pub problems: Vec<Problem>,
     /// What happens, by name.
@@ -312,19 +312,37 @@ pub struct Writing {
 impl Writing {
     /// Adds a record that should be there.
     pub fn put(&mut self, key: &Key, value: impl Into<Bytes>) {
-        self.records.push((self.packer.key_of(key), value.into()));
+        let entry = (self.packer.key_of(key), value.into());
+        self.records.entry(key.family).or_default().push(entry);
     }
 
     /// The same, with a copy of the value: of the kinds that come by the million.
     pub fn put_copy(&mut self, key: &Key, value: &[u8]) {
-        self.records.push((self.packer.key_of(key), self.packer.value(value)));
+        let value = self.packer.value(value);
+        self.put(key, value);
+    }
+
+    /// The same, with a message as its value.
+    pub fn put_message(&mut self, key: &Key, message: &impl Message) {
+        let value = self.packer.message(message);
+        self.put(key, value);
     }
 
     /// Takes in what another kind became.
     pub fn append(&mut self, other: Self) {
-        self.records.extend(other.records);
+        for (family, entries) in other.records {
+            self.records.entry(family).or_default().extend(entries);
+        }
         self.problems.extend(other.problems);
         self.report.append(other.report);
+    }
+
+    /// Takes out what should be there.
+    pub(super) fn take_entries(&mut self) -> Entries {
+        let records = std::mem::take(&mut self.records);
+        let mut entries = Vec::with_capacity(records.values().map(Vec::len).sum());
+        records.into_values().for_each(|of_family| entries.extend(of_family));
+        entries.into()
     }
 }
 

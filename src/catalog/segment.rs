@@ -88,8 +88,9 @@ pub fn convert(records: &mut [Record], collections: &Collections, layout: Layout
         let dimension = collections.live(collection).and_then(super::collection::Collection::last_dimension);
         match separated {
             Ok((_, logs)) if logs.is_empty() => writing.put(&key, record.value.clone()),
-            Ok(separated) => {
-                put_separate(&mut writing, &mut scratch, &key, &info, separated, dimension, layout);
+            Ok((rest, logs)) => {
+                put_separate(&mut writing, &mut scratch, &key, &info, (&rest, logs), dimension, layout);
+                scratch.rest = rest;
                 record.let_go();
             }
             Err(what) => writing.problems.push(Problem::new(&key, what, LOST)),
@@ -99,9 +100,10 @@ pub fn convert(records: &mut [Record], collections: &Collections, layout: Layout
 }
 
 /// Memory that one segment leaves to the next. There are so many small pieces that two threads would wait for the allocator, and
-/// for each other.
+/// for each other: glibc grows a piece where its first owner had it, under that one's lock.
 #[derive(Default)]
 struct Scratch {
+    rest: Vec<u8>,
     folder: String,
     value: Vec<u8>,
     log: Vec<u8>,
@@ -114,7 +116,8 @@ fn separate<'a>(
     scratch: &mut Scratch,
 ) -> Result<(Vec<u8>, Vec<FieldLogs<'a>>), String> {
     let wrong = |error: WireError| format!("the value does not decode as protobuf ({error})");
-    let mut rest = Vec::new();
+    let mut rest = std::mem::take(&mut scratch.rest);
+    rest.clear();
     let mut lists: Vec<FieldLogs<'_>> = Vec::new();
     for field in wire::iter(record) {
         let field = field.map_err(wrong)?;
@@ -259,7 +262,7 @@ fn put_separate(
     scratch: &mut Scratch,
     key: &Key,
     info: &SegmentInfo,
-    (rest, mut lists): (Vec<u8>, Vec<FieldLogs<'_>>),
+    (rest, mut lists): (&[u8], Vec<FieldLogs<'_>>),
     dimension: Option<i64>,
     layout: Layout,
 ) {
@@ -296,7 +299,7 @@ fn put_separate(
         value.extend_from_slice(rest);
         writing.put_copy(&family.key([collection, partition, segment, *field]), value);
     }
-    writing.put_copy(key, &rest);
+    writing.put_copy(key, rest);
 }
 
 /// 2.2.3 to 2.2.16 (all segments) and 2.3 (those that no compaction made) refuse to save a segment that has another number of

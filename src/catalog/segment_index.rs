@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use prost::Message;
 
 use super::Options;
-use super::build::{self, Build, Builds};
+use super::build::{Build, Builds};
 use super::collection::{Collections, Form, Standing};
 use super::index::{Index, Indexes};
 use super::problem::Problem;
@@ -36,7 +36,6 @@ struct Joining<'a> {
     rows: &'a HashMap<[i64; 3], Result<i64, ()>>,
     collections: &'a Collections,
     indexes: &'a Indexes,
-    builds: &'a Builds,
     options: &'a Options,
 }
 
@@ -50,18 +49,18 @@ pub fn convert(
 ) -> Writing {
     let SourceIndexes { infos: source, rows, problems } = indexed;
     let mut writing = Writing { problems, ..Writing::default() };
-    let builds = build::read(builds, &mut writing);
+    let mut builds = Builds::of(builds);
     let mut own_ids = own_build_ids(&source, &builds);
-    let joining = Joining { rows: &rows, collections, indexes, builds: &builds, options };
+    let joining = Joining { rows: &rows, collections, indexes, options };
     let mut used = HashSet::new();
     let mut rebuilt = BTreeMap::new();
     for info in &source {
         let own_id = is_buildless(info).then(|| own_ids.next()).flatten();
         let is_first_use = own_id.is_some() || used.insert(info.build_id);
-        joining.convert_one(&mut writing, info, own_id, is_first_use, &mut rebuilt);
+        joining.convert_one(&mut writing, info, (own_id, is_first_use), &mut builds, &mut rebuilt);
     }
     writing.report.rebuilt.extend(rebuilt.into_values());
-    build::leave_out_unused(&mut writing, &builds, &used);
+    builds.finish(&mut writing, &used);
     writing
 }
 
@@ -132,12 +131,11 @@ fn is_buildless(info: &source::SegmentIndexInfo) -> bool {
 
 /// Build IDs for the segment indexes that have none, because newer versions keep a map by build ID: below the smallest one in use,
 /// counting down; from 1 up where there is none. IDs that would not be positive are taken from above the largest one instead.
-fn own_build_ids(source: &[source::SegmentIndexInfo], builds: &Builds) -> impl Iterator<Item = i64> + use<> {
-    let mut in_use: HashSet<i64> = source.iter().map(|info| info.build_id).filter(|id| *id != 0).collect();
-    in_use.extend(builds.keys());
+fn own_build_ids(source: &[source::SegmentIndexInfo], builds: &Builds<'_>) -> impl Iterator<Item = i64> + use<> {
+    let in_use = || source.iter().map(|info| info.build_id).filter(|id| *id != 0).chain(builds.ids());
     // Those of a newer Milvus do not count: they are larger than any of 2.1, and those of an earlier run must come out again.
-    let smallest = in_use.iter().copied().min().unwrap_or(1);
-    let largest = in_use.iter().copied().max().unwrap_or(0).max(0);
+    let smallest = in_use().min().unwrap_or(1);
+    let largest = in_use().max().unwrap_or(0).max(0);
     let below = (1..smallest).rev();
     let above = (1..i64::MAX - largest).map(move |step| largest + step);
     below.chain(above)
@@ -148,8 +146,8 @@ impl Joining<'_> {
         &self,
         writing: &mut Writing,
         info: &source::SegmentIndexInfo,
-        own_id: Option<i64>,
-        is_first_use: bool,
+        (own_id, is_first_use): (Option<i64>, bool),
+        builds: &mut Builds<'_>,
         rebuilt: &mut BTreeMap<(i64, i64), Rebuilt>,
     ) {
         let key = key_of(info);
@@ -164,7 +162,7 @@ impl Joining<'_> {
         }
         let joined = self.find_index(info).and_then(|index| match own_id {
             Some(id) => self.without_build(writing, info, id),
-            None => self.with_build(info, index, rebuilt),
+            None => self.with_build(info, index, builds, rebuilt),
         });
         match joined {
             Ok(record) => put(writing, info, &record),
@@ -255,10 +253,11 @@ impl Joining<'_> {
         &self,
         info: &source::SegmentIndexInfo,
         index: &Index,
+        builds: &mut Builds<'_>,
         rebuilt: &mut BTreeMap<(i64, i64), Rebuilt>,
     ) -> Result<target::SegmentIndex, Unfit> {
         let build_key = Family::Build.key([info.build_id]);
-        let build = match self.builds.get(&info.build_id) {
+        let build = match builds.read(info.build_id) {
             Some(Ok(build)) => build,
             Some(Err(())) => {
                 let what = format!("its build record {build_key} cannot be used");
@@ -279,7 +278,7 @@ impl Joining<'_> {
         };
         let record =
             target::SegmentIndex { num_rows, build_id: info.build_id, deleted: build.mark_deleted, ..base(info) };
-        if let Some(reason) = rebuild_reason(build, index, self.options) {
+        if let Some(reason) = rebuild_reason(&build, index, self.options) {
             let at = (info.collection_id, info.index_id);
             let handed_over = rebuilt.entry(at).or_insert_with(|| self.begin_rebuilt(info, index, reason));
             handed_over.segments.push(info.segment_id);
@@ -291,8 +290,8 @@ impl Joining<'_> {
             node_id: build.node_id,
             index_version: build.index_version,
             state: build.state,
-            fail_reason: build.fail_reason.clone(),
-            index_file_keys: build.files.keys.clone(),
+            fail_reason: build.fail_reason,
+            index_file_keys: build.files.keys,
             serialize_size: build.serialize_size,
             write_handoff: build.state == IndexState::Finished as i32,
             ..record
@@ -328,7 +327,7 @@ fn put(writing: &mut Writing, info: &source::SegmentIndexInfo, record: &target::
     *writing.report.segment_indexes.entry(state).or_default() += 1;
     writing.report.collections.entry(info.collection_id).or_default().segment_indexes += 1;
     let ids = [info.collection_id, info.partition_id, info.segment_id, record.build_id];
-    writing.put_copy(&Family::SegmentIndex.key(ids), &record.encode_to_vec());
+    writing.put_message(&Family::SegmentIndex.key(ids), record);
 }
 
 /// Why the files of an index must be built again, if they must. Only finished files of live indexes can be in anybody's way.

@@ -27,10 +27,10 @@ const CONCERNED: [Family; 7] = [
 pub fn warnings<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<String> {
     let mut found: BTreeMap<String, (Vec<String>, u64)> = BTreeMap::new();
     for record in records {
-        let Ok(key) = Key::parse(&record.key) else { continue };
-        if !CONCERNED.contains(&key.family) {
+        if !CONCERNED.contains(&record.family) {
             continue;
         }
+        let Ok(key) = Key::parse(&record.key) else { continue };
         let mut fields = decode::unknown_fields(&key, &record.value);
         if key.family == Family::Collection {
             // Of a collection's record only the list of its indexes becomes something else.

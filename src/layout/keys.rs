@@ -199,7 +199,34 @@ fn parse_plain(key: &str) -> Option<Result<Key, KeyError>> {
     Some(parse_parts(row, &key[row.prefix.len()..]))
 }
 
-fn parse_parts(row: &Row, mut rest: &str) -> Result<Key, KeyError> {
+fn parse_parts(row: &Row, rest: &str) -> Result<Key, KeyError> {
+    match ids_alone(row, rest) {
+        Some(ids) => Ok(Key { ids, ..row.family.key([]) }),
+        None => parse_any_parts(row, rest),
+    }
+}
+
+/// The IDs of a key that has the form of its family and no name: what comes by the million. None says nothing about the others.
+fn ids_alone(row: &Row, mut rest: &str) -> Option<[i64; MAX_IDS]> {
+    let mut ids = [0; MAX_IDS];
+    for (at, part) in row.parts.iter().enumerate() {
+        let Id(_) = part else { return None };
+        if at > 0 {
+            rest = rest.strip_prefix('/')?;
+        }
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        // 18 digits fit whatever they are, and a leading zero is another spelling.
+        if !(1..=18).contains(&digits) || (digits > 1 && rest.starts_with('0')) {
+            return None;
+        }
+        let (id, after) = rest.split_at(digits);
+        ids[at] = id.bytes().fold(0, |id, digit| 10 * id + i64::from(digit - b'0'));
+        rest = after;
+    }
+    rest.is_empty().then_some(ids)
+}
+
+fn parse_any_parts(row: &Row, mut rest: &str) -> Result<Key, KeyError> {
     let error = |reason: String| KeyError { form: row.form(), reason, family: row.family };
     let mut key = row.family.key([]);
     let expected = row.parts.len();

@@ -4,7 +4,7 @@
 //! their logs, collection records, then what only 2.1 knows. `rollback`: the same backwards. Both are framed by a transaction that
 //! puts the history key and the tripwires, and one that ends it ([`crate::apply`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use schemars::JsonSchema;
@@ -81,9 +81,9 @@ pub struct Phase {
     pub name: &'static str,
     /// The changes.
     pub changes: Vec<Change>,
-    /// Indexes of the changes that should go into one transaction with the change before them; where they do not fit into one, they
-    /// are written after it.
-    pub joined: BTreeSet<usize>,
+    /// Indexes of the changes that should go into one transaction with the change before them, in ascending order; where they do not
+    /// fit into one, they are written after it.
+    pub joined: Vec<usize>,
     /// Whether the transactions must be written one after the other.
     pub in_order: bool,
 }
@@ -97,6 +97,11 @@ impl Phase {
     /// What all changes cost etcd, about.
     pub fn cost(&self) -> u64 {
         self.changes.iter().map(Change::cost).sum()
+    }
+
+    /// Whether the change at this index should go into one transaction with the one before it.
+    pub fn is_joined(&self, at: usize) -> bool {
+        self.joined.binary_search(&at).is_ok()
     }
 
     /// Adds changes that belong together, in this order.
@@ -374,7 +379,14 @@ fn place(at: usize, edit: &Edit, direction: Direction) -> (Option<Whole>, Placed
         _ if family.side() == Side::Target => Stage::DeleteOfTarget,
         _ => Stage::Delete,
     };
-    let key = Key::parse(&edit.key).ok();
+    let may_be_of_a_whole = match family {
+        Family::Alias | Family::DatabaseAlias | Family::CollectionLoad | Family::PartitionLoad | Family::Replica => {
+            true
+        }
+        _ => matches!(stage, Stage::Segment | Stage::Collection),
+    };
+    // The others need not be taken apart; there are millions of them.
+    let key = may_be_of_a_whole.then(|| Key::parse(&edit.key).ok()).flatten();
     let decides = key.as_ref().is_some_and(|key| match key.family {
         Family::Segment | Family::CollectionLoad => true,
         Family::Collection | Family::DatabaseCollection | Family::Alias | Family::DatabaseAlias => {

@@ -68,10 +68,24 @@ fn sort(entries: &mut [Entry]) {
 }
 
 impl Extend<Entry> for Entries {
+    /// Usually by few: they are put between those that are there, which are not compared with each other again.
     fn extend<I: IntoIterator<Item = Entry>>(&mut self, more: I) {
-        let mut entries = std::mem::take(&mut self.0);
-        entries.extend(more);
-        *self = Self::from(entries);
+        let more = Self::from(more.into_iter().collect::<Vec<_>>()).0;
+        if more.is_empty() {
+            return;
+        }
+        let mut entries = Vec::with_capacity(self.0.len() + more.len());
+        let mut rest = std::mem::take(&mut self.0).into_iter();
+        for entry in more {
+            let before = rest.as_slice().partition_point(|(key, _)| *key < entry.0);
+            entries.extend(rest.by_ref().take(before));
+            if rest.as_slice().first().is_some_and(|(key, _)| *key == entry.0) {
+                rest.next();
+            }
+            entries.push(entry);
+        }
+        entries.extend(rest);
+        self.0 = entries;
     }
 }
 

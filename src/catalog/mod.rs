@@ -218,10 +218,12 @@ fn stays(
     layout: Layout,
     precedence: Precedence,
 ) -> Stays {
+    if record.family.side() == Side::Source {
+        return Stays::No;
+    }
     let Ok(parsed) = Key::parse(&record.key) else {
-        // A malformed key of 2.1 or among the collections is a problem; others are not ours to change.
-        let goes = matches!(record.family.side(), Side::Source | Side::Both);
-        return if goes { Stays::No } else { Stays::Yes };
+        // A malformed key among the collections is a problem; others are not ours to change.
+        return if record.family.side() == Side::Both { Stays::No } else { Stays::Yes };
     };
     match parsed.side() {
         Side::Source => Stays::No,

@@ -29,6 +29,8 @@ pub struct Record {
     pub family: Family,
     /// Whether a key that no migration looks at lies between this one and the record before it.
     pub follows_others: bool,
+    /// Whether the key has the prefix of the family, but not its form.
+    is_malformed: bool,
 }
 
 /// A value that has this many bytes together with its key is never let go: before the first write, etcd is shown the largest that
@@ -37,7 +39,7 @@ pub const LARGE: usize = 64 << 10;
 
 impl Record {
     fn new(key: Bytes, value: Bytes, family: Family, follows_others: bool) -> Self {
-        Self { key, value, let_go: 0, family, follows_others }
+        Self { key, value, let_go: 0, family, follows_others, is_malformed: false }
     }
 
     /// Lets the value go, because it has been converted: what should be there is another value, or none. So the values of 2.1 and
@@ -84,7 +86,9 @@ impl Records {
     /// Takes in one key (relative to the meta root) with its value. Keys must come in ascending order.
     pub fn add(&mut self, key: Bytes, value: Bytes) {
         let follows_others = std::mem::take(&mut self.others_came);
-        match keys::family_of(&key) {
+        let parsed = Key::parse(&key);
+        let (family, is_malformed) = parsed.map_or_else(|error| (error.family, true), |key| (key.family, false));
+        match family {
             Family::Session => self.others_came = true,
             Family::History => {
                 self.others_came = true;
@@ -96,14 +100,16 @@ impl Records {
                 self.users.extend(user.map(str::to_owned));
                 keys::count(&mut self.others, &key);
             }
-            family => self.all.push(Record::new(key, value, family, follows_others)),
+            family => self.all.push(Record { is_malformed, ..Record::new(key, value, family, follows_others) }),
         }
     }
 
     /// As [`Self::add`], of a key of a family whose value of so many bytes is of no use any more.
     pub fn add_let_go(&mut self, key: Bytes, family: Family, value_bytes: usize) {
         let follows_others = std::mem::take(&mut self.others_came);
-        self.all.push(Record { let_go: value_bytes, ..Record::new(key, Bytes::new(), family, follows_others) });
+        let is_malformed = Key::parse(&key).is_err();
+        let record = Record::new(key, Bytes::new(), family, follows_others);
+        self.all.push(Record { let_go: value_bytes, is_malformed, ..record });
     }
 
     /// As [`Self::add`], but of the kinds that come by the million only the first of each is kept, without its value; the rest is
@@ -205,8 +211,7 @@ impl Records {
 
     /// Whether keys stand where collections would, but not as collections are called: as seen from below the meta root.
     pub fn has_misplaced_collections(&self) -> bool {
-        let of_collections = self.all.iter().filter(|record| record.family == Family::Collection);
-        of_collections.map(|record| Key::parse(&record.key)).any(|key| key.is_err())
+        self.all.iter().any(|record| record.family == Family::Collection && record.is_malformed)
     }
 
     /// Number of metadata keys: without sessions and our history.
@@ -260,7 +265,8 @@ impl Records {
 
     /// Keys that have the prefix of a family, but not its form.
     pub fn malformed(&self) -> impl Iterator<Item = (&Record, keys::KeyError)> {
-        self.all.iter().filter_map(|record| Some((record, Key::parse(&record.key).err()?)))
+        let malformed = self.all.iter().filter(|record| record.is_malformed);
+        malformed.filter_map(|record| Some((record, Key::parse(&record.key).err()?)))
     }
 
     /// Keys that only 2.1 has, by prefix; tripwires are none.

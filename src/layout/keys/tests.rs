@@ -171,6 +171,17 @@ proptest! {
     }
 
     #[test]
+    fn ids_that_are_read_in_one_go_are_those_that_are_read_one_by_one(prefix in any_family(), rest in "(0|-?[0-9]{1,20}|[1-9][0-9]{0,17})?(/(0|-?[0-9]{1,20}|[1-9][0-9]{0,17})){0,4}/?") {
+        let row = row_of(prefix.as_bytes()).expect("a row of the table");
+        let slowly = parse_any_parts(row, &rest);
+        match ids_alone(row, &rest) {
+            Some(ids) => prop_assert_eq!(slowly, Ok(Key { ids, ..row.family.key([]) })),
+            // Left to the other: names, negative and very long numbers, and what has not the form.
+            None => prop_assert!(slowly.is_err() || !row.parts.iter().all(|part| matches!(part, Id(_))) || rest.split('/').any(|id| id.starts_with('-') || id.len() > 18)),
+        }
+    }
+
+    #[test]
     fn keys_near_the_real_ones_are_built_again(snapshot in any::<bool>(), prefix in any_family(), rest in "[0-9_ts/-]{0,24}") {
         let key = format!("{}{prefix}{rest}", if snapshot { SNAPSHOTS } else { "" });
         if let Ok(parsed) = Key::parse(key.as_bytes()) && parsed.family != Family::Other {

@@ -138,17 +138,18 @@ impl Applier<'_> {
     pub async fn turn(&mut self, changes: &[Change], revision: i64, next: Option<Bytes>) -> Result<(), ApplyError> {
         self.stop.check()?;
         let key = self.absolute(HISTORY.as_bytes());
-        let mut txn_changes = self.operations(changes, revision);
-        txn_changes.1.push(match &next {
-            Some(value) => TxnOp::put(key, &**value, None),
-            None => TxnOp::delete(key, None),
-        });
-        let (compares, operations) = txn_changes;
-        let txn = Txn::new().when(compares).and_then(operations);
+        let txn = || {
+            let (compares, mut operations) = self.operations(changes, revision);
+            operations.push(match &next {
+                Some(value) => TxnOp::put(&*key, &**value, None),
+                None => TxnOp::delete(&*key, None),
+            });
+            Txn::new().when(compares).and_then(operations)
+        };
         let what = format!("write the history key {}{HISTORY}", self.root);
         self.counter.sent.fetch_add(1, Ordering::Relaxed);
         let begun = Instant::now();
-        let (answer, attempts) = self.send(&what, &txn).await;
+        let (answer, attempts) = self.send(&what, txn).await;
         self.is_far = begun.elapsed() >= FAR;
         if answer? || self.is_history(next.as_ref()).await? {
             // An answer may have been lost, and the repetition refused: then the key tells that it was applied.
@@ -245,9 +246,11 @@ impl Applier<'_> {
         let what = format!("write {} changes beginning at {}", changes.len(), printable(changes[0].key()));
         tracing::debug!("{what}");
         self.counter.sent.fetch_add(1, Ordering::Relaxed);
-        let (compares, operations) = self.operations(changes, revision);
-        let txn = Txn::new().when(compares).and_then(operations);
-        let (answer, attempts) = self.send(&what, &txn).await;
+        let txn = || {
+            let (compares, operations) = self.operations(changes, revision);
+            Txn::new().when(compares).and_then(operations)
+        };
+        let (answer, attempts) = self.send(&what, txn).await;
         match answer {
             Ok(true) => return Ok(()),
             Ok(false) => self.counter.refused(attempts),
@@ -261,12 +264,13 @@ impl Applier<'_> {
         Err(self.refusal(&what, revision).await)
     }
 
-    /// Whether etcd applied a transaction, and how often it was asked.
-    async fn send(&self, what: &str, txn: &Txn) -> (Result<bool, EtcdError>, u64) {
+    /// Whether etcd applied a transaction, and how often it was asked. It is made anew for each attempt, as there is hardly ever a
+    /// second one.
+    async fn send(&self, what: &str, txn: impl Fn() -> Txn) -> (Result<bool, EtcdError>, u64) {
         let attempts = AtomicU64::new(0);
         let request = async |mut kv: KvClient| {
             attempts.fetch_add(1, Ordering::Relaxed);
-            kv.txn(txn.clone()).await
+            kv.txn(txn()).await
         };
         let answer = self.etcd.kv(what, request).await;
         (answer.map(|answer| answer.succeeded()), attempts.load(Ordering::Relaxed))

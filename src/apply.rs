@@ -22,7 +22,7 @@ use crate::stop::{Stop, Stopped};
 use crate::terminal::progress::Progress;
 
 /// Transactions under way at the same time where their order does not matter; and where etcd is far away, as many as make up for it.
-const NEARBY_IN_FLIGHT: usize = 8;
+const NEARBY_IN_FLIGHT: usize = 16;
 /// The most transactions that are under way at the same time.
 pub const IN_FLIGHT: usize = 32;
 /// Bytes under way at the same time, a transaction larger than that aside.

@@ -1,14 +1,15 @@
 //! What tells whether a backup holds just what is in etcd, without both in memory.
 
-use sha2::{Digest, Sha256};
+use twox_hash::{XxHash3_64, XxHash3_128};
 
 use crate::layout::keys::is_metadata;
 
-/// A sum over keys and values that does not depend on their order. Sessions, their counter and our history do not count.
+/// A sum over keys and values that does not depend on their order. Sessions, their counter and our history do not count. It guards
+/// against mistakes, not against people: who can forge a backup can forge what is in etcd, too.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Content {
     keys: u64,
-    sum: [u64; 4],
+    sum: u128,
 }
 
 impl Content {
@@ -18,15 +19,10 @@ impl Content {
             return;
         }
         self.keys += 1;
-        let mut digest = Sha256::new();
-        digest.update((key.len() as u64).to_le_bytes());
-        digest.update(key);
-        digest.update(value);
-        for (sum, part) in self.sum.iter_mut().zip(digest.finalize().chunks_exact(8)) {
-            let mut bytes = [0; 8];
-            bytes.copy_from_slice(part);
-            *sum = sum.wrapping_add(u64::from_le_bytes(bytes));
-        }
+        // The value of another key would have another hash.
+        let of_value = XxHash3_128::oneshot_with_seed(XxHash3_64::oneshot(key), value);
+        let of_key = XxHash3_128::oneshot(key);
+        self.sum = self.sum.wrapping_add(of_value).wrapping_add(of_key);
     }
 
     /// How many keys it is of.

@@ -405,6 +405,22 @@ fn a_build_record_that_does_not_fit_takes_its_segment_index_along() {
     }
 }
 
+#[test]
+fn a_damaged_build_is_a_problem_whether_a_segment_index_is_joined_with_it_or_not() {
+    let unused = indexed().segment_index(500, 9, 800).put("indexes/300", GARBAGE);
+    // Its collection is gone, so that nobody gets as far as the build.
+    let of_nobody = SegmentIndexInfo { collection_id: 77, build_id: 300, ..info() };
+    let used = unused.clone().message("root-coord/segment-index/77/500/10/9", &of_nobody);
+    for cluster in [unused, used] {
+        let done = cluster.migrate_without_invalid();
+        let of_build: Vec<_> = done.problems().into_iter().filter(|problem| problem.0 == "indexes/300").collect();
+        let [(_, what, None)] = of_build[..] else { panic!("{:?}", done.problems()) };
+        assert!(what.starts_with("the value does not decode as protobuf"), "{what}");
+        assert!(done.report().left_out.is_empty());
+        assert_eq!(done.after.keys("segment-index/"), ["segment-index/1/10/9/800"]);
+    }
+}
+
 fn build(id: i64) -> IndexMeta {
     IndexMeta { index_build_id: id, ..indexed().segment_index(500, 9, 800).get("indexes/800") }
 }

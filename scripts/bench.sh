@@ -2,7 +2,7 @@
 # Times backup, plan, run, verify and rollback on synthetic clusters, against a throwaway etcd 3.5 that syncs to disk, and holds
 # them against etcd's own speed in the same round.
 #
-#   ./scripts/bench.sh [--rounds N] [--members N] [--delay MILLISECONDS] [--rate MEGABYTES] [--compacted] [--quota GiB] [--sizes N,N…] [--log] [--whole-way] [--gogc PERCENT] [--snapshot-count N] [SEGMENTS…]
+#   ./scripts/bench.sh [--rounds N] [--members N] [--delay MILLISECONDS] [--rate MEGABYTES] [--compacted] [--quota GiB] [--sizes N,N…] [--ways BATCH:IN_FLIGHT,…] [--log] [--whole-way] [--gogc PERCENT] [--snapshot-count N] [SEGMENTS…]
 #
 # With --whole-way each size goes there and back once, without floors, and every key is compared in the end; of several sizes the
 # growth is fitted. A million segments take 24 GiB of memory, 35 of disk, and for etcd --gogc 40 --snapshot-count 2000.

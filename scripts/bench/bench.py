@@ -20,11 +20,12 @@ import time
 import urllib.request
 from pathlib import Path
 
-from whole_way import growth, whole_way
+from whole_way import exponent, growth, whole_way
 
 STEPS = ["backup", "plan", "run", "verify", "rollback"]
+FLOORS = ["read", "read, two loops", "the tool's reader", "writes of run", "read after", "read after, two loops", "writes of rollback"]
 # Operations in a batch (etcd takes 128 at most), and batches under way.
-WRITES = [(batch, in_flight) for batch in (64, 128) for in_flight in (4, 8, 32)]
+WAYS = "64:4,64:8,64:32,128:4,128:8,128:16,128:32"
 
 
 def free_ports(number: int) -> list[int]:
@@ -230,10 +231,10 @@ class Bench:
     def writes(self, etcd: Etcd, state: Path, since: int, deletes: int) -> dict[str, float]:
         """Seconds of the puts since that revision and of as many deletes, each way in a new etcd that is as this one was then."""
         times: dict[str, float] = {}
-        for batch, in_flight in WRITES:
+        for way in self.args.ways.split(","):
             other = Etcd(self, state, name="other")
             try:
-                done = self.floor(etcd, "write", str(since), str(deletes), other.endpoint, str(batch), str(in_flight))
+                done = self.floor(etcd, "write", str(since), str(deletes), other.endpoint, *way.split(":"))
             finally:
                 other.stop()
             times |= done | {"deletes": min(done["deletes"], times.get("deletes", math.inf))}
@@ -284,11 +285,20 @@ def table(facts: dict, medians: dict[str, float]) -> str:
              f"{medians['fsync']:.2f} ms, load up to {medians['load']:.1f}\n",
              "| | seconds | processor | peak memory |", "|---|---|---|---|"]
     lines += [f"| {step} | {medians[step]:.2f} | {medians[step + ' cpu']:.2f} | {medians[step + ' MB']:.0f} MB |" for step in STEPS]
-    lines += [f"| floor: {name} | {medians[name]:.2f} | | |" for name in
-              ["read", "read, two loops", "the tool's reader", "writes of run", "read after", "read after, two loops", "writes of rollback"]]
+    lines += [f"| floor: {name} | {medians[name]:.2f} | | |" for name in FLOORS]
     lines += ["", "| ratio | |", "|---|---|"]
     lines += [f"| {name} | {value:.2f} |" for name, value in medians.items() if "÷" in name]
     lines += [f"| slowest answer of /health meanwhile | {medians['health']:.2f} s |"]
+    return "\n".join(lines)
+
+
+def growth_beside_floors(results: list[dict]) -> str:
+    """The exponents by which tool and floors grow with the number of keys."""
+    keys = [result["facts"]["keys"] for result in results]
+    medians = [result["median"] for result in results]
+    names = [*STEPS, *(f"{step} cpu" for step in STEPS), *(f"{step} MB" for step in STEPS), *FLOORS]
+    lines = ["\n### Growth: exponents over " + ", ".join(f"{number:,}" for number in keys) + " keys\n", "| | |", "|---|---|"]
+    lines += [f"| {name} | {exponent(keys, [median[name] for median in medians]):.2f} |" for name in names]
     return "\n".join(lines)
 
 
@@ -305,6 +315,7 @@ def main() -> None:
     parser.add_argument("--gogc", type=int, default=0, help="GOGC of etcd: with less than 100 it takes less memory, and more time")
     parser.add_argument("--snapshot-count", type=int, default=100_000, help="of etcd: so many transactions it keeps in memory")
     parser.add_argument("--sizes", default="", help="page sizes of the floors, instead of all")
+    parser.add_argument("--ways", default=WAYS, help="batches of the floors: operations in one, and how many of them under way")
     parser.add_argument("--log", action="store_true", help="print what the tool says")
     parser.add_argument("--target", type=Path, required=True, help="cargo's folder with the release binaries")
     parser.add_argument("--etcd", type=Path, required=True, help="folder with etcd, etcdctl and etcdutl")
@@ -333,8 +344,8 @@ def main() -> None:
         medians = {name: statistics.median(numbers[name] for numbers in each) for name in each[0]}
         print(table(facts, medians), flush=True)
         keep({"facts": facts, "rounds": rounds, "median": medians})
-    if args.whole_way and len(results) > 1:
-        print(growth(results), flush=True)
+    if len(results) > 1:
+        print(growth(results) if args.whole_way else growth_beside_floors(results), flush=True)
 
 
 if __name__ == "__main__":

@@ -44,18 +44,20 @@ def whole_way(bench: Any, etcd: Any, segments: int) -> dict[str, Any]:
     return figures
 
 
+def exponent(keys: list[int], values: list[float]) -> float:
+    """How something grows with the number of keys, fitted: 1 is linear."""
+    at, logs = [math.log(number) for number in keys], [math.log(value) for value in values]
+    middle = sum(at) / len(at)
+    return sum((x - middle) * y for x, y in zip(at, logs)) / sum((x - middle) ** 2 for x in at)
+
+
 def growth(results: list[dict[str, Any]]) -> str:
-    """The exponents by which each step grows with the number of keys, fitted over all sizes: 1 is linear."""
-    keys = [math.log(result["keys"]) for result in results]
-    middle = sum(keys) / len(keys)
-
-    def exponent(step: str, figure: str) -> float:
-        logs = [math.log(result[step][figure]) for result in results]
-        return (sum((at - middle) * log for at, log in zip(keys, logs)) / sum((at - middle) ** 2 for at in keys))
-
-    lines = ["\n### Growth: exponents over " + ", ".join(f"{result['keys']:,}" for result in results) + " keys\n",
+    """The exponents by which each step grows with the number of keys, fitted over all sizes."""
+    keys = [result["keys"] for result in results]
+    lines = ["\n### Growth: exponents over " + ", ".join(f"{number:,}" for number in keys) + " keys\n",
              "| | seconds | processor | peak memory |", "|---|---|---|---|"]
     steps = [step for step, figure in results[0].items() if isinstance(figure, dict) and "seconds" in figure]
-    lines += [f"| {step} | " + " | ".join(f"{exponent(step, figure):.2f}" for figure in ("seconds", "cpu", "megabytes")) + " |"
-              for step in steps]
+    for step in steps:
+        fitted = [exponent(keys, [result[step][figure] for result in results]) for figure in ("seconds", "cpu", "megabytes")]
+        lines.append(f"| {step} | " + " | ".join(f"{each:.2f}" for each in fitted) + " |")
     return "\n".join(lines)

@@ -48,7 +48,8 @@ impl Packer {
             return message.encode_to_vec().into();
         }
         make_room(&mut self.values, bytes);
-        message.encode_raw(&mut self.values);
+        // A buffer that grows takes everything.
+        let _ = message.encode(&mut self.values);
         self.values.split().freeze()
     }
 
@@ -87,6 +88,19 @@ mod tests {
             lengths.iter().map(|length| packer.pair(&of(length / 2), &of(*length))).collect();
         for (length, (key, value)) in lengths.iter().zip(&packed) {
             assert_eq!((&key[..], &value[..]), (&of(length / 2)[..], &of(*length)[..]));
+        }
+    }
+
+    #[test]
+    fn a_message_is_encoded_as_it_would_be_alone_whatever_its_length() {
+        let mut packer = Packer::default();
+        let of = |length: usize| "m".repeat(length);
+        let lengths = [0, 1, 127, 128, LONG - 4, LONG, LONG + 1, CHUNK, CHUNK + 1].into_iter().cycle().take(200);
+        let packed: Vec<(usize, Bytes, Bytes)> =
+            lengths.map(|length| (length, packer.message(&of(length)), packer.value(&vec![7; length]))).collect();
+        for (length, message, value) in packed {
+            assert_eq!(message, of(length).encode_to_vec());
+            assert_eq!(value, vec![7; length]);
         }
     }
 

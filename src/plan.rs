@@ -379,34 +379,32 @@ fn place(at: usize, edit: &Edit, direction: Direction) -> (Option<Whole>, Placed
         _ if family.side() == Side::Target => Stage::DeleteOfTarget,
         _ => Stage::Delete,
     };
-    let may_be_of_a_whole = match family {
-        Family::Alias | Family::DatabaseAlias | Family::CollectionLoad | Family::PartitionLoad | Family::Replica => {
-            true
-        }
-        _ => matches!(stage, Stage::Segment | Stage::Collection),
-    };
-    // The others need not be taken apart; there are millions of them.
-    let key = may_be_of_a_whole.then(|| Key::parse(&edit.key).ok()).flatten();
-    let decides = key.as_ref().is_some_and(|key| match key.family {
-        Family::Segment | Family::CollectionLoad => true,
-        Family::Collection | Family::DatabaseCollection | Family::Alias | Family::DatabaseAlias => {
-            key.snapshot.is_none()
-        }
-        _ => false,
-    });
-    (key.and_then(|key| whole_of(&key, family, stage)), Placed { stage, is_delete, decides, first: at, last: at })
+    let (whole, decides) = whole_of(&edit.key, family, stage).unzip();
+    (whole, Placed { stage, is_delete, decides: decides.unwrap_or(false), first: at, last: at })
 }
 
-fn whole_of(key: &Key, family: Family, stage: Stage) -> Option<Whole> {
-    let ids = key.ids::<3>();
-    match (family, stage) {
-        (Family::Collection, _) => Some(Whole::Collection(ids[0])),
-        (Family::DatabaseCollection, _) => Some(Whole::Collection(ids[1])),
-        (_, Stage::Segment) => Some(Whole::Segment(ids)),
-        (Family::Alias | Family::DatabaseAlias, Stage::Put) => Some(Whole::Alias(key.name().to_owned())),
-        (Family::CollectionLoad | Family::PartitionLoad | Family::Replica, Stage::Put) => Some(Whole::Load(ids[0])),
-        _ => None,
-    }
+/// The whole that a key is part of, and whether its record decides what the others stand for. Only keys of these families are taken
+/// apart; there are millions of others.
+fn whole_of(key: &[u8], family: Family, stage: Stage) -> Option<(Whole, bool)> {
+    let parse = || Key::parse(key).ok();
+    Some(match (family, stage) {
+        (Family::Collection | Family::DatabaseCollection, _) => {
+            let key = parse()?;
+            let [first, second] = key.ids();
+            let id = if family == Family::Collection { first } else { second };
+            (Whole::Collection(id), key.snapshot.is_none())
+        }
+        (_, Stage::Segment) => (Whole::Segment(parse()?.ids()), family == Family::Segment),
+        (Family::Alias | Family::DatabaseAlias, Stage::Put) => {
+            let key = parse()?;
+            (Whole::Alias(key.name().to_owned()), key.snapshot.is_none())
+        }
+        (Family::CollectionLoad | Family::PartitionLoad | Family::Replica, Stage::Put) => {
+            let [collection] = parse()?.ids();
+            (Whole::Load(collection), family == Family::CollectionLoad)
+        }
+        _ => return None,
+    })
 }
 
 /// What the keys of its kind begin with, by their bytes alone: one that is damaged still lies where it lies.

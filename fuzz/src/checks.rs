@@ -114,7 +114,7 @@ fn interrupted(made: &Plan, cut: usize) -> Vec<&Change> {
     let mut written = Vec::new();
     for phase in &made.phases {
         for (at, change) in phase.changes.iter().enumerate() {
-            let joined = phase.joined.contains(&at);
+            let joined = phase.is_joined(at);
             if cut == 0 && !joined {
                 return written;
             }

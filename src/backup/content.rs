@@ -19,8 +19,9 @@ impl Content {
             return;
         }
         self.keys += 1;
-        // The value of another key would have another hash.
+        // With the key as its seed, two keys that have each other's value are not the same as before.
         let of_value = XxHash3_128::oneshot_with_seed(XxHash3_64::oneshot(key), value);
+        // The seed has 64 bits of the key only.
         let of_key = XxHash3_128::oneshot(key);
         self.sum = self.sum.wrapping_add(of_value).wrapping_add(of_key);
     }

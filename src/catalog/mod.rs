@@ -218,14 +218,16 @@ fn stays(
     layout: Layout,
     precedence: Precedence,
 ) -> Stays {
+    // Of these there are millions, and none has to be taken apart.
     if record.family.side() == Side::Source {
         return Stays::No;
     }
     let Ok(parsed) = Key::parse(&record.key) else {
-        // A malformed key among the collections is a problem; others are not ours to change.
+        // A malformed key among the collections or segments is a problem; others are not ours to change.
         return if record.family.side() == Side::Both { Stays::No } else { Stays::Yes };
     };
     match parsed.side() {
+        // The former has been answered.
         Side::Source => Stays::No,
         Side::Neither => Stays::Yes,
         Side::Both if parsed.family == Family::Collection => {

@@ -10,7 +10,7 @@ use super::entries::Entries;
 use super::problem::Problem;
 use crate::diff::{Diff, Differ};
 use crate::layout::families::{Family, Side};
-use crate::layout::keys::{self, Key, SNAPSHOTS};
+use crate::layout::keys::{self, HISTORY, Key, SNAPSHOTS};
 use crate::packed::Packer;
 
 /// Where 2.1 and later keep the credentials of users (`rootcoord/kv_catalog.go`).
@@ -86,13 +86,15 @@ impl Records {
     /// Takes in one key (relative to the meta root) with its value. Keys must come in ascending order.
     pub fn add(&mut self, key: Bytes, value: Bytes) {
         let follows_others = std::mem::take(&mut self.others_came);
-        let parsed = Key::parse(&key);
-        let (family, is_malformed) = parsed.map_or_else(|error| (error.family, true), |key| (key.family, false));
+        let (family, is_malformed) = family_and_form(&key);
         match family {
             Family::Session => self.others_came = true,
             Family::History => {
                 self.others_came = true;
-                self.history = Some(value);
+                // Whatever else lies beside it is not ours.
+                if *key == *HISTORY.as_bytes() {
+                    self.history = Some(value);
+                }
             }
             Family::Other => {
                 self.others_came = true;
@@ -104,10 +106,10 @@ impl Records {
         }
     }
 
-    /// As [`Self::add`], of a key of a family whose value of so many bytes is of no use any more.
-    pub fn add_let_go(&mut self, key: Bytes, family: Family, value_bytes: usize) {
+    /// As [`Self::add`], of a key of a family in the table, whose value of so many bytes is of no use any more.
+    pub fn add_let_go(&mut self, key: Bytes, value_bytes: usize) {
         let follows_others = std::mem::take(&mut self.others_came);
-        let is_malformed = Key::parse(&key).is_err();
+        let (family, is_malformed) = family_and_form(&key);
         let record = Record::new(key, Bytes::new(), family, follows_others);
         self.all.push(Record { let_go: value_bytes, is_malformed, ..record });
     }
@@ -292,6 +294,11 @@ impl Records {
     }
 }
 
+/// The family of a key, and whether the key has the prefix of it, but not its form.
+fn family_and_form(key: &[u8]) -> (Family, bool) {
+    Key::parse(key).map_or_else(|error| (error.family, true), |key| (key.family, false))
+}
+
 impl FromIterator<(Bytes, Bytes)> for Records {
     /// Keys must come in ascending order.
     fn from_iter<I: IntoIterator<Item = (Bytes, Bytes)>>(entries: I) -> Self {
@@ -307,7 +314,7 @@ impl FromIterator<(Bytes, Bytes)> for Records {
 #[derive(Debug, Default)]
 pub struct Writing {
     /// What should be there, by family: so what comes in the order of keys stays in it, and that saves sorting millions.
-    pub(super) records: BTreeMap<Family, Vec<(Bytes, Bytes)>>,
+    pub(super) by_family: BTreeMap<Family, Vec<(Bytes, Bytes)>>,
     /// Whatever does not fit together.
     pub problems: Vec<Problem>,
     /// What happens, by name.
@@ -319,7 +326,7 @@ impl Writing {
     /// Adds a record that should be there.
     pub fn put(&mut self, key: &Key, value: impl Into<Bytes>) {
         let entry = (self.packer.key_of(key), value.into());
-        self.records.entry(key.family).or_default().push(entry);
+        self.by_family.entry(key.family).or_default().push(entry);
     }
 
     /// The same, with a copy of the value: of the kinds that come by the million.
@@ -336,8 +343,8 @@ impl Writing {
 
     /// Takes in what another kind became.
     pub fn append(&mut self, other: Self) {
-        for (family, entries) in other.records {
-            self.records.entry(family).or_default().extend(entries);
+        for (family, entries) in other.by_family {
+            self.by_family.entry(family).or_default().extend(entries);
         }
         self.problems.extend(other.problems);
         self.report.append(other.report);
@@ -345,9 +352,9 @@ impl Writing {
 
     /// Takes out what should be there.
     pub(super) fn take_entries(&mut self) -> Entries {
-        let records = std::mem::take(&mut self.records);
-        let mut entries = Vec::with_capacity(records.values().map(Vec::len).sum());
-        records.into_values().for_each(|of_family| entries.extend(of_family));
+        let by_family = std::mem::take(&mut self.by_family);
+        let mut entries = Vec::with_capacity(by_family.values().map(Vec::len).sum());
+        by_family.into_values().for_each(|of_family| entries.extend(of_family));
         entries.into()
     }
 }
@@ -366,4 +373,18 @@ pub fn decode<M: Message + Default>(value: &[u8]) -> Result<M, String> {
 /// They differ: how, in words.
 pub fn same_id(name: &str, record: i64, key: i64) -> Result<(), String> {
     if record == key { Ok(()) } else { Err(format!("its {name} is {record}, but the key says {key}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_beside_our_history_is_neither_history_nor_metadata() {
+        let keys: [&[u8]; 4] = [b"meta-migration/a", HISTORY.as_bytes(), b"meta-migration/z", b"meta-migration/\xff"];
+        let entries = keys.map(|key| (Bytes::copy_from_slice(key), Bytes::copy_from_slice(key)));
+        let records: Records = entries.into_iter().collect();
+        assert_eq!(records.history().map(|value| &**value), Some(HISTORY.as_bytes()));
+        assert_eq!((records.keys(), records.others().len()), (0, 0));
+    }
 }

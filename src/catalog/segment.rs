@@ -100,7 +100,8 @@ pub fn convert(records: &mut [Record], collections: &Collections, layout: Layout
 }
 
 /// Memory that one segment leaves to the next. There are so many small pieces that two threads would wait for the allocator, and
-/// for each other: glibc grows a piece where its first owner had it, under that one's lock.
+/// for each other: where a piece grows, glibc locks the arena that it came from, which is that of the other thread where that one had
+/// it first.
 #[derive(Default)]
 struct Scratch {
     rest: Vec<u8>,

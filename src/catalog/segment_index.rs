@@ -31,7 +31,7 @@ pub struct SourceIndexes {
     problems: Vec<Problem>,
 }
 
-/// What one segment index of 2.1 is joined with.
+/// What one segment index of 2.1 is joined with, beside its build.
 struct Joining<'a> {
     rows: &'a HashMap<[i64; 3], Result<i64, ()>>,
     collections: &'a Collections,

@@ -59,7 +59,7 @@ impl Context {
                 match (differ.add_and_share(key.clone(), value), family_of(key)) {
                     (Some(same), _) => Keep::Same(same),
                     // Of the lists of files only the difference is made.
-                    (None, family @ (Family::Binlog | Family::Statslog | Family::Deltalog)) => Keep::KeyOf(family),
+                    (None, Family::Binlog | Family::Statslog | Family::Deltalog) => Keep::Key,
                     (None, _) => Keep::Copy,
                 }
             };
@@ -110,7 +110,7 @@ impl Context {
                 match each(&key, value) {
                     Keep::Copy => records.add(key, packer.value(value)),
                     Keep::Same(value) => records.add(key, value),
-                    Keep::KeyOf(family) => records.add_let_go(key, family, value.len()),
+                    Keep::Key => records.add_let_go(key, value.len()),
                 }
             }
         }
@@ -150,8 +150,8 @@ enum Keep {
     Copy,
     /// This one, which is the same and is kept anyhow.
     Same(Bytes),
-    /// Only the key, of this family.
-    KeyOf(Family),
+    /// Only the key, of a family in the table.
+    Key,
 }
 
 impl Reading {

@@ -206,7 +206,8 @@ fn parse_parts(row: &Row, rest: &str) -> Result<Key, KeyError> {
     }
 }
 
-/// The IDs of a key that has the form of its family and no name: what comes by the million. None says nothing about the others.
+/// The IDs of a key that has the form of its family and no name: what comes by the million. Where it gives none, the key may have the
+/// form all the same: [`parse_any_parts`] decides, and says what is wrong.
 fn ids_alone(row: &Row, mut rest: &str) -> Option<[i64; MAX_IDS]> {
     let mut ids = [0; MAX_IDS];
     for (at, part) in row.parts.iter().enumerate() {
@@ -226,6 +227,7 @@ fn ids_alone(row: &Row, mut rest: &str) -> Option<[i64; MAX_IDS]> {
     rest.is_empty().then_some(ids)
 }
 
+/// Takes any key apart, and says what does not fit.
 fn parse_any_parts(row: &Row, mut rest: &str) -> Result<Key, KeyError> {
     let error = |reason: String| KeyError { form: row.form(), reason, family: row.family };
     let mut key = row.family.key([]);
@@ -272,6 +274,9 @@ fn parse_snapshot(snapshot: &str) -> Result<Key, KeyError> {
 fn not_utf8(key: &[u8]) -> Result<Key, KeyError> {
     if key.starts_with(SESSIONS.as_bytes()) {
         return Ok(Family::Session.key([]));
+    }
+    if is_history(key) {
+        return Ok(Family::History.key([]));
     }
     let row = match key.strip_prefix(SNAPSHOTS.as_bytes()) {
         Some(snapshot) => row_of_snapshot(snapshot),

@@ -34,7 +34,7 @@ type Keys = Vec<(Vec<u8>, Vec<u8>)>;
 #[tokio::main]
 async fn main() -> Result<()> {
     let endpoint = std::env::var("ETCD_ENDPOINTS").context("set ETCD_ENDPOINTS")?;
-    let client = Client::connect([&endpoint], None).await?;
+    let client = Client::connect([endpoint], None).await?;
     let args: Vec<String> = std::env::args().skip(1).collect();
     let times = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["read"] => reads(&client).await?,

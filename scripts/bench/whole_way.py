@@ -1,6 +1,7 @@
 """The whole way there and back, once, on a cluster too large for rounds and floors; and whether every key is as before."""
 
 import math
+import statistics
 import subprocess
 from typing import Any
 
@@ -46,9 +47,7 @@ def whole_way(bench: Any, etcd: Any, segments: int) -> dict[str, Any]:
 
 def exponent(keys: list[int], values: list[float]) -> float:
     """How something grows with the number of keys, fitted: 1 is linear."""
-    at, logs = [math.log(number) for number in keys], [math.log(value) for value in values]
-    middle = sum(at) / len(at)
-    return sum((x - middle) * y for x, y in zip(at, logs)) / sum((x - middle) ** 2 for x in at)
+    return statistics.linear_regression([*map(math.log, keys)], [*map(math.log, values)]).slope
 
 
 def growth(results: list[dict[str, Any]]) -> str:

@@ -43,8 +43,6 @@ pub(super) struct Builds<'a> {
     records: &'a mut [Record],
     /// Where the record of a build is.
     unread: HashMap<i64, usize>,
-    /// What is wrong with those that were read.
-    problems: Vec<Problem>,
     /// Memory that one leaves to the next.
     folder: String,
 }
@@ -60,7 +58,7 @@ impl<'a> Builds<'a> {
                 unread.insert(id, at);
             }
         }
-        Self { records, unread, problems: Vec::new(), folder: String::new() }
+        Self { records, unread, folder: String::new() }
     }
 
     /// The IDs of those that were not read yet.
@@ -70,12 +68,12 @@ impl<'a> Builds<'a> {
 
     /// Reads a build, and lets go of its value; an error stands for one that cannot be used and is reported. None if it is not there,
     /// or was read before.
-    pub(super) fn read(&mut self, id: i64) -> Option<Result<Build, ()>> {
+    pub(super) fn read(&mut self, id: i64, problems: &mut Vec<Problem>) -> Option<Result<Build, ()>> {
         let at = self.unread.remove(&id)?;
-        Some(self.read_at(id, at))
+        Some(self.read_at(id, at, problems))
     }
 
-    fn read_at(&mut self, id: i64, at: usize) -> Result<Build, ()> {
+    fn read_at(&mut self, id: i64, at: usize, problems: &mut Vec<Problem>) -> Result<Build, ()> {
         let record = &mut self.records[at];
         let decoded = decode::<source::IndexMeta>(&record.value).and_then(|meta| {
             same_id("indexBuildID", meta.index_build_id, id).map(|()| Build::of(meta, &mut self.folder))
@@ -83,7 +81,7 @@ impl<'a> Builds<'a> {
         record.let_go();
         decoded.map_err(|what| {
             let meaning = "the index files of its segment would not be found";
-            self.problems.push(Problem::new(&Family::Build.key([id]), what, meaning));
+            problems.push(Problem::new(&Family::Build.key([id]), what, meaning));
         })
     }
 
@@ -91,7 +89,7 @@ impl<'a> Builds<'a> {
     /// their way to be recycled.
     pub(super) fn finish(mut self, writing: &mut Writing, used: &HashSet<i64>) {
         for (id, at) in std::mem::take(&mut self.unread) {
-            if let Ok(build) = self.read_at(id, at)
+            if let Ok(build) = self.read_at(id, at, &mut writing.problems)
                 && !used.contains(&id)
             {
                 let why = match build.mark_deleted {
@@ -101,7 +99,6 @@ impl<'a> Builds<'a> {
                 writing.report.left_out.push(LeftOut::new(Family::Build.key([id]), why));
             }
         }
-        writing.problems.append(&mut self.problems);
     }
 }
 

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use prost::Message;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
@@ -179,7 +178,7 @@ fn write_start(
         msg_group: String::new(),
         timestamp: collection.create_time,
     };
-    writing.put(&Family::ChannelCheckpoint.named(&start.channel), position.encode_to_vec());
+    writing.put_message(&Family::ChannelCheckpoint.named(&start.channel), &position);
 }
 
 /// The physical part of a hybrid timestamp of Milvus, which counts milliseconds from bit 18 on.

@@ -279,7 +279,7 @@ fn convert_entry(
         deleted: info.deleted,
         create_time: info.create_time,
     };
-    writing.put(&Family::FieldIndex.key([collection.id, id]), record.encode_to_vec());
+    writing.put_message(&Family::FieldIndex.key([collection.id, id]), &record);
     indexes.converted.insert((collection.id, id), Index { field, name, kind, metric, deleted: info.deleted });
 }
 

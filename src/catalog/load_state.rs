@@ -56,12 +56,12 @@ impl LoadRecord {
                 field_index_id: self.field_index_id.clone(),
                 load_type: load_type as i32,
             };
-            writing.put(&Family::CollectionLoad.key([self.collection]), record.encode_to_vec());
+            writing.put_message(&Family::CollectionLoad.key([self.collection]), &record);
         }
         if !self.whole || layout.load_type {
             for id in &self.partitions {
                 let key = Family::PartitionLoad.key([self.collection, *id]);
-                writing.put(&key, partition(*id).encode_to_vec());
+                writing.put_message(&key, &partition(*id));
             }
         }
     }

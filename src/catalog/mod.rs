@@ -227,7 +227,7 @@ fn stays(
         return if record.family.side() == Side::Both { Stays::No } else { Stays::Yes };
     };
     match parsed.side() {
-        // The former has been answered.
+        // Answered above.
         Side::Source => Stays::No,
         Side::Neither => Stays::Yes,
         Side::Both if parsed.family == Family::Collection => {

@@ -5,8 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use prost::Message;
-
 use super::problem::Problem;
 use super::records::{Records, Writing, decode, same_id};
 use crate::layout::families::Family;
@@ -62,6 +60,6 @@ impl Replicas {
 
 fn write_one(writing: &mut Writing, collection: i64, id: i64) {
     let record = target::Replica { id, collection_id: collection, ..target::Replica::default() };
-    writing.put(&Family::Replica.key([collection, id]), record.encode_to_vec());
+    writing.put_message(&Family::Replica.key([collection, id]), &record);
     writing.report.replicas += 1;
 }

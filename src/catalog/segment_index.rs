@@ -162,7 +162,7 @@ impl Joining<'_> {
         }
         let joined = self.find_index(info).and_then(|index| match own_id {
             Some(id) => self.without_build(writing, info, id),
-            None => self.with_build(info, index, builds, rebuilt),
+            None => self.with_build(info, index, builds, &mut writing.problems, rebuilt),
         });
         match joined {
             Ok(record) => put(writing, info, &record),
@@ -254,10 +254,11 @@ impl Joining<'_> {
         info: &source::SegmentIndexInfo,
         index: &Index,
         builds: &mut Builds<'_>,
+        problems: &mut Vec<Problem>,
         rebuilt: &mut BTreeMap<(i64, i64), Rebuilt>,
     ) -> Result<target::SegmentIndex, Unfit> {
         let build_key = Family::Build.key([info.build_id]);
-        let build = match builds.read(info.build_id) {
+        let build = match builds.read(info.build_id, problems) {
             Some(Ok(build)) => build,
             Some(Err(())) => {
                 let what = format!("its build record {build_key} cannot be used");
